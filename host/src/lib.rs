@@ -1,0 +1,1 @@
+//! Host ends: terminals, files, clocks.

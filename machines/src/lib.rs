@@ -1,0 +1,1 @@
+//! Boards as recorded data, and how kernels are loaded onto them.

@@ -1,0 +1,1 @@
+//! Build-time generator of instruction decoders.

@@ -1,0 +1,1 @@
+//! The translator, for any instruction set.

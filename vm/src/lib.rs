@@ -1,0 +1,1 @@
+//! The vocabulary of a machine: addresses, RAM, address space, devices, lines, clocks, vCPUs.
