@@ -183,6 +183,14 @@ impl Ram {
         *self.code().watch.write().unwrap() = Some(watch);
     }
 
+    /// Names the watcher unless there is one.
+    pub fn watch_code_once(&self, watch: impl FnOnce() -> Arc<dyn CodeWatch>) {
+        let watcher = &self.code().watch;
+        if watcher.read().unwrap().is_none() {
+            *watcher.write().unwrap() = Some(watch());
+        }
+    }
+
     fn pointer(&self, offset: u64, len: usize) -> Option<*mut u8> {
         let end = offset.checked_add(len as u64)?;
         // SAFETY: offset + len lies within the mapping, checked here.

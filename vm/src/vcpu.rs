@@ -8,6 +8,7 @@ use crate::power::Power;
 use crate::snapshot::{LoadError, Saved};
 use crate::sysreg::SysregBus;
 use crate::timer::Timers;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -63,6 +64,18 @@ pub struct PageFault(pub Gva);
 pub trait Kick: Send + Sync {
     /// Kicks it. A kick that comes before the vCPU runs is not lost: the next run returns at once.
     fn kick(&self);
+}
+
+thread_local!(static CURRENT: Cell<u32> = const { Cell::new(0) });
+
+/// The vCPU whose code this thread executes; 0 on threads that execute none. Devices with registers per CPU ask for it.
+pub fn current() -> u32 {
+    CURRENT.get()
+}
+
+/// Says which vCPU this thread executes.
+pub fn set_current(id: u32) {
+    CURRENT.set(id);
 }
 
 /// The interrupt inputs of a vCPU. The board makes them first, so that a controller can be wired before the vCPU exists.
@@ -154,7 +167,7 @@ pub trait Vcpu: Send {
     /// Sets register `index`.
     fn set_reg(&mut self, index: usize, value: u128);
     /// Where a virtual address leads now.
-    fn translate(&self, gva: Gva, intent: Intent) -> Result<Gpa, PageFault>;
+    fn translate(&mut self, gva: Gva, intent: Intent) -> Result<Gpa, PageFault>;
     /// Back to the reset state, then to what the loader asked for ([`BootRegs`]).
     fn reset(&mut self);
     /// Instructions executed so far.

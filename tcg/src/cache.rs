@@ -1,0 +1,228 @@
+//! Translated blocks: found by physical address and mode, linked to one another, and thrown away when the guest
+//! changes the bytes they were made from.
+//!
+//! A block is owned by the cache. vCPUs keep raw pointers to blocks in their jump caches and while they run one; a block
+//! taken out of the cache therefore goes to the graveyard first and is freed when every vCPU has seen the epoch in which
+//! that happened.
+
+// UNSAFETY: one `Send` for a map keyed by block addresses.
+
+#![allow(unsafe_code)]
+
+use crate::interp::Code;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use vm::ram::{PAGE_SIZE, Ram, RamId, chunk_bits};
+use vm::{Gpa, log};
+
+/// What makes two blocks the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BlockKey {
+    /// Physical address of the first byte.
+    pub gpa: Gpa,
+    /// The front end's mode bits.
+    pub mode: u64,
+}
+
+/// A translated block.
+pub struct Block {
+    /// What it is found by.
+    pub key: BlockKey,
+    /// Bytes of guest code.
+    pub len_bytes: u32,
+    /// Guest instructions.
+    pub insns: u32,
+    /// For the interpreter.
+    pub code: Code,
+    /// How often it was entered, until it is compiled.
+    pub runs: AtomicU32,
+    /// Entry of compiled code, 0 if there is none.
+    pub host: AtomicU64,
+    /// The compiler has it or has given up on it.
+    pub queued: AtomicBool,
+    /// False once the guest code has changed.
+    pub valid: AtomicBool,
+    /// Blocks that the two fixed exits lead to within the page, null if not linked.
+    pub links: [AtomicPtr<Block>; 2],
+    /// Entries of the compiled code of those blocks, 0 if not linked: what compiled code jumps through.
+    pub host_links: [AtomicU64; 2],
+    /// The block of RAM that it was made from, and where.
+    home: (Arc<Ram>, u64),
+}
+
+impl Block {
+    /// A block without compiled code or links.
+    pub fn new(key: BlockKey, len_bytes: u32, insns: u32, code: Code, home: (Arc<Ram>, u64)) -> Self {
+        Self {
+            key,
+            len_bytes,
+            insns,
+            code,
+            runs: AtomicU32::new(0),
+            host: AtomicU64::new(0),
+            queued: AtomicBool::new(false),
+            valid: AtomicBool::new(true),
+            links: Default::default(),
+            host_links: Default::default(),
+            home,
+        }
+    }
+
+    /// The RAM and the bytes of it that the block was made from.
+    pub fn home(&self) -> (&Arc<Ram>, Range<u64>) {
+        (&self.home.0, self.home.1..self.home.1 + u64::from(self.len_bytes.max(1)))
+    }
+}
+
+/// All blocks of a machine.
+#[derive(Default)]
+pub struct CodeCache {
+    by_key: HashMap<BlockKey, Arc<Block>>,
+    by_page: HashMap<(RamId, u64), Vec<Arc<Block>>>,
+    /// For each block the exits that are linked to it.
+    incoming: HashMap<*const Block, Vec<(Arc<Block>, usize)>>,
+    graveyard: Vec<(u32, Arc<Block>)>,
+}
+
+// SAFETY: the raw pointers in `incoming` are only map keys and are never followed.
+unsafe impl Send for CodeCache {}
+
+impl CodeCache {
+    /// The block with this key.
+    pub fn find(&self, key: &BlockKey) -> Option<&Arc<Block>> {
+        self.by_key.get(key)
+    }
+
+    /// Number of blocks.
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// Adds a block and marks its bytes as code. Gives whether its page held no code before.
+    pub fn insert(&mut self, block: Arc<Block>) -> bool {
+        let (ram, range) = block.home();
+        let fresh = ram.code().page(range.start / PAGE_SIZE) == 0;
+        ram.code().set(range.clone());
+        self.by_page.entry((ram.id(), range.start / PAGE_SIZE)).or_default().push(block.clone());
+        self.by_key.insert(block.key, block);
+        fresh
+    }
+
+    /// Lets exit `exit` of `from` lead straight to `to`. Both must be in the cache.
+    pub fn link(&mut self, from: &Arc<Block>, exit: usize, to: &Arc<Block>) {
+        if from.valid.load(Ordering::Relaxed) && to.valid.load(Ordering::Relaxed) {
+            from.links[exit].store(Arc::as_ptr(to).cast_mut(), Ordering::Release);
+            from.host_links[exit].store(to.host.load(Ordering::Acquire), Ordering::Release);
+            self.incoming.entry(Arc::as_ptr(to)).or_default().push((from.clone(), exit));
+        }
+    }
+
+    /// Installs compiled code of a block: every exit that is linked to it jumps there from now on.
+    pub fn install(&mut self, block: &Arc<Block>, entry: u64) {
+        block.host.store(entry, Ordering::Release);
+        for (from, exit) in self.incoming.get(&Arc::as_ptr(block)).into_iter().flatten() {
+            from.host_links[*exit].store(entry, Ordering::Release);
+        }
+    }
+
+    /// Takes out every block made from bytes in `range` of a RAM block. Gives how many.
+    pub fn invalidate(&mut self, ram: RamId, range: Range<u64>, epoch: u32) -> usize {
+        if range.is_empty() {
+            return 0;
+        }
+        let mut dead = Vec::new();
+        for page in range.start / PAGE_SIZE..=(range.end - 1) / PAGE_SIZE {
+            let Some(blocks) = self.by_page.get_mut(&(ram, page)) else { continue };
+            let Some(home) = blocks.first().map(|b| b.home.0.clone()) else { continue };
+            let touched = |b: &Arc<Block>| {
+                let code = b.home().1;
+                code.start < range.end && range.start < code.end
+            };
+            let before = blocks.len();
+            blocks.retain(|b| {
+                let touched = touched(b);
+                if touched {
+                    dead.push(b.clone());
+                }
+                !touched
+            });
+            if blocks.len() == before && dead.is_empty() {
+                continue;
+            }
+            let left = blocks.iter().fold(0, |bits, b| bits | chunk_bits(&b.home().1));
+            home.code().clear(page, !left);
+            if blocks.is_empty() {
+                self.by_page.remove(&(ram, page));
+            }
+        }
+        let n = dead.len();
+        for block in dead {
+            self.remove(block, epoch);
+        }
+        n
+    }
+
+    fn remove(&mut self, block: Arc<Block>, epoch: u32) {
+        log!(Exec, "invalidate block at {}", block.key.gpa);
+        block.valid.store(false, Ordering::Release);
+        if self.by_key.get(&block.key).is_some_and(|b| Arc::ptr_eq(b, &block)) {
+            self.by_key.remove(&block.key);
+        }
+        for (from, exit) in self.incoming.remove(&Arc::as_ptr(&block)).unwrap_or_default() {
+            from.links[exit].store(std::ptr::null_mut(), Ordering::Release);
+            from.host_links[exit].store(0, Ordering::Release);
+        }
+        for exit in 0..2 {
+            let to = block.links[exit].swap(std::ptr::null_mut(), Ordering::AcqRel);
+            if let Some(incoming) = self.incoming.get_mut(&to.cast_const()) {
+                incoming.retain(|(from, _)| !Arc::ptr_eq(from, &block));
+            }
+        }
+        self.graveyard.push((epoch, block));
+    }
+
+    /// Takes out everything.
+    pub fn flush(&mut self, epoch: u32) {
+        for ((_, page), blocks) in self.by_page.drain() {
+            for block in blocks {
+                block.home.0.code().clear(page, u64::MAX);
+                block.valid.store(false, Ordering::Release);
+                for exit in 0..2 {
+                    block.links[exit].store(std::ptr::null_mut(), Ordering::Release);
+                    block.host_links[exit].store(0, Ordering::Release);
+                }
+                self.graveyard.push((epoch, block));
+            }
+        }
+        self.by_key.clear();
+        self.incoming.clear();
+    }
+
+    /// Keeps a block that was never in the cache until every vCPU has seen `epoch`.
+    pub fn entomb(&mut self, block: Arc<Block>, epoch: u32) {
+        self.graveyard.push((epoch, block));
+    }
+
+    /// Frees dead blocks that died before `epoch`, which every vCPU has seen. Gives the entries of their compiled code.
+    pub fn bury(&mut self, epoch: u32) -> Vec<u64> {
+        let mut code = Vec::new();
+        self.graveyard.retain(|(died, block)| {
+            let keep = *died >= epoch;
+            if !keep {
+                let entry = block.host.load(Ordering::Acquire);
+                if entry != 0 {
+                    code.push(entry);
+                }
+            }
+            keep
+        });
+        code
+    }
+}

@@ -1,0 +1,282 @@
+//! Everything that translated code of one vCPU reaches from its one pointer.
+// UNSAFETY: this is the struct that translated code addresses by byte offsets; the accessors here read and write cells
+// by offset.
+
+#![allow(unsafe_code)]
+
+use crate::cache::Block;
+use crate::exec::Shared;
+use crate::frontend::Frontend;
+use crate::ir::Slot;
+use crate::softmmu::Tlb;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex};
+use vm::vcpu::{Kick, Pins};
+use vm::{AddressSpace, FlatView};
+
+/// Cells for values of a block that live in no register; 16 bytes each.
+pub const TEMPS: usize = 256;
+/// Entries of the jump cache.
+pub const JUMP_CACHE: usize = 4096;
+
+/// The state of one vCPU with all that serves it. Guest registers come first so that a slot is an offset from the
+/// start.
+#[repr(C)]
+pub struct Env<F: Frontend> {
+    /// The guest's registers.
+    pub cpu: F::Cpu,
+    /// Values of the running block.
+    pub(crate) temps: [u128; TEMPS],
+    /// Arguments (0-2) and result (0) of vector helpers.
+    pub(crate) vectors: [u128; 4],
+    /// Instructions left before the loop looks around, negative when it must. Kicks subtract [`KICK`] from it.
+    pub(crate) budget: AtomicI64,
+    /// Not zero when an exception waits in `exception`.
+    pub(crate) raised: u64,
+    /// The block that compiled code left from.
+    pub(crate) left: *const Block,
+    /// A filter over the pages that the jump cache knows: a clear bit means no entry.
+    jump_pages: [u64; 16],
+    /// Translations of data addresses, one table per regime.
+    pub(crate) tlb: Tlb,
+    /// The next block by virtual address.
+    pub(crate) jumps: [Jump; JUMP_CACHE],
+    pub(crate) exception: Option<F::Exception>,
+    pub(crate) halted: bool,
+    /// Where in the block an exception was raised, as distance from its start.
+    pub(crate) fault_pc: u32,
+    pub(crate) bus: Arc<AddressSpace>,
+    pub(crate) view: Arc<FlatView>,
+    pub(crate) pins: Arc<Pins>,
+    pub(crate) kicker: Arc<Kicker>,
+    pub(crate) shared: Arc<Shared<F>>,
+}
+
+/// What a kick takes from the budget: far more than any slice holds.
+pub(crate) const KICK: i64 = 1 << 40;
+
+/// One entry of the jump cache; empty when `block` is null.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Jump {
+    pub pc: u64,
+    /// Mode and space, mixed so that equal means equal.
+    pub mode: u64,
+    pub space: u64,
+    pub block: *const Block,
+}
+
+impl Jump {
+    pub const EMPTY: Jump = Jump { pc: 0, mode: 0, space: 0, block: std::ptr::null() };
+}
+
+// SAFETY: the raw block pointers in `jumps` point to blocks that the shared cache keeps alive until this vCPU has
+// cleared them (see cache.rs, "graveyard"); every other part is Send.
+unsafe impl<F: Frontend> Send for Env<F> {}
+
+/// Wakes or interrupts a vCPU.
+pub struct Kicker {
+    pub(crate) kicked: AtomicBool,
+    pub(crate) poll: AtomicBool,
+    stop: AtomicBool,
+    budget: Mutex<BudgetPointer>,
+    idle: Mutex<()>,
+    wake: Condvar,
+    pub(crate) epoch: AtomicU32,
+}
+
+/// Where the running vCPU's budget is, null while it does not run.
+struct BudgetPointer(*const AtomicI64);
+// SAFETY: the pointer is only followed under the mutex, and the vCPU clears it under the mutex before its state goes.
+unsafe impl Send for BudgetPointer {}
+
+impl Kicker {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            kicked: AtomicBool::new(false),
+            poll: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            budget: Mutex::new(BudgetPointer(std::ptr::null())),
+            idle: Mutex::new(()),
+            wake: Condvar::new(),
+            epoch: AtomicU32::new(0),
+        })
+    }
+
+    /// Names the counter that a kick makes negative.
+    pub(crate) fn attach(&self, budget: Option<&AtomicI64>) {
+        self.budget.lock().unwrap().0 = budget.map_or(std::ptr::null(), |b| b);
+    }
+
+    /// Makes the vCPU look around soon: its loop sees `kicked`.
+    pub(crate) fn interrupt(&self) {
+        if !self.kicked.swap(true, Ordering::AcqRel) {
+            let pointer = self.budget.lock().unwrap();
+            if !pointer.0.is_null() {
+                // SAFETY: not null means that the vCPU is running with this counter; it detaches under this mutex.
+                unsafe { (*pointer.0).fetch_sub(KICK, Ordering::AcqRel) };
+            }
+        }
+        let _idle = self.idle.lock().unwrap();
+        self.wake.notify_all();
+    }
+
+    /// Asks for [`Frontend::poll`] and wakes.
+    pub(crate) fn request_poll(&self) {
+        self.poll.store(true, Ordering::Release);
+        self.interrupt();
+    }
+
+    /// Sleeps until `awake` holds; it is looked at under the lock that every kick takes, so no wake-up is lost.
+    pub(crate) fn sleep_until(&self, awake: impl Fn() -> bool) {
+        let mut idle = self.idle.lock().unwrap();
+        while !awake() {
+            idle = self.wake.wait(idle).unwrap();
+        }
+    }
+
+    /// Takes a request to leave the run loop.
+    pub(crate) fn take_stop(&self) -> bool {
+        self.stop.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether such a request stands.
+    pub(crate) fn stop_requested(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+}
+
+impl Kick for Kicker {
+    fn kick(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.interrupt();
+    }
+}
+
+/// A kick that only makes the vCPU look at its interrupt pins.
+pub(crate) struct PinKick(pub Arc<Kicker>);
+impl Kick for PinKick {
+    fn kick(&self) {
+        self.0.interrupt();
+    }
+}
+
+impl<F: Frontend> Env<F> {
+    /// Raises an exception: the instruction under way ends without further effect. For helpers.
+    pub fn raise(&mut self, exception: F::Exception) {
+        self.exception = Some(exception);
+        self.raised = 1;
+    }
+
+    /// The vectors that a vector helper was called with.
+    pub fn vector_args(&self) -> [u128; 3] {
+        [self.vectors[0], self.vectors[1], self.vectors[2]]
+    }
+
+    /// The result of a vector helper.
+    pub fn set_vector_result(&mut self, result: u128) {
+        self.vectors[0] = result;
+    }
+
+    /// The CPU stops until an interrupt (WFI, HLT); the block must end with `Resync`.
+    pub fn halt(&mut self) {
+        self.halted = true;
+    }
+
+    /// The guest's memory.
+    pub fn bus(&self) -> &Arc<AddressSpace> {
+        &self.bus
+    }
+
+    /// Levels of the interrupt inputs.
+    pub fn pins(&self) -> u32 {
+        self.pins.levels()
+    }
+
+    /// A vCPU's environment around the guest's registers.
+    pub(crate) fn new(
+        cpu: F::Cpu,
+        bus: Arc<AddressSpace>,
+        pins: Arc<Pins>,
+        kicker: Arc<Kicker>,
+        shared: Arc<Shared<F>>,
+    ) -> Box<Self> {
+        Box::new(Env {
+            cpu,
+            temps: [0; TEMPS],
+            vectors: [0; 4],
+            budget: AtomicI64::new(0),
+            raised: 0,
+            left: std::ptr::null(),
+            jump_pages: [0; 16],
+            tlb: Tlb::default(),
+            jumps: [Jump::EMPTY; JUMP_CACHE],
+            exception: None,
+            halted: false,
+            fault_pc: 0,
+            view: bus.view(),
+            bus,
+            pins,
+            kicker,
+            shared,
+        })
+    }
+
+    fn cell(&mut self, slot: Slot) -> *mut u8 {
+        assert!(usize::from(slot.0) + 16 <= size_of::<F::Cpu>(), "slots lie in the state struct");
+        // SAFETY: inside the state struct, checked above.
+        unsafe { (&raw mut self.cpu).cast::<u8>().add(slot.0.into()) }
+    }
+
+    /// Reads an integer register by its slot.
+    pub fn read_slot(&mut self, slot: Slot) -> u64 {
+        // SAFETY: `cell` is in bounds, integer slots are eight-byte cells.
+        unsafe { self.cell(slot).cast::<u64>().read_unaligned() & slot.1.mask() }
+    }
+
+    /// Writes an integer register by its slot.
+    pub fn write_slot(&mut self, slot: Slot, value: u64) {
+        // SAFETY: as in `read_slot`.
+        unsafe { self.cell(slot).cast::<u64>().write_unaligned(value) }
+    }
+
+    /// The program counter.
+    pub fn pc(&mut self) -> u64 {
+        self.read_slot(F::PC)
+    }
+
+    /// Sets the program counter.
+    pub fn set_pc(&mut self, pc: u64) {
+        self.write_slot(F::PC, pc);
+    }
+
+    pub(crate) fn clear_jumps(&mut self) {
+        if self.jump_pages != [0; 16] {
+            self.jumps.fill(Jump::EMPTY);
+            self.jump_pages = [0; 16];
+        }
+    }
+
+    /// Whether code of the page of `va` may be in the jump cache.
+    pub(crate) fn may_have_jumps(&self, va: u64) -> bool {
+        let bit = page_bit(va);
+        self.jump_pages[bit / 64] >> (bit % 64) & 1 != 0
+    }
+
+    pub(crate) fn add_jump(&mut self, jump: Jump) {
+        let bit = page_bit(jump.pc);
+        self.jump_pages[bit / 64] |= 1 << (bit % 64);
+        self.jumps[jump_index(jump.pc)] = jump;
+    }
+}
+
+/// Where the jump cache keeps the block at `pc`.
+#[inline]
+pub(crate) fn jump_index(pc: u64) -> usize {
+    ((pc >> 2) ^ (pc >> 14)) as usize % JUMP_CACHE
+}
+
+fn page_bit(va: u64) -> usize {
+    ((va >> 12) ^ (va >> 22)) as usize % 1024
+}

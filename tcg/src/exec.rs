@@ -1,0 +1,595 @@
+//! The loop that runs a vCPU: find the block, execute it, notice what must be noticed between blocks.
+// UNSAFETY: the loop follows raw block pointers from the jump cache and from links; cache.rs says why they live long
+// enough.
+
+#![allow(unsafe_code)]
+
+use crate::cache::{Block, BlockKey, CodeCache};
+use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index};
+use crate::frontend::{Frontend, Helper, Key};
+use crate::interp::{self, Exit};
+use crate::ir;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use vm::ram::{CodeWatch, PAGE_SIZE, RamId};
+use vm::vcpu::{AccelError, Accelerator, BootRegs, Intent, Kick, PageFault, Stop, Vcpu, Wiring};
+use vm::{BadState, Gpa, Gva, LoadError, Saved, log};
+
+/// Instructions between looks around when nobody kicks.
+const SLICE: u64 = 20_000;
+/// Instructions of a block at most.
+const BLOCK_LIMIT: u32 = 32;
+/// Blocks in the cache before all are thrown away.
+const MAX_BLOCKS: usize = 1 << 19;
+
+/// How guest code may be executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiers {
+    /// Runs of a block before it is compiled; `None` interprets everything.
+    pub compile_after: Option<u32>,
+    /// Compile on the vCPU's own thread and wait for it, so that a test sees compiled code.
+    pub synchronous: bool,
+}
+
+/// What compiles blocks.
+pub trait Compiler<F: Frontend>: Send + Sync {
+    /// Asks for a block to be compiled, now or later; the result is given to [`Shared::install`].
+    fn request(&self, shared: &Arc<Shared<F>>, block: Arc<Block>);
+    /// The code at these entries is no longer reachable.
+    fn free(&self, entries: &[u64]);
+}
+
+/// What all vCPUs of a machine have in common.
+pub struct Shared<F: Frontend> {
+    /// The instruction set.
+    pub frontend: F,
+    pub(crate) helpers: &'static [Helper<F>],
+    cache: Mutex<CodeCache>,
+    epoch: AtomicU32,
+    kickers: Mutex<Vec<Arc<Kicker>>>,
+    tiers: Tiers,
+    compiler: Option<Box<dyn Compiler<F>>>,
+    /// Guest instructions translated so far.
+    pub translated: AtomicU64,
+}
+
+impl<F: Frontend> Shared<F> {
+    /// Throws away the blocks made from these bytes of RAM, on whatever thread.
+    pub(crate) fn invalidate(&self, ram: RamId, range: Range<u64>) {
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+        self.cache.lock().unwrap().invalidate(ram, range, epoch);
+        for kicker in self.kickers.lock().unwrap().iter() {
+            kicker.interrupt();
+        }
+    }
+
+    /// Gives a block its compiled code.
+    pub fn install(&self, block: &Arc<Block>, entry: u64) {
+        let mut cache = self.cache.lock().unwrap();
+        if block.valid.load(Ordering::Acquire) {
+            cache.install(block, entry);
+        } else if let Some(compiler) = &self.compiler {
+            compiler.free(&[entry]);
+        }
+    }
+
+    /// Translates the code at `key` anew, for a compiler.
+    pub fn retranslate(&self, block: &Block) -> ir::Block {
+        let (ram, range) = block.home();
+        let mut code = vec![0; block.len_bytes as usize];
+        let mut ir = ir::Block::default();
+        if ram.read(range.start, &mut code).is_some() {
+            self.frontend.translate(block.key.mode, &code, block.insns, &mut ir);
+        }
+        ir
+    }
+
+    fn bury(&self) {
+        let seen = self.kickers.lock().unwrap().iter().map(|k| k.epoch.load(Ordering::Acquire)).min();
+        if let Some(seen) = seen {
+            let entries = self.cache.lock().unwrap().bury(seen + 1);
+            if let Some(compiler) = &self.compiler {
+                compiler.free(&entries);
+            }
+        }
+    }
+}
+
+/// Tells the code cache of writes by devices.
+struct Watch<F: Frontend>(Arc<Shared<F>>);
+impl<F: Frontend> CodeWatch for Watch<F> {
+    fn code_written(&self, ram: RamId, range: Range<u64>) {
+        self.0.invalidate(ram, range);
+    }
+}
+
+/// The accelerator that translates.
+pub struct Tcg<F: Frontend> {
+    shared: Arc<Shared<F>>,
+}
+
+impl<F: Frontend> Tcg<F> {
+    /// Translation of `frontend`'s instruction set. Without a compiler everything is interpreted.
+    pub fn new(frontend: F, tiers: Tiers, compiler: Option<Box<dyn Compiler<F>>>) -> Self {
+        let helpers = frontend.helpers();
+        Tcg {
+            shared: Arc::new(Shared {
+                frontend,
+                helpers,
+                cache: Mutex::default(),
+                epoch: AtomicU32::new(0),
+                kickers: Mutex::default(),
+                tiers,
+                compiler,
+                translated: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// What the vCPUs share.
+    pub fn shared(&self) -> &Arc<Shared<F>> {
+        &self.shared
+    }
+
+    /// A vCPU, reset.
+    ///
+    /// # Errors
+    /// [`AccelError::UnknownModel`] and what else the front end refuses.
+    pub fn vcpu_of(&self, wiring: Wiring) -> Result<TcgVcpu<F>, AccelError> {
+        let kicker = Kicker::new();
+        let poller = kicker.clone();
+        let cpu = self.shared.frontend.cpu(&wiring, Arc::new(move || poller.request_poll()))?;
+        wiring.pins.connect(Arc::new(PinKick(kicker.clone())));
+        let (bus, pins) = (wiring.bus.clone(), wiring.pins.clone());
+        let env = Env::new(cpu, bus, pins, kicker.clone(), self.shared.clone());
+        kicker.epoch.store(self.shared.epoch.load(Ordering::Acquire), Ordering::Release);
+        self.shared.kickers.lock().unwrap().push(kicker.clone());
+        let changed = kicker.clone();
+        wiring.bus.on_change(Box::new(move || changed.interrupt()));
+        let mut vcpu = TcgVcpu { env, boot: wiring.boot, executed: 0, id: wiring.id };
+        vcpu.reset();
+        Ok(vcpu)
+    }
+}
+
+impl<F: Frontend> Accelerator for Tcg<F> {
+    fn name(&self) -> &'static str {
+        "tcg"
+    }
+    fn vcpu(&self, wiring: Wiring) -> Result<Box<dyn Vcpu>, AccelError> {
+        Ok(Box::new(self.vcpu_of(wiring)?))
+    }
+}
+
+/// A vCPU whose code is translated.
+pub struct TcgVcpu<F: Frontend> {
+    /// Its state.
+    pub env: Box<Env<F>>,
+    boot: Option<BootRegs>,
+    executed: u64,
+    id: u32,
+}
+
+impl<F: Frontend> Drop for TcgVcpu<F> {
+    fn drop(&mut self) {
+        self.env.kicker.attach(None);
+        let shared = self.env.shared.clone();
+        shared.kickers.lock().unwrap().retain(|k| !Arc::ptr_eq(k, &self.env.kicker));
+    }
+}
+
+/// Why the inner loop came back.
+#[derive(Debug, PartialEq, Eq)]
+enum Pause {
+    /// Look around: the budget is used up or negative.
+    Budget,
+    /// Look around: the mode, the interrupt mask or the like may have changed.
+    Resync,
+}
+
+impl<F: Frontend> Env<F> {
+    /// Drops pointers to blocks that were invalidated; part of storing to code.
+    pub(crate) fn sync_with_cache(&mut self) {
+        self.clear_jumps();
+    }
+
+    /// Finds or makes the block at the program counter.
+    fn lookup(&mut self, key: Key) -> Result<*const Block, F::Exception> {
+        let jump = &self.jumps[jump_index(key.pc.0)];
+        if jump.pc == key.pc.0 && jump.mode == key.mode && jump.space == u64::from(key.space) && !jump.block.is_null() {
+            return Ok(jump.block);
+        }
+        self.lookup_slow(key)
+    }
+
+    #[cold]
+    fn lookup_slow(&mut self, key: Key) -> Result<*const Block, F::Exception> {
+        let shared = self.shared.clone();
+        let page = self.fetch_page(key.pc, key.space)?;
+        let gpa = Gpa(page.gpa.0 + key.pc.0 % PAGE_SIZE);
+        let block_key = BlockKey { gpa, mode: key.mode | page.code_mode };
+        let Some((ram, offset)) = page.ram else {
+            return Ok(self.device_code(key, block_key));
+        };
+        let mut cache = shared.cache.lock().unwrap();
+        let block = match cache.find(&block_key) {
+            Some(block) => block.clone(),
+            None => {
+                if cache.len() >= MAX_BLOCKS {
+                    let epoch = shared.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+                    cache.flush(epoch);
+                    self.clear_jumps();
+                }
+                let at = offset + key.pc.0 % PAGE_SIZE;
+                let mut code = vec![0; (PAGE_SIZE - key.pc.0 % PAGE_SIZE).min(u64::from(BLOCK_LIMIT) * 16) as usize];
+                if ram.read(at, &mut code).is_none() {
+                    code.clear();
+                }
+                ram.watch_code_once(|| Arc::new(Watch(shared.clone())));
+                let block = Arc::new(self.translate_block(key.pc, block_key, &code, BLOCK_LIMIT, (ram.clone(), at)));
+                if cache.insert(block.clone()) {
+                    // SAFETY: `at` lies in the block of RAM.
+                    let host = unsafe { ram.host().add((at & !(PAGE_SIZE - 1)) as usize) };
+                    self.protect_code(host);
+                }
+                block
+            }
+        };
+        let pointer = Arc::as_ptr(&block);
+        self.add_jump(Jump { pc: key.pc.0, mode: key.mode, space: key.space.into(), block: pointer });
+        Ok(pointer)
+    }
+
+    /// Code in a device's window: read through the bus and executed once.
+    fn device_code(&mut self, key: Key, block_key: BlockKey) -> *const Block {
+        let mut code = [0u8; 4];
+        for (at, byte) in code.iter_mut().enumerate() {
+            *byte = self.view.load(Gpa(block_key.gpa.0 + at as u64), 1).unwrap_or(0) as u8;
+        }
+        // An anonymous page of RAM is the home that every block needs; nothing is ever stored there.
+        let block = vm::Ram::new(1).map(|home| self.translate_block(key.pc, block_key, &code, 1, (home, 0)));
+        let shared = self.shared.clone();
+        match block {
+            Ok(block) => {
+                let block = Arc::new(block);
+                let pointer = Arc::as_ptr(&block);
+                let epoch = shared.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+                shared.cache.lock().unwrap().entomb(block, epoch);
+                self.kicker.interrupt();
+                pointer
+            }
+            Err(error) => unreachable!("one page of memory: {error}"),
+        }
+    }
+
+    fn translate_block(&mut self, pc: Gva, key: BlockKey, code: &[u8], limit: u32, home: (Arc<vm::Ram>, u64)) -> Block {
+        let shared = self.shared.clone();
+        let limits = interp::Limits { temps: self.temps_offset() };
+        let mut limit = limit;
+        loop {
+            let mut ir = ir::Block::default();
+            shared.frontend.translate(key.mode, code, limit, &mut ir);
+            let covered = code.get(..ir.len_bytes as usize).unwrap_or_default();
+            if limit == BLOCK_LIMIT || limit == 1 {
+                self.log_translation(pc, key, covered, &ir);
+            }
+            debug_assert_eq!(ir::verify(&ir), Ok(()), "{}", ir.display(shared.frontend.names()));
+            crate::opt::optimize(&mut ir, shared.helpers);
+            log!(IrOpt, "OPT: block at {pc}\n{}", ir.display(shared.frontend.names()));
+            match interp::decode(&ir, shared.helpers, &limits) {
+                Some(decoded) => {
+                    shared.translated.fetch_add(ir.insns.into(), Ordering::Relaxed);
+                    return Block::new(key, ir.len_bytes, ir.insns, decoded, home);
+                }
+                None => {
+                    assert!(limit > 1, "one instruction needs more temporaries than there are");
+                    limit /= 2;
+                }
+            }
+        }
+    }
+
+    fn log_translation(&self, pc: Gva, key: BlockKey, code: &[u8], ir: &ir::Block) {
+        if log::enabled(log::Item::InAsm) {
+            let lines = self.shared.frontend.disassemble(pc, code).join("\n");
+            log!(InAsm, "----------------\nIN: physical {} mode {:#x}\n{lines}\n", key.gpa, key.mode);
+        }
+        log!(Ir, "IR: block at {pc}\n{}", ir.display(self.shared.frontend.names()));
+    }
+
+    fn temps_offset(&self) -> u16 {
+        let offset = (&raw const self.temps).addr() - std::ptr::from_ref(self).addr();
+        u16::try_from(offset).expect("the state struct is small enough for 16-bit offsets")
+    }
+
+    /// Executes blocks until the budget is used up or something else must be looked at.
+    fn slice(&mut self) -> Pause {
+        let shared = self.shared.clone();
+        let frontend = &shared.frontend;
+        let key = frontend.key(&self.cpu);
+        let (mode, space) = (key.mode, key.space);
+        let mut found = self.lookup(key);
+        loop {
+            let block = match found {
+                // SAFETY: blocks in the jump cache and behind links live until this vCPU has acknowledged the epoch of
+                // their death, which it does between slices only.
+                Ok(block) => unsafe { &*block },
+                Err(exception) => {
+                    frontend.take(self, exception);
+                    return Pause::Resync;
+                }
+            };
+            let left = self.budget.load(Ordering::Relaxed) - i64::from(block.insns);
+            if left < 0 {
+                return Pause::Budget;
+            }
+            let host = block.host.load(Ordering::Acquire);
+            let (exit, block) = if host != 0 {
+                // SAFETY: the entry belongs to code that a compiler installed for this environment's type.
+                let enter = unsafe { std::mem::transmute::<u64, extern "C" fn(*mut Env<F>) -> u32>(host) };
+                let exit = enter(self);
+                // SAFETY: compiled code leaves the block it left from, which is alive as above.
+                (exit_of(exit), unsafe { &*self.left })
+            } else {
+                self.budget.store(left, Ordering::Relaxed);
+                self.count_run(&shared, block);
+                log!(Exec, "block {:#x} mode {:#x} ({} insns)", self.pc(), block.key.mode, block.insns);
+                // SAFETY: the block was decoded for `F`.
+                (Some(unsafe { interp::run(self, block) }), block)
+            };
+            found = match exit {
+                Some(exit @ (Exit::First | Exit::Second)) => {
+                    let link = block.links[exit as usize].load(Ordering::Acquire);
+                    if link.is_null() { self.follow(&shared, block, exit as usize, mode, space) } else { Ok(link) }
+                }
+                Some(Exit::Indirect) => {
+                    let pc = Gva(self.pc());
+                    self.lookup(Key { pc, mode, space })
+                }
+                Some(Exit::Resync) => return Pause::Resync,
+                Some(Exit::Raised) => {
+                    let pc = self.pc().wrapping_add(self.fault_pc.into());
+                    self.set_pc(pc);
+                    self.raised = 0;
+                    if let Some(exception) = self.exception.take() {
+                        frontend.take(self, exception);
+                    }
+                    return Pause::Resync;
+                }
+                None => return Pause::Budget,
+            };
+        }
+    }
+
+    /// Counts a run and asks for compilation when there were enough.
+    fn count_run(&mut self, shared: &Arc<Shared<F>>, block: &Block) {
+        let (Some(after), Some(compiler)) = (shared.tiers.compile_after, &shared.compiler) else { return };
+        let runs = block.runs.load(Ordering::Relaxed) + 1;
+        block.runs.store(runs, Ordering::Relaxed);
+        if runs >= after && !block.queued.swap(true, Ordering::AcqRel) {
+            let found = shared.cache.lock().unwrap().find(&block.key).cloned();
+            if let Some(block) = found.filter(|found| std::ptr::eq(Arc::as_ptr(found), block)) {
+                compiler.request(shared, block);
+            }
+        }
+    }
+
+    /// Finds the block behind a fixed exit and links it if it lies in the same page.
+    fn follow(
+        &mut self,
+        shared: &Arc<Shared<F>>,
+        from: &Block,
+        exit: usize,
+        mode: u64,
+        space: u32,
+    ) -> Result<*const Block, F::Exception> {
+        let pc = Gva(self.pc());
+        let to = self.lookup(Key { pc, mode, space })?;
+        // SAFETY: as in `slice`.
+        let to_key = unsafe { (*to).key };
+        if to_key.gpa.0 / PAGE_SIZE == from.key.gpa.0 / PAGE_SIZE
+            && (from.key.gpa.0 % PAGE_SIZE).wrapping_add(pc.0) % PAGE_SIZE
+                == (to_key.gpa.0 % PAGE_SIZE).wrapping_add(from.key.gpa.0) % PAGE_SIZE
+            && self.same_page(from, pc, to_key)
+        {
+            let mut cache = shared.cache.lock().unwrap();
+            let find = |cache: &CodeCache, key| cache.find(key).cloned();
+            if let (Some(a), Some(b)) = (find(&cache, &from.key), find(&cache, &to_key))
+                && std::ptr::eq(Arc::as_ptr(&a), from)
+                && std::ptr::eq(Arc::as_ptr(&b), to)
+            {
+                cache.link(&a, exit, &b);
+            }
+        }
+        Ok(to)
+    }
+
+    /// Whether the fixed exit that led from `from` to `pc` stayed in the virtual page.
+    fn same_page(&self, from: &Block, pc: Gva, to: BlockKey) -> bool {
+        // A fixed exit adds a constant to the address of the block; physical and virtual distance agree only within
+        // the page.
+        let physical = to.gpa.0.wrapping_sub(from.key.gpa.0);
+        let start = pc.0.wrapping_sub(physical);
+        start / PAGE_SIZE == pc.0 / PAGE_SIZE
+    }
+}
+
+fn exit_of(code: u32) -> Option<Exit> {
+    match code {
+        0 => Some(Exit::First),
+        1 => Some(Exit::Second),
+        2 => Some(Exit::Indirect),
+        3 => Some(Exit::Resync),
+        4 => Some(Exit::Raised),
+        _ => None,
+    }
+}
+
+impl<F: Frontend> TcgVcpu<F> {
+    /// What is done between slices. Gives a reason to stop, if there is one.
+    fn look_around(&mut self) -> Option<Stop> {
+        let env = &mut *self.env;
+        let shared = env.shared.clone();
+        if env.kicker.kicked.swap(false, Ordering::AcqRel) {
+            env.refresh_view();
+            let epoch = shared.epoch.load(Ordering::Acquire);
+            if env.kicker.epoch.load(Ordering::Relaxed) != epoch {
+                env.clear_jumps();
+                env.kicker.epoch.store(epoch, Ordering::Release);
+                shared.bury();
+            }
+            if env.kicker.poll.swap(false, Ordering::AcqRel) {
+                shared.frontend.poll(env);
+            }
+        }
+        let pins = env.pins.levels();
+        if pins != 0 {
+            if env.halted && shared.frontend.wakes(env, pins) {
+                env.halted = false;
+            }
+            if !env.halted {
+                shared.frontend.interrupt(env, pins);
+            }
+        }
+        if env.kicker.take_stop() {
+            return Some(Stop::Kicked);
+        }
+        env.halted.then_some(Stop::Idle)
+    }
+
+    /// Executes fewer instructions than the next block has, to end a budget exactly.
+    fn run_part(&mut self, limit: u32) {
+        let env = &mut *self.env;
+        let shared = env.shared.clone();
+        let key = shared.frontend.key(&env.cpu);
+        let page = match env.fetch_page(key.pc, key.space) {
+            Ok(page) => page,
+            Err(exception) => return shared.frontend.take(env, exception),
+        };
+        let offset = key.pc.0 % PAGE_SIZE;
+        let block_key = BlockKey { gpa: Gpa(page.gpa.0 + offset), mode: key.mode | page.code_mode };
+        let mut code = vec![0; (PAGE_SIZE - offset).min(u64::from(limit) * 16) as usize];
+        let home = match &page.ram {
+            Some((ram, at)) if ram.read(at + offset, &mut code).is_some() => (ram.clone(), at + offset),
+            _ => return,
+        };
+        let block = env.translate_block(key.pc, block_key, &code, limit.max(1), home);
+        env.budget.fetch_sub(block.insns.into(), Ordering::Relaxed);
+        // SAFETY: the block was decoded for `F`.
+        if unsafe { interp::run(env, &block) } == Exit::Raised {
+            let pc = env.pc().wrapping_add(env.fault_pc.into());
+            env.set_pc(pc);
+            env.raised = 0;
+            if let Some(exception) = env.exception.take() {
+                shared.frontend.take(env, exception);
+            }
+        }
+    }
+}
+
+impl<F: Frontend> Vcpu for TcgVcpu<F> {
+    fn run(&mut self, budget: Option<u64>) -> Result<Stop, AccelError> {
+        vm::vcpu::set_current(self.id);
+        let mut left = budget;
+        self.env.kicker.attach(Some(&self.env.budget));
+        let stop = loop {
+            if let Some(stop) = self.look_around() {
+                break stop;
+            }
+            if left == Some(0) {
+                break Stop::Budget;
+            }
+            let slice = left.unwrap_or(SLICE).min(SLICE) as i64;
+            self.env.budget.store(slice, Ordering::Release);
+            if self.env.kicker.kicked.load(Ordering::Acquire) {
+                // The kick may have come before the counter was set.
+                continue;
+            }
+            let pause = self.env.slice();
+            let mut rest = self.env.budget.load(Ordering::Relaxed);
+            if rest < -(KICK / 2) {
+                rest += KICK;
+            }
+            if pause == Pause::Budget && rest == slice && left.is_some() {
+                // Not even one block fits.
+                self.env.budget.store(rest, Ordering::Release);
+                self.run_part(rest as u32);
+                rest = self.env.budget.load(Ordering::Relaxed);
+                if rest < -(KICK / 2) {
+                    rest += KICK;
+                }
+            }
+            let done = (slice - rest).max(0) as u64;
+            self.executed += done;
+            if let Some(left) = &mut left {
+                *left = left.saturating_sub(done);
+            }
+        };
+        self.env.kicker.attach(None);
+        Ok(stop)
+    }
+
+    fn wait(&mut self) {
+        let env = &mut *self.env;
+        let shared = env.shared.clone();
+        let (kicker, pins) = (env.kicker.clone(), env.pins.clone());
+        kicker.sleep_until(|| {
+            kicker.stop_requested()
+                || kicker.poll.load(Ordering::Acquire)
+                || kicker.kicked.load(Ordering::Acquire)
+                || shared.frontend.wakes(env, pins.levels())
+        });
+    }
+
+    fn kicker(&self) -> Arc<dyn Kick> {
+        self.env.kicker.clone()
+    }
+
+    fn regs(&self) -> Vec<(&'static str, u32)> {
+        self.env.shared.frontend.regs()
+    }
+    fn reg(&self, index: usize) -> u128 {
+        self.env.shared.frontend.reg(&self.env.cpu, index)
+    }
+    fn set_reg(&mut self, index: usize, value: u128) {
+        self.env.shared.clone().frontend.set_reg(&mut self.env.cpu, index, value);
+    }
+
+    fn translate(&mut self, gva: Gva, intent: Intent) -> Result<Gpa, PageFault> {
+        self.env.debug_translate(gva, intent).ok_or(PageFault(gva))
+    }
+
+    fn reset(&mut self) {
+        let env = &mut *self.env;
+        let shared = env.shared.clone();
+        env.halted = false;
+        env.raised = 0;
+        env.exception = None;
+        env.flush_tlb();
+        shared.frontend.reset(env, self.boot.as_ref());
+    }
+
+    fn instructions(&self) -> u64 {
+        self.executed
+    }
+
+    fn save(&self) -> Saved {
+        let frontend = &self.env.shared.frontend;
+        Saved { model: F::NAME.into(), version: 1, body: frontend.save(&self.env.cpu) }
+    }
+
+    fn load(&mut self, saved: &Saved) -> Result<(), LoadError> {
+        let bad = |why: BadState| LoadError::Bad { path: saved.model.clone(), why };
+        if saved.model != F::NAME {
+            return Err(LoadError::OtherModel { path: F::NAME.into(), found: saved.model.clone() });
+        }
+        if saved.version > 1 {
+            return Err(LoadError::Newer { path: saved.model.clone(), found: saved.version, known: 1 });
+        }
+        let env = &mut *self.env;
+        env.shared.clone().frontend.load(env, &saved.body).map_err(bad)?;
+        env.flush_tlb();
+        Ok(())
+    }
+}

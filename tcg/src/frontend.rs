@@ -1,0 +1,154 @@
+//! What an instruction set brings to the translator.
+
+use crate::env::Env;
+use crate::ir::{Block, Names, Slot};
+use vm::vcpu::{AccelError, BootRegs, Intent, Wiring};
+use vm::{BadState, Gpa, Gva};
+
+/// What a block is found by: its virtual address now, plus everything that changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The program counter.
+    pub pc: Gva,
+    /// Every mode bit that changes translation (exception level, endianness, instruction set state …).
+    pub mode: u64,
+    /// Names the address space that `pc` is looked up in (an ASID, say); 0 where code is the same in all of them.
+    pub space: u32,
+}
+
+/// A page that a virtual address leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// Physical address of the byte asked for.
+    pub gpa: Gpa,
+    /// log2 of the size of the page or block that the tables map, at least 12.
+    pub page_log2: u8,
+    /// Loads are allowed.
+    pub read: bool,
+    /// Stores are allowed without further walks.
+    pub write: bool,
+    /// Fetches are allowed.
+    pub execute: bool,
+    /// Valid in every address space.
+    pub global: bool,
+    /// Address space it belongs to unless global.
+    pub space: u32,
+    /// Accesses must be aligned and of the width asked for, whatever the access says (memory typed as device).
+    pub strict: bool,
+    /// Bits for the front end that go into the mode of code fetched from the page.
+    pub code_mode: u64,
+}
+
+/// A function that translated code calls.
+pub enum Func<F: Frontend> {
+    /// No argument.
+    F0(extern "C" fn(&mut Env<F>) -> u64),
+    /// One integer.
+    F1(extern "C" fn(&mut Env<F>, u64) -> u64),
+    /// Two integers.
+    F2(extern "C" fn(&mut Env<F>, u64, u64) -> u64),
+    /// Three integers.
+    F3(extern "C" fn(&mut Env<F>, u64, u64, u64) -> u64),
+    /// Four integers.
+    F4(extern "C" fn(&mut Env<F>, u64, u64, u64, u64) -> u64),
+    /// Three vectors and a constant, giving a vector; see [`Env::vector_args`].
+    V(extern "C" fn(&mut Env<F>, u64)),
+}
+
+/// A helper: its function and what translated code must know of it.
+pub struct Helper<F: Frontend> {
+    /// Name in printed IR.
+    pub name: &'static str,
+    /// The function.
+    pub func: Func<F>,
+    /// Whether it reads guest registers that have slots.
+    pub reads_slots: bool,
+    /// Whether it writes guest registers that have slots.
+    pub writes_slots: bool,
+    /// Whether it may raise an exception ([`Env::raise`]).
+    pub raises: bool,
+}
+
+impl<F: Frontend> Helper<F> {
+    /// A helper that neither touches slots nor raises.
+    pub const fn plain(name: &'static str, func: Func<F>) -> Self {
+        Self { name, func, reads_slots: false, writes_slots: false, raises: false }
+    }
+    /// A helper that may raise but touches no slot.
+    pub const fn raising(name: &'static str, func: Func<F>) -> Self {
+        Self { name, func, reads_slots: false, writes_slots: false, raises: true }
+    }
+    /// A helper that may read and write every register and raise.
+    pub const fn full(name: &'static str, func: Func<F>) -> Self {
+        Self { name, func, reads_slots: true, writes_slots: true, raises: true }
+    }
+}
+
+/// An instruction set. One value serves all vCPUs; each vCPU's own state is a [`Frontend::Cpu`].
+pub trait Frontend: Send + Sync + Sized + 'static {
+    /// The state of one vCPU: `repr(C)`, the slots first, then whatever helpers need.
+    type Cpu: Send + 'static;
+    /// An exception that an instruction raises.
+    type Exception: Copy + Send + std::fmt::Debug + 'static;
+    /// Name of the instruction set.
+    const NAME: &'static str;
+    /// The slot of the program counter.
+    const PC: Slot;
+    /// Translation regimes that accesses can name, numbered from 0.
+    const MMU_REGIMES: usize;
+
+    /// Slots and helpers by name.
+    fn names(&self) -> Names<'static>;
+    /// The helpers, in order of their identifiers.
+    fn helpers(&self) -> &'static [Helper<Self>];
+    /// Makes the state of a vCPU, with its wires. It is reset before it runs.
+    ///
+    /// # Errors
+    /// [`AccelError::UnknownModel`] and the like.
+    fn cpu(&self, wiring: &Wiring, poll: std::sync::Arc<dyn Fn() + Send + Sync>) -> Result<Self::Cpu, AccelError>;
+    /// Reset state, then what the loader wants.
+    fn reset(&self, env: &mut Env<Self>, boot: Option<&BootRegs>);
+
+    /// The key of the block at the program counter. `code_mode` bits are added by the engine.
+    fn key(&self, cpu: &Self::Cpu) -> Key;
+    /// States the meaning of the code at a block's start: at most `limit` (at least one) instructions, ending early at
+    /// control flow and where `code` (the bytes to the end of the page) ends. Always sets the terminal.
+    fn translate(&self, mode: u64, code: &[u8], limit: u32, ir: &mut Block);
+    /// Looks an address up in the guest's page tables, in regime `mmu`. May update access flags.
+    ///
+    /// # Errors
+    /// The exception that the access raises.
+    fn walk(&self, env: &mut Env<Self>, gva: Gva, intent: Intent, mmu: u8) -> Result<Translation, Self::Exception>;
+    /// The regime of instruction fetches now.
+    fn fetch_regime(&self, cpu: &Self::Cpu) -> u8;
+    /// The address space of lower addresses now (its ASID): what non-global translations are tagged with.
+    fn space(&self, cpu: &Self::Cpu) -> u32;
+    /// The exception for a misaligned access.
+    fn misaligned(&self, env: &mut Env<Self>, gva: Gva, intent: Intent, mmu: u8) -> Self::Exception;
+    /// The exception for an access that nothing on the bus answers.
+    fn bus_error(&self, env: &mut Env<Self>, gva: Gva, gpa: Gpa, intent: Intent, mmu: u8) -> Self::Exception;
+    /// Enters the handler of an exception that was raised by the instruction at the program counter.
+    fn take(&self, env: &mut Env<Self>, exception: Self::Exception);
+    /// Recomputes what depends on time (timers of the CPU) and drives its outputs.
+    fn poll(&self, env: &mut Env<Self>);
+    /// Takes a pending interrupt if the state allows one; `pins` are the levels of the inputs.
+    fn interrupt(&self, env: &mut Env<Self>, pins: u32) -> bool;
+    /// Whether a halted CPU wakes up with these levels, even if the interrupt is masked.
+    fn wakes(&self, env: &Env<Self>, pins: u32) -> bool;
+
+    /// Registers by name and width in bits, for debuggers.
+    fn regs(&self) -> Vec<(&'static str, u32)>;
+    /// Reads register `index` of [`regs`](Frontend::regs).
+    fn reg(&self, cpu: &Self::Cpu, index: usize) -> u128;
+    /// Writes register `index`.
+    fn set_reg(&self, cpu: &mut Self::Cpu, index: usize, value: u128);
+    /// The saved form of a vCPU's registers.
+    fn save(&self, cpu: &Self::Cpu) -> Vec<u8>;
+    /// Takes the saved form.
+    ///
+    /// # Errors
+    /// When it makes no sense; nothing has changed then.
+    fn load(&self, env: &mut Env<Self>, body: &[u8]) -> Result<(), BadState>;
+    /// One line per instruction of `code` at `pc`.
+    fn disassemble(&self, pc: Gva, code: &[u8]) -> Vec<String>;
+}

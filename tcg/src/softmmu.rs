@@ -1,0 +1,838 @@
+//! The guest's virtual memory: translation lookaside buffers in software, and the slow path behind them.
+//!
+//! Each regime has a direct-mapped table that translated code looks into; it holds only RAM that needs no further
+//! check. A second, larger table tagged with address spaces backs them all, so that switching the address space costs
+//! the local entries of the first table only. Behind it stands the front end's page walk.
+// UNSAFETY: guest accesses go to guest RAM by raw host pointers; each comes from a span of the address space and stays
+// within one of its pages.
+
+#![allow(unsafe_code)]
+
+use crate::env::{Env, TEMPS};
+use crate::frontend::{Frontend, Translation};
+use crate::ir::{AtomicOp, Mem};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use vm::address_space::Span;
+use vm::ram::{PAGE_SIZE, Ram};
+use vm::vcpu::Intent;
+use vm::{Backing, FlatView, Gpa, Gva, log};
+
+/// Entries of each regime's first table.
+pub const ENTRIES: usize = 1024;
+/// Regimes that a front end may have.
+pub const REGIMES: usize = 4;
+/// Sets of the second table; each has a way for every [`WAYS`]th address space.
+const SETS: usize = 2048;
+/// Ways of a set.
+const WAYS: usize = 4;
+/// Address spaces that are told apart when one of them is flushed.
+const SPACES: usize = 1 << 16;
+/// Large pages remembered.
+const LARGE: usize = 32;
+/// Pages of code remembered.
+const FETCH: usize = 256;
+
+const PAGE_MASK: u64 = !(PAGE_SIZE - 1);
+
+/// One entry of a first table: an address is translated by it for an access of `n` bytes if
+/// `address ^ tag <= PAGE_SIZE - n`, which also says that the access stays in the page.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Page address if loads hit.
+    pub read: u64,
+    /// Page address if stores hit.
+    pub write: u64,
+    /// What turns a guest address into a host address.
+    pub addend: u64,
+    /// Not zero when the entry belongs to one address space only.
+    local: u64,
+}
+
+impl Entry {
+    /// The entry that nothing hits in position `index`: its tag belongs to another position.
+    const fn empty(index: usize) -> Entry {
+        let never = ((index ^ 1) as u64) << 12;
+        Entry { read: never, write: never, addend: 0, local: 0 }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Second {
+    /// Virtual page address; low bits: regime.
+    tag: u64,
+    generation: u32,
+    space: u32,
+    /// Generation of the space when the entry was made, unless global.
+    space_generation: u32,
+    page: Translation,
+}
+
+#[derive(Clone)]
+struct FetchEntry {
+    page: u64,
+    space: u32,
+    regime: u8,
+    code: CodePage,
+}
+
+/// A page that instructions are fetched from.
+#[derive(Clone)]
+pub struct CodePage {
+    /// Its physical address.
+    pub gpa: Gpa,
+    /// The RAM or ROM behind it with the page's offset in it, `None` for a device.
+    pub ram: Option<(Arc<Ram>, u64)>,
+    /// Mode bits from the translation.
+    pub code_mode: u64,
+}
+
+/// All translation tables of one vCPU.
+#[repr(C)]
+pub struct Tlb {
+    /// First tables by regime.
+    pub entries: [[Entry; ENTRIES]; REGIMES],
+    /// Which entries of the first tables are local, one bit each.
+    local: [[u64; ENTRIES / 64]; REGIMES],
+    second: Box<[Second]>,
+    space_generations: Box<[u32]>,
+    large: Box<[Option<(u64, Second)>; LARGE]>,
+    large_next: usize,
+    fetch: Box<[Option<FetchEntry>; FETCH]>,
+    generation: u32,
+    /// Entries put into the first tables so far.
+    pub fills: u64,
+    /// Page walks so far.
+    pub walks: u64,
+}
+
+const NONE: Second = Second { tag: 0, generation: 0, space: 0, space_generation: 0, page: NO_PAGE };
+
+const NO_PAGE: Translation = Translation {
+    gpa: Gpa(0),
+    page_log2: 12,
+    read: false,
+    write: false,
+    execute: false,
+    global: false,
+    space: 0,
+    strict: false,
+    code_mode: 0,
+};
+
+impl Default for Tlb {
+    fn default() -> Self {
+        let row: [Entry; ENTRIES] = std::array::from_fn(Entry::empty);
+        Tlb {
+            entries: [row; REGIMES],
+            local: [[0; ENTRIES / 64]; REGIMES],
+            second: vec![NONE; SETS * WAYS].into_boxed_slice(),
+            space_generations: vec![0; SPACES].into_boxed_slice(),
+            large: Box::new([const { None }; LARGE]),
+            large_next: 0,
+            fetch: Box::new([const { None }; FETCH]),
+            generation: 1,
+            fills: 0,
+            walks: 0,
+        }
+    }
+}
+
+fn index(va: u64) -> usize {
+    (va >> 12) as usize % ENTRIES
+}
+
+/// First way of the set that an address of a regime may be in.
+fn set(va: u64, regime: u8) -> usize {
+    let page = va >> 12;
+    ((page ^ (page >> 11) ^ (u64::from(regime) << 9)) as usize % SETS) * WAYS
+}
+
+fn fetch_index(page: u64) -> usize {
+    ((page >> 12) ^ (page >> 20)) as usize % FETCH
+}
+
+impl Tlb {
+    fn clear_first(&mut self) {
+        for regime in 0..REGIMES {
+            self.entries[regime] = std::array::from_fn(Entry::empty);
+            self.local[regime] = [0; ENTRIES / 64];
+        }
+    }
+
+    fn clear_local(&mut self) {
+        for regime in 0..REGIMES {
+            for (word, bits) in self.local[regime].iter_mut().enumerate() {
+                let mut left = std::mem::take(bits);
+                while left != 0 {
+                    let at = word * 64 + left.trailing_zeros() as usize;
+                    self.entries[regime][at] = Entry::empty(at);
+                    left &= left - 1;
+                }
+            }
+        }
+    }
+
+    fn clear_all(&mut self) {
+        self.clear_first();
+        self.large.fill(None);
+        self.fetch.fill(None);
+        self.generation = self.generation.wrapping_add(1);
+        if self.generation == 0 {
+            self.second.fill(NONE);
+            self.generation = 1;
+        }
+    }
+
+    /// `same` says whether two addresses are the same but for bits that translation ignores.
+    fn clear_page(&mut self, va: u64, page_mask: u64) {
+        let page = va & PAGE_MASK;
+        let hits = |tag: u64| (tag ^ page) & page_mask & PAGE_MASK == 0;
+        let at = index(va);
+        for regime in 0..REGIMES {
+            let entry = &mut self.entries[regime][at];
+            if hits(entry.read) || hits(entry.write) {
+                *entry = Entry::empty(at);
+            }
+        }
+        let large = self.large.iter_mut().filter(|l| {
+            l.as_ref().is_some_and(|(tag, second)| (tag ^ va) & page_mask & !((1 << second.page.page_log2) - 1) == 0)
+        });
+        let mut had_large = false;
+        for entry in large {
+            *entry = None;
+            had_large = true;
+        }
+        if had_large {
+            // Pieces of the large page may be anywhere.
+            self.clear_all();
+            return;
+        }
+        // The tag of an address that is ignored is either all zeros or all ones in the canonical form.
+        for canonical in [page & page_mask, page | !page_mask] {
+            for regime in 0..REGIMES as u8 {
+                let set = set(canonical, regime);
+                for second in self.second[set..set + WAYS].iter_mut().filter(|s| hits(s.tag)) {
+                    second.generation = 0;
+                }
+            }
+            self.fetch[fetch_index(canonical)].take_if(|e| hits(e.page));
+        }
+    }
+
+    /// Whether an entry of the second table is in force for `space`.
+    fn live(&self, entry: &Second, space: u32) -> bool {
+        entry.page.global
+            || entry.space == space && entry.space_generation == self.space_generations[space as usize % SPACES]
+    }
+}
+
+/// What an address leads to.
+struct Resolved {
+    page: Translation,
+    /// Host address of the byte and whether the page is free of code, for RAM.
+    host: Option<*mut u8>,
+}
+
+/// What a slow access asks for.
+#[derive(Clone, Copy)]
+struct Want {
+    intent: Intent,
+    mmu: u8,
+}
+
+impl<F: Frontend> Env<F> {
+    /// Forgets every translation.
+    pub fn flush_tlb(&mut self) {
+        self.tlb.clear_all();
+        self.clear_jumps();
+    }
+
+    /// Forgets the translations of one page. Bits outside `page_mask` (an address tag) do not count.
+    pub fn flush_tlb_page(&mut self, gva: Gva, page_mask: u64) {
+        self.tlb.clear_page(gva.0, page_mask);
+        if self.may_have_jumps(gva.0 & page_mask) || self.may_have_jumps(gva.0 | !page_mask) {
+            self.clear_jumps();
+        }
+    }
+
+    /// Forgets the local translations of one address space.
+    pub fn flush_tlb_space(&mut self, space: u32) {
+        self.tlb.clear_local();
+        let generation = &mut self.tlb.space_generations[space as usize % SPACES];
+        *generation = generation.wrapping_add(1);
+        for large in self.tlb.large.iter_mut() {
+            if large.as_ref().is_some_and(|(_, s)| s.space == space && !s.page.global) {
+                *large = None;
+            }
+        }
+        for entry in self.tlb.fetch.iter_mut().filter(|e| e.as_ref().is_some_and(|e| e.space == space)) {
+            *entry = None;
+        }
+        self.clear_jumps();
+    }
+
+    /// The current address space ([`Frontend::space`]) changed.
+    pub fn switch_space(&mut self) {
+        self.tlb.clear_local();
+    }
+
+    /// Drops write permission for a host page that now holds code.
+    pub(crate) fn protect_code(&mut self, host_page: *mut u8) {
+        for table in &mut self.tlb.entries {
+            for (at, entry) in table.iter_mut().enumerate() {
+                if entry.write.wrapping_add(entry.addend) == host_page as u64 {
+                    entry.write = Entry::empty(at).write;
+                }
+            }
+        }
+    }
+
+    /// Looks a page up, in the second table or by a walk, and checks the permission.
+    fn translate(&mut self, gva: Gva, want: Want) -> Result<Translation, F::Exception> {
+        let shared = self.shared.clone();
+        let frontend = &shared.frontend;
+        let space = frontend.space(&self.cpu);
+        let allowed = |page: &Translation| match want.intent {
+            Intent::Read => page.read,
+            Intent::Write => page.write,
+            Intent::Fetch => page.execute,
+        };
+        let at = set(gva.0, want.mmu) + space as usize % WAYS;
+        let tag = gva.0 & PAGE_MASK | u64::from(want.mmu);
+        let offset = gva.0 % PAGE_SIZE;
+        let found = &self.tlb.second[at];
+        if found.tag == tag
+            && found.generation == self.tlb.generation
+            && self.tlb.live(found, space)
+            && allowed(&found.page)
+        {
+            let mut page = found.page;
+            page.gpa = Gpa(page.gpa.0 + offset);
+            return Ok(page);
+        }
+        for (base, large) in self.tlb.large.iter().flatten() {
+            let size_mask = (1u64 << large.page.page_log2) - 1;
+            if (gva.0 ^ base) & !size_mask == 0
+                && large.tag == u64::from(want.mmu)
+                && self.tlb.live(large, space)
+                && allowed(&large.page)
+            {
+                let mut page = large.page;
+                page.gpa = Gpa(page.gpa.0 + (gva.0 & size_mask));
+                return Ok(page);
+            }
+        }
+        self.tlb.walks += 1;
+        let page = frontend.walk(self, gva, want.intent, want.mmu)?;
+        log!(Mmu, "walk {gva} regime {} -> {page:?}", want.mmu);
+        let mut kept = page;
+        kept.gpa = Gpa(page.gpa.0 & PAGE_MASK);
+        let generation = self.tlb.generation;
+        let space_generation = self.tlb.space_generations[page.space as usize % SPACES];
+        self.tlb.second[at] = Second { tag, generation, space: page.space, space_generation, page: kept };
+        if page.page_log2 > 12 {
+            let size_mask = (1u64 << page.page_log2) - 1;
+            kept.gpa = Gpa(page.gpa.0 & !size_mask);
+            let large = Second { tag: want.mmu.into(), generation, space: page.space, space_generation, page: kept };
+            let same = |l: &Option<(u64, Second)>| {
+                l.as_ref().is_some_and(|(base, s)| *base == gva.0 & !size_mask && s.tag == large.tag)
+            };
+            let place = self.tlb.large.iter().position(same).unwrap_or_else(|| {
+                self.tlb.large_next = (self.tlb.large_next + 1) % LARGE;
+                self.tlb.large_next
+            });
+            self.tlb.large[place] = Some((gva.0 & !size_mask, large));
+        }
+        Ok(page)
+    }
+
+    fn host_of(view: &FlatView, gpa: Gpa) -> Option<(&Span, &Arc<Ram>, u64)> {
+        let span = view.find(gpa)?;
+        match &span.backing {
+            Backing::Ram { ram, offset } | Backing::Rom { ram, offset, .. } => {
+                Some((span, ram, offset + (gpa.0 - span.start.0)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Translates and, for plain RAM, fills the first table.
+    fn resolve(&mut self, gva: Gva, want: Want) -> Result<Resolved, F::Exception> {
+        let page = self.translate(gva, want)?;
+        let view = self.view.clone();
+        let Some((span, ram, offset)) = Self::host_of(&view, page.gpa) else {
+            return Ok(Resolved { page, host: None });
+        };
+        let rom = matches!(span.backing, Backing::Rom { .. });
+        if rom && want.intent == Intent::Write {
+            return Ok(Resolved { page, host: None });
+        }
+        // SAFETY: the span says that `offset` lies inside the block.
+        let host = unsafe { ram.host().add(offset as usize) };
+        let page_gpa = page.gpa.0 & PAGE_MASK;
+        let whole = span.start.0 <= page_gpa && page_gpa + (PAGE_SIZE - 1) <= span.last.0;
+        let placed = offset % PAGE_SIZE == gva.0 % PAGE_SIZE;
+        if !page.strict && whole && placed && want.intent != Intent::Fetch {
+            let at = index(gva.0);
+            let empty = Entry::empty(at);
+            let tag = gva.0 & PAGE_MASK;
+            let code_free = ram.code().page(offset / PAGE_SIZE) == 0;
+            self.tlb.fills += 1;
+            self.tlb.entries[usize::from(want.mmu) % REGIMES][at] = Entry {
+                read: if page.read { tag } else { empty.read },
+                write: if page.write && !rom && code_free { tag } else { empty.write },
+                addend: (host as u64).wrapping_sub(gva.0),
+                local: 0,
+            };
+            let bits = &mut self.tlb.local[usize::from(want.mmu) % REGIMES][at / 64];
+            if page.global {
+                *bits &= !(1 << (at % 64));
+            } else {
+                *bits |= 1 << (at % 64);
+            }
+        }
+        Ok(Resolved { page, host: Some(host) })
+    }
+
+    fn check_alignment(&mut self, gva: Gva, want: Want, align_log2: u8) -> Result<(), F::Exception> {
+        if gva.0 & ((1u64 << align_log2) - 1) != 0 {
+            let shared = self.shared.clone();
+            return Err(shared.frontend.misaligned(self, gva, want.intent, want.mmu));
+        }
+        Ok(())
+    }
+
+    fn bus_error(&mut self, gva: Gva, gpa: Gpa, want: Want) -> F::Exception {
+        let shared = self.shared.clone();
+        log!(GuestError, "{:?} at {gva} (physical {gpa}): nothing answers", want.intent);
+        shared.frontend.bus_error(self, gva, gpa, want.intent, want.mmu)
+    }
+
+    /// The view of the bus, renewed when it changed.
+    fn device_view(&mut self) -> Arc<FlatView> {
+        self.view.clone()
+    }
+
+    /// A load of at most 16 bytes, by the slow path. Gives `None` when an exception was raised.
+    pub fn load_slow(&mut self, va: u64, bytes: u8, mem: Mem) -> Option<u128> {
+        match self.try_load(Gva(va), bytes, mem) {
+            Ok(value) => Some(if mem.swap { swap(value, bytes) } else { value }),
+            Err(exception) => {
+                self.raise(exception);
+                None
+            }
+        }
+    }
+
+    /// A store of at most 16 bytes, by the slow path. Gives `false` when an exception was raised.
+    pub fn store_slow(&mut self, va: u64, bytes: u8, value: u128, mem: Mem) -> bool {
+        let value = if mem.swap { swap(value, bytes) } else { value };
+        match self.try_store(Gva(va), bytes, value, mem) {
+            Ok(()) => true,
+            Err(exception) => {
+                self.raise(exception);
+                false
+            }
+        }
+    }
+
+    fn try_load(&mut self, gva: Gva, bytes: u8, mem: Mem) -> Result<u128, F::Exception> {
+        let want = Want { intent: Intent::Read, mmu: mem.mmu };
+        self.check_alignment(gva, want, mem.align_log2)?;
+        let offset = gva.0 % PAGE_SIZE;
+        if offset + u64::from(bytes) > PAGE_SIZE {
+            // Both pages must allow the access before anything is read.
+            let first = (PAGE_SIZE - offset) as u8;
+            let next = Gva((gva.0 & PAGE_MASK).wrapping_add(PAGE_SIZE));
+            self.resolve_split(gva, next, want)?;
+            let low = self.try_load_in_page(gva, first, want)?;
+            let high = self.try_load_in_page(next, bytes - first, want)?;
+            return Ok(low | high << (8 * u32::from(first)));
+        }
+        self.try_load_in_page(gva, bytes, want)
+    }
+
+    fn resolve_split(&mut self, gva: Gva, next: Gva, want: Want) -> Result<(), F::Exception> {
+        let (a, b) = (self.resolve(gva, want)?, self.resolve(next, want)?);
+        if a.page.strict || b.page.strict {
+            let shared = self.shared.clone();
+            return Err(shared.frontend.misaligned(self, gva, want.intent, want.mmu));
+        }
+        Ok(())
+    }
+
+    fn try_load_in_page(&mut self, gva: Gva, bytes: u8, want: Want) -> Result<u128, F::Exception> {
+        let Resolved { page, host } = self.resolve(gva, want)?;
+        let natural = if bytes == 16 { 8 } else { u64::from(bytes.next_power_of_two()) };
+        if page.strict && !gva.0.is_multiple_of(natural) {
+            let shared = self.shared.clone();
+            return Err(shared.frontend.misaligned(self, gva, want.intent, want.mmu));
+        }
+        if let Some(host) = host {
+            // SAFETY: `bytes` bytes from `gva` on lie in the page that `host` points into.
+            return Ok(unsafe { read_host(host, bytes) });
+        }
+        let view = self.device_view();
+        let mut value = 0u128;
+        for (at, width) in pieces(page.gpa.0, bytes) {
+            let gpa = Gpa(page.gpa.0 + u64::from(at));
+            match view.load(gpa, width) {
+                Ok(piece) => value |= u128::from(piece) << (8 * u32::from(at)),
+                Err(_) => return Err(self.bus_error(gva, gpa, want)),
+            }
+        }
+        self.refresh_view();
+        Ok(value)
+    }
+
+    fn try_store(&mut self, gva: Gva, bytes: u8, value: u128, mem: Mem) -> Result<(), F::Exception> {
+        let want = Want { intent: Intent::Write, mmu: mem.mmu };
+        self.check_alignment(gva, want, mem.align_log2)?;
+        let offset = gva.0 % PAGE_SIZE;
+        if offset + u64::from(bytes) > PAGE_SIZE {
+            let first = (PAGE_SIZE - offset) as u8;
+            let next = Gva((gva.0 & PAGE_MASK).wrapping_add(PAGE_SIZE));
+            self.resolve_split(gva, next, want)?;
+            self.try_store_in_page(gva, first, value, want)?;
+            return self.try_store_in_page(next, bytes - first, value >> (8 * u32::from(first)), want);
+        }
+        self.try_store_in_page(gva, bytes, value, want)
+    }
+
+    fn try_store_in_page(&mut self, gva: Gva, bytes: u8, value: u128, want: Want) -> Result<(), F::Exception> {
+        let Resolved { page, host } = self.resolve(gva, want)?;
+        let natural = if bytes == 16 { 8 } else { u64::from(bytes.next_power_of_two()) };
+        if page.strict && !gva.0.is_multiple_of(natural) {
+            let shared = self.shared.clone();
+            return Err(shared.frontend.misaligned(self, gva, want.intent, want.mmu));
+        }
+        if let Some(host) = host {
+            // SAFETY: as in `try_load_in_page`; the page is writable RAM.
+            unsafe { write_host(host, bytes, value) };
+            self.wrote(page.gpa, bytes);
+            return Ok(());
+        }
+        let view = self.device_view();
+        for (at, width) in pieces(page.gpa.0, bytes) {
+            let gpa = Gpa(page.gpa.0 + u64::from(at));
+            if view.store(gpa, width, (value >> (8 * u32::from(at))) as u64).is_err() {
+                return Err(self.bus_error(gva, gpa, want));
+            }
+        }
+        self.refresh_view();
+        Ok(())
+    }
+
+    /// Invalidates translated code that a store to RAM has changed.
+    fn wrote(&mut self, gpa: Gpa, bytes: u8) {
+        let view = self.view.clone();
+        if let Some((_, ram, offset)) = Self::host_of(&view, gpa) {
+            let range = offset..offset + u64::from(bytes);
+            if ram.code().touches(&range) {
+                let shared = self.shared.clone();
+                shared.invalidate(ram.id(), range);
+                self.sync_with_cache();
+            }
+        }
+    }
+
+    /// Takes over a changed address space; the TLBs are stale then.
+    pub(crate) fn refresh_view(&mut self) {
+        if self.bus.generation() != self.view.generation {
+            self.view = self.bus.view();
+            self.flush_tlb();
+        }
+    }
+
+    /// The page that code at `gva` is fetched from.
+    ///
+    /// # Errors
+    /// The exception that the fetch raises.
+    pub(crate) fn fetch_page(&mut self, gva: Gva, space: u32) -> Result<CodePage, F::Exception> {
+        let shared = self.shared.clone();
+        let regime = shared.frontend.fetch_regime(&self.cpu);
+        let page = gva.0 & PAGE_MASK;
+        let at = fetch_index(page);
+        if let Some(entry) = &self.tlb.fetch[at]
+            && entry.page == page
+            && entry.space == space
+            && entry.regime == regime
+        {
+            return Ok(entry.code.clone());
+        }
+        let want = Want { intent: Intent::Fetch, mmu: regime };
+        let found = self.translate(gva, want)?;
+        let gpa = Gpa(found.gpa.0 & PAGE_MASK);
+        let view = self.view.clone();
+        let ram = match Self::host_of(&view, gpa) {
+            Some((span, ram, offset)) if gpa.0 + (PAGE_SIZE - 1) <= span.last.0 => Some((ram.clone(), offset)),
+            _ => None,
+        };
+        if view.find(gpa).is_none() {
+            return Err(self.bus_error(gva, found.gpa, want));
+        }
+        let code = CodePage { gpa, ram, code_mode: found.code_mode };
+        self.tlb.fetch[at] = Some(FetchEntry { page, space, regime, code: code.clone() });
+        Ok(code)
+    }
+
+    /// Where `gva` leads for a debugger, without side effects on the guest beyond access flags.
+    pub(crate) fn debug_translate(&mut self, gva: Gva, intent: Intent) -> Option<Gpa> {
+        let mmu = self.shared.clone().frontend.fetch_regime(&self.cpu);
+        self.translate(gva, Want { intent, mmu }).ok().map(|page| page.gpa)
+    }
+
+    /// Makes a virtual address writable and gives its host address, or raises; `Ok(None)` for a device.
+    fn resolve_rmw(&mut self, gva: Gva, bytes: u8, mem: Mem) -> Result<(Gpa, Option<*mut u8>), F::Exception> {
+        let read = Want { intent: Intent::Read, mmu: mem.mmu };
+        // A misaligned read-modify-write is no single access on any bus here.
+        let natural = bytes.trailing_zeros() as u8;
+        self.check_alignment(gva, read, natural)?;
+        self.resolve(gva, read)?;
+        let found = self.resolve(gva, Want { intent: Intent::Write, mmu: mem.mmu })?;
+        Ok((found.page.gpa, found.host))
+    }
+
+    /// An atomic read-modify-write of 1, 2, 4 or 8 bytes; `None` when an exception was raised.
+    pub fn atomic_slow(&mut self, op: AtomicOp, va: u64, bytes: u8, value: u64, mem: Mem) -> Option<u64> {
+        let value = if mem.swap { swap(value.into(), bytes) as u64 } else { value };
+        let apply = |old: u64| {
+            let (a, b) = if mem.swap {
+                (swap(old.into(), bytes) as u64, swap(value.into(), bytes) as u64)
+            } else {
+                (old, value)
+            };
+            let new = op.eval(bytes, a, b);
+            if mem.swap { swap(new.into(), bytes) as u64 } else { new }
+        };
+        let old = match self.resolve_rmw(Gva(va), bytes, mem) {
+            // SAFETY: resolved as writable RAM of an aligned, in-page location.
+            Ok((gpa, Some(host))) => {
+                let old = unsafe { update_host(host, bytes, apply) };
+                self.wrote(gpa, bytes);
+                old
+            }
+            Ok((_, None)) => {
+                let plain = Mem { swap: false, ..mem };
+                let old = self.load_slow(va, bytes, plain)? as u64;
+                self.store_slow(va, bytes, apply(old).into(), plain).then_some(old)?
+            }
+            Err(exception) => {
+                self.raise(exception);
+                return None;
+            }
+        };
+        Some(if mem.swap { swap(old.into(), bytes) as u64 } else { old })
+    }
+
+    /// A compare-and-exchange of at most 16 bytes, giving the old contents; `None` when an exception was raised.
+    pub fn cmpxchg_slow(&mut self, va: u64, bytes: u8, expected: u128, new: u128, mem: Mem) -> Option<u128> {
+        let order = |v: u128| if mem.swap { swap(v, bytes) } else { v };
+        let (expected, new) = (order(expected), order(new));
+        match self.resolve_rmw(Gva(va), bytes, mem) {
+            Ok((gpa, Some(host))) => {
+                // SAFETY: resolved as writable RAM of an aligned, in-page location.
+                let old = unsafe { exchange_host(host, bytes, expected, new) };
+                if old == expected {
+                    self.wrote(gpa, bytes);
+                }
+                Some(order(old))
+            }
+            Ok((_, None)) => {
+                let plain = Mem { swap: false, ..mem };
+                let old = self.load_slow(va, bytes, plain)?;
+                if old == expected && !self.store_slow(va, bytes, new, plain) {
+                    return None;
+                }
+                Some(order(old))
+            }
+            Err(exception) => {
+                self.raise(exception);
+                None
+            }
+        }
+    }
+}
+
+const _: () = assert!(TEMPS * 16 <= 4096, "temporaries stay within reach of 16-bit offsets");
+
+/// Reverses the low `bytes` bytes.
+fn swap(value: u128, bytes: u8) -> u128 {
+    value.swap_bytes() >> (128 - 8 * u32::from(bytes))
+}
+
+/// The aligned power-of-two pieces of an access of `bytes` bytes at `gpa`, as (offset, width), widths at most 8.
+fn pieces(gpa: u64, bytes: u8) -> impl Iterator<Item = (u8, u8)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        if at >= bytes {
+            return None;
+        }
+        let aligned = 1u8 << (gpa + u64::from(at)).trailing_zeros().min(3);
+        let left = bytes - at;
+        let width = aligned.min(1 << (7 - left.leading_zeros())).min(8);
+        let piece = (at, width);
+        at += width;
+        Some(piece)
+    })
+}
+
+/// Reads up to 16 bytes; single-copy atomic when they are an aligned power of two up to 8.
+///
+/// # Safety
+/// `host` must be valid for `bytes` bytes of guest RAM.
+#[inline]
+pub(crate) unsafe fn read_host(host: *const u8, bytes: u8) -> u128 {
+    // SAFETY: by the caller; unaligned reads of RAM that others may write are what the guest asked for.
+    unsafe {
+        match bytes {
+            1 => host.read_volatile().into(),
+            2 => host.cast::<u16>().read_unaligned().into(),
+            4 => host.cast::<u32>().read_unaligned().into(),
+            8 => host.cast::<u64>().read_unaligned().into(),
+            16 => host.cast::<u128>().read_unaligned(),
+            _ => {
+                let mut value = 0;
+                for i in (0..usize::from(bytes)).rev() {
+                    value = value << 8 | u128::from(host.add(i).read_volatile());
+                }
+                value
+            }
+        }
+    }
+}
+
+/// Writes up to 16 bytes; single-copy atomic when they are an aligned power of two up to 8.
+///
+/// # Safety
+/// `host` must be valid for `bytes` bytes of guest RAM.
+#[inline]
+pub(crate) unsafe fn write_host(host: *mut u8, bytes: u8, value: u128) {
+    // SAFETY: by the caller.
+    unsafe {
+        match bytes {
+            1 => host.write_volatile(value as u8),
+            2 => host.cast::<u16>().write_unaligned(value as u16),
+            4 => host.cast::<u32>().write_unaligned(value as u32),
+            8 => host.cast::<u64>().write_unaligned(value as u64),
+            16 => host.cast::<u128>().write_unaligned(value),
+            _ => {
+                for i in 0..usize::from(bytes) {
+                    host.add(i).write_volatile((value >> (8 * i)) as u8);
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `host` must be valid for `bytes` (1, 2, 4, 8) bytes of guest RAM and aligned to them.
+unsafe fn update_host(host: *mut u8, bytes: u8, apply: impl Fn(u64) -> u64) -> u64 {
+    macro_rules! update {
+        ($atomic:ty, $int:ty) => {{
+            // SAFETY: valid and aligned by the caller.
+            let cell = unsafe { <$atomic>::from_ptr(host.cast()) };
+            let new = |old: $int| Some(apply(old.into()) as $int);
+            cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, new).unwrap_or_else(|old| old).into()
+        }};
+    }
+    match bytes {
+        1 => update!(AtomicU8, u8),
+        2 => update!(AtomicU16, u16),
+        4 => update!(AtomicU32, u32),
+        _ => update!(AtomicU64, u64),
+    }
+}
+
+/// # Safety
+/// `host` must be valid for `bytes` (1, 2, 4, 8, 16) bytes of guest RAM and aligned to them.
+unsafe fn exchange_host(host: *mut u8, bytes: u8, expected: u128, new: u128) -> u128 {
+    macro_rules! exchange {
+        ($atomic:ty, $int:ty) => {{
+            // SAFETY: valid and aligned by the caller.
+            let cell = unsafe { <$atomic>::from_ptr(host.cast()) };
+            let done = cell.compare_exchange(expected as $int, new as $int, Ordering::SeqCst, Ordering::SeqCst);
+            done.unwrap_or_else(|old| old).into()
+        }};
+    }
+    match bytes {
+        1 => exchange!(AtomicU8, u8),
+        2 => exchange!(AtomicU16, u16),
+        4 => exchange!(AtomicU32, u32),
+        8 => exchange!(AtomicU64, u64),
+        // SAFETY: valid and aligned by the caller.
+        _ => unsafe { exchange_16(host.cast(), expected, new) },
+    }
+}
+
+/// # Safety
+/// `host` must be valid and aligned to 16 bytes.
+#[cfg(target_arch = "x86_64")]
+unsafe fn exchange_16(host: *mut u128, expected: u128, new: u128) -> u128 {
+    if std::arch::is_x86_feature_detected!("cmpxchg16b") {
+        // SAFETY: valid and aligned by the caller, the instruction exists.
+        return unsafe { std::arch::x86_64::cmpxchg16b(host, expected, new, Ordering::SeqCst, Ordering::SeqCst) };
+    }
+    // SAFETY: by the caller. Deviation: not atomic on the few processors without the instruction.
+    unsafe { exchange_16_plain(host, expected, new) }
+}
+
+/// # Safety
+/// `host` must be valid and aligned to 16 bytes.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn exchange_16(host: *mut u128, expected: u128, new: u128) -> u128 {
+    // SAFETY: by the caller. Deviation: atomic on x86-64 hosts only.
+    unsafe { exchange_16_plain(host, expected, new) }
+}
+
+/// # Safety
+/// `host` must be valid and aligned to 16 bytes.
+unsafe fn exchange_16_plain(host: *mut u128, expected: u128, new: u128) -> u128 {
+    // SAFETY: by the caller.
+    unsafe {
+        let old = host.read_volatile();
+        if old == expected {
+            host.write_volatile(new);
+        }
+        old
+    }
+}
+
+impl AtomicOp {
+    /// The new contents for `bytes`-wide operands.
+    pub fn eval(self, bytes: u8, old: u64, value: u64) -> u64 {
+        let unused = 64 - 8 * u32::from(bytes);
+        let mask = u64::MAX >> unused;
+        let signed = |v: u64| ((v << unused) as i64) >> unused;
+        let (old, value) = (old & mask, value & mask);
+        let new = match self {
+            AtomicOp::Swap => value,
+            AtomicOp::Add => old.wrapping_add(value),
+            AtomicOp::AndNot => old & !value,
+            AtomicOp::Or => old | value,
+            AtomicOp::Xor => old ^ value,
+            AtomicOp::MinS => signed(old).min(signed(value)) as u64,
+            AtomicOp::MaxS => signed(old).max(signed(value)) as u64,
+            AtomicOp::MinU => old.min(value),
+            AtomicOp::MaxU => old.max(value),
+        };
+        new & mask
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accesses_fall_into_aligned_pieces() {
+        let all = |gpa, bytes| pieces(gpa, bytes).collect::<Vec<_>>();
+        assert_eq!(all(0x1000, 8), [(0, 8)]);
+        assert_eq!(all(0x1000, 16), [(0, 8), (8, 8)]);
+        assert_eq!(all(0x1001, 4), [(0, 1), (1, 2), (3, 1)]);
+        assert_eq!(all(0x1004, 7), [(0, 4), (4, 2), (6, 1)]);
+        assert_eq!(swap(0x1122_3344, 4), 0x4433_2211);
+    }
+}
