@@ -3,7 +3,8 @@
 
 use std::{env, error::Error, fs, path::Path};
 
-const A64: &[&str] = &["dp_imm.decode", "dp_reg.decode", "branch_system.decode"];
+const A64: &[&str] =
+    &["dp_imm.decode", "dp_reg.decode", "branch_system.decode", "load_store.decode", "simd_load_store.decode"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     generate("a64", "src/a64", 32, A64)
