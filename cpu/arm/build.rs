@@ -3,8 +3,21 @@
 
 use std::{env, error::Error, fs, path::Path};
 
-const A64: &[&str] =
-    &["dp_imm.decode", "dp_reg.decode", "branch_system.decode", "load_store.decode", "simd_load_store.decode"];
+const A64: &[&str] = &[
+    "dp_imm.decode",
+    "dp_reg.decode",
+    "branch_system.decode",
+    "load_store.decode",
+    "simd_load_store.decode",
+    "fp.decode",
+    "simd_three_same.decode",
+    "simd_three_different.decode",
+    "simd_two_reg.decode",
+    "simd_element.decode",
+    "simd_shift.decode",
+    "simd_copy.decode",
+    "crypto.decode",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     generate("a64", "src/a64", 32, A64)

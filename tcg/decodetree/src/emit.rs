@@ -65,7 +65,12 @@ pub(crate) fn rows(table: &Table) -> String {
         let fields: Vec<String> = row
             .fields
             .iter()
-            .map(|f| format!("decodetree::runtime::Field {{ name: {:?}, pos: {}, width: {} }}", f.name, f.pos, f.width))
+            .map(|f| {
+                format!(
+                    "decodetree::runtime::Field {{ name: {:?}, pos: {}, width: {}, constant: {:?} }}",
+                    f.name, f.pos, f.width, f.constant
+                )
+            })
             .collect();
         let allowed = row
             .condition
@@ -106,7 +111,8 @@ fn write_node(
     let indent = "    ".repeat(depth);
     match node {
         Node::Switch { pos, width, arms } => {
-            let bits = Field { name: String::new(), pos: *pos, width: *width }.rust_number("u32::from(word)");
+            let bits =
+                Field { name: String::new(), pos: *pos, width: *width, constant: None }.rust_number("u32::from(word)");
             let _ = writeln!(out, "{indent}match {bits} {{");
             for (i, (values, next)) in arms.iter().enumerate() {
                 if i + 1 == arms.len() {

@@ -177,7 +177,7 @@ impl Expr {
             Expr::Field(name) => fields.iter().find(|f| f.name == *name).map_or(0, Field::bits),
             Expr::BitAnd(a, b) => match (&**a, &**b) {
                 (Expr::Field(name), Expr::Int(n)) | (Expr::Int(n), Expr::Field(name)) => {
-                    fields.iter().find(|f| f.name == *name).map_or(0, |f| f.bits() & n << f.pos)
+                    fields.iter().find(|f| f.name == *name).map_or(0, |f| f.bits() & (n & f.ones()) << f.pos)
                 }
                 _ => a.bits(fields) | b.bits(fields),
             },
@@ -212,7 +212,10 @@ impl Expr {
             if let Some((field, (mask, n))) =
                 fixed.and_then(|(name, m, n)| Some((fields.iter().find(|f| f.name == *name)?, (m, n))))
             {
-                let ones = u32::MAX >> (32 - field.width);
+                let ones = field.ones();
+                if field.constant.is_some() {
+                    return Err(format!("field `{}` is constant: the condition needs no test of it", field.name));
+                }
                 if n & !(ones & mask) != 0 {
                     return Err(format!("{n:#x} is no value of field `{}`", field.name));
                 }
@@ -239,17 +242,25 @@ impl Expr {
 }
 
 impl Field {
+    fn ones(&self) -> u32 {
+        u32::MAX >> (32 - self.width)
+    }
+
+    /// The field's bits in the word: none if it is constant.
     pub(crate) fn bits(&self) -> u32 {
-        (u32::MAX >> (32 - self.width)) << self.pos
+        if self.constant.is_some() { 0 } else { self.ones() << self.pos }
     }
 
     pub(crate) fn extract(&self, word: u32) -> u32 {
-        (word & self.bits()) >> self.pos
+        self.constant.unwrap_or((word & self.bits()) >> self.pos)
     }
 
     /// `(word >> pos & ones)`, with `wide` naming the word as a `u32`.
     pub(crate) fn rust_number(&self, wide: &str) -> String {
-        let ones = u32::MAX >> (32 - self.width);
+        let ones = self.ones();
+        if let Some(value) = self.constant {
+            return format!("{value:#x}");
+        }
         if self.pos == 0 { format!("({wide} & {ones:#x})") } else { format!("({wide} >> {} & {ones:#x})", self.pos) }
     }
 }

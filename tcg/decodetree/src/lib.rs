@@ -14,6 +14,8 @@
 //!   rows' methods take no argument.
 //! * A row is a name and the pieces of the word: literal `0` and `1` bits, `x` for a bit that is ignored, `(0)` and `(1)` for a
 //!   should-be bit that is ignored as well, and `field:width`. Several rows may carry one name.
+//! * `field:width=value` behind the bits is a field that this row does not encode, so that rows with different boxes can share
+//!   a format and a name.
 //! * `if EXPRESSION` accepts only some values of the fields: `== != < <= > >=`, `&& || !`, `&`, integers (`0x`, `0b`) and parentheses.
 //! * `feat=LSE` (or `feat=FCMA,FP16`: both) lets the row exist only where the processor has that feature.
 //! * `priority=N` (default 0) puts a row before or behind the rows that it overlaps.
@@ -87,6 +89,8 @@ struct Field {
     name: String,
     pos: u32,
     width: u32,
+    /// The value of a field that is not in the word.
+    constant: Option<u32>,
 }
 
 impl Table {

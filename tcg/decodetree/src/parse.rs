@@ -50,18 +50,29 @@ fn row(table: &mut Table, format: usize, file: &str, line: usize, text: &str) ->
     let mut left = table.width;
     for piece in words {
         if let Some((field, width)) = piece.split_once(':') {
+            let (width, constant) = match width.split_once('=') {
+                Some((width, value)) => {
+                    (width, Some(value.parse().map_err(|_| format!("`{piece}`: the value is no number"))?))
+                }
+                None => (width, None),
+            };
             let width: u32 = width.parse().map_err(|_| format!("`{piece}`: the width is no number"))?;
             if !is_identifier(field) {
                 return Err(format!("`{field}` is no name for a field"));
             }
-            if width == 0 || width > left {
-                return Err(format!("`{piece}` does not fit: {left} bits are left of {}", table.width));
-            }
             if fields.iter().any(|f| f.name == field) {
                 return Err(format!("field `{field}` occurs twice"));
             }
-            left -= width;
-            fields.push(Field { name: field.to_owned(), pos: left, width });
+            if let Some(value) = constant {
+                if width == 0 || width > 32 || value > u32::MAX >> (32 - width) {
+                    return Err(format!("`{piece}`: the value does not fit"));
+                }
+            } else if width == 0 || width > left {
+                return Err(format!("`{piece}` does not fit: {left} bits are left of {}", table.width));
+            } else {
+                left -= width;
+            }
+            fields.push(Field { name: field.to_owned(), pos: left, width, constant });
             continue;
         }
         let mut ignored = false;

@@ -30,6 +30,8 @@ pub struct Field {
     pub pos: u32,
     /// Width in bits.
     pub width: u32,
+    /// The value of a field that the row does not encode: it has no bits in the word.
+    pub constant: Option<u32>,
 }
 
 impl<W: Copy + Into<u32>> Row<W> {
@@ -41,6 +43,6 @@ impl<W: Copy + Into<u32>> Row<W> {
     /// The value of a field in `word`, if the row has that field.
     pub fn field(&self, name: &str, word: W) -> Option<u32> {
         let field = self.fields.iter().find(|f| f.name == name)?;
-        Some(word.into() >> field.pos & (u32::MAX >> (32 - field.width)))
+        Some(field.constant.unwrap_or(word.into() >> field.pos & (u32::MAX >> (32 - field.width))))
     }
 }
