@@ -3,7 +3,7 @@
 mod decode_oracle;
 
 use arm::a64::decode::row_of;
-use decode_oracle::{Differences, Random, mnemonic};
+use decode_oracle::{Differences, Random, foreign, mnemonic};
 use decodetree::runtime::Row;
 use std::{fs, process::Command};
 
@@ -79,36 +79,5 @@ fn unpredictable(row: &Row, word: u32) -> bool {
             field("opc") == Some(1) && (field("rt") == field("rt2") || base == field("rt") || base == field("rt2"))
         }
         _ => false,
-    }
-}
-
-/// Instructions that objdump knows and the table leaves out.
-fn foreign(word: u32, mnemonic: &str) -> bool {
-    let group = word >> 25 & 15;
-    // SVE; SME and UDF.
-    if group == 0b0010 || group == 0b0000 {
-        return true;
-    }
-    // Memory copy and set, FEAT_MOPS.
-    if word & 0x3b20_0c00 == 0x1900_0400 && (mnemonic.starts_with("cpy") || mnemonic.starts_with("set")) {
-        return true;
-    }
-    match mnemonic {
-        // op0 is 0: objdump prints unallocated system instructions as accesses to S0_<...>.
-        "msr" | "mrs" => word >> 19 & 3 == 0,
-        // FMLAL and FMLSL (vector), C7.2: sz is 1, UNDEFINED.
-        "fmlal" | "fmlal2" | "fmlsl" | "fmlsl2" => word & 1 << 22 != 0,
-        // FEAT_MTE
-        "addg" | "subg" | "irg" | "gmi" | "subp" | "subps" | "stg" | "stzg" | "st2g" | "stz2g" | "stgp" | "ldg"
-        | "stgm" | "stzgm" | "ldgm" => true,
-        // FEAT_BF16, FEAT_I8MM
-        "bfcvt" | "bfcvtn" | "bfcvtn2" | "bfdot" | "bfmlalb" | "bfmlalt" | "bfmmla" | "smmla" | "ummla" | "usmmla"
-        | "usdot" | "sudot" => true,
-        // FEAT_CSSC
-        "abs" | "cnt" | "ctz" | "smax" | "smin" | "umax" | "umin" => word & 0x1f00_0000 != 0x0e00_0000,
-        // FEAT_LS64, FEAT_TME
-        "ld64b" | "st64b" | "st64bv" | "st64bv0" | "tstart" | "ttest" | "tcommit" | "tcancel" => true,
-        // FEAT_HBC
-        _ => mnemonic.starts_with("bc."),
     }
 }
