@@ -1,5 +1,5 @@
 //! Turns the instruction tables into Rust: operand structs (`*_formats.rs`), the decoder that calls the translator
-//! (`*_decoder.rs`) and the rows for tests (`*_rows.rs`).
+//! (`*_decoder.rs`), the methods it calls (`*_methods.rs`) and the rows for tests (`*_rows.rs`).
 
 use std::{env, error::Error, fs, path::Path};
 
@@ -38,6 +38,7 @@ fn generate(set: &str, folder: &str, width: u32, files: &[&str]) -> Result<(), B
     let out = Path::new(&out);
     fs::write(out.join(format!("{set}_formats.rs")), table.formats())?;
     fs::write(out.join(format!("{set}_decoder.rs")), table.decoder())?;
+    fs::write(out.join(format!("{set}_methods.rs")), table.methods())?;
     fs::write(out.join(format!("{set}_rows.rs")), table.rows())?;
     Ok(())
 }

@@ -56,6 +56,28 @@ pub(crate) fn decoder(table: &Table) -> String {
     out
 }
 
+pub(crate) fn methods(table: &Table) -> String {
+    let mut methods: Vec<String> = table
+        .rows
+        .iter()
+        .map(|row| {
+            let format = &table.formats[row.format];
+            format!("{}({})", row.name, if format.fields.is_empty() { "" } else { &format.name })
+        })
+        .collect();
+    methods.sort();
+    methods.dedup();
+    let mut feats: Vec<&str> = table.rows.iter().flat_map(|r| &r.feats).map(String::as_str).collect();
+    feats.sort_unstable();
+    feats.dedup();
+    format!(
+        "/// Calls `$then!` with all methods, then all features.\n\
+         macro_rules! with_methods {{\n    ($then:ident) => {{ $then! {{ {}; {} }} }};\n}}\n",
+        methods.join(" "),
+        feats.join(" ")
+    )
+}
+
 pub(crate) fn rows(table: &Table) -> String {
     let word = word_type(table);
     let mut out = String::new();
@@ -100,14 +122,11 @@ pub(crate) fn rows(table: &Table) -> String {
     out
 }
 
-/// Writes a step; `leaf` gives further tests and the statement for a row.
-fn write_node(
-    out: &mut String,
-    table: &Table,
-    node: &Node,
-    depth: usize,
-    leaf: &dyn Fn(usize, &Row) -> (Vec<String>, String),
-) {
+/// Gives further tests and the statement for a row, by index.
+type Leaf = dyn Fn(usize, &Row) -> (Vec<String>, String);
+
+/// Writes a step of the decision tree.
+fn write_node(out: &mut String, table: &Table, node: &Node, depth: usize, leaf: &Leaf) {
     let indent = "    ".repeat(depth);
     match node {
         Node::Switch { pos, width, arms } => {

@@ -25,8 +25,9 @@
 //! rows that share a word must say which is first: either one fixes all bits of the other and more, or the priorities differ.
 //! Everything else is an error that names file and line.
 //!
-//! [`Table`] parses the files and writes three pieces of Rust, so that each can be used without the others:
-//! [`Table::formats`] (the structs), [`Table::decoder`] (`fn decode`, which calls the translator) and [`Table::rows`]
+//! [`Table`] parses the files and writes pieces of Rust, so that each can be used without the others:
+//! [`Table::formats`] (the structs), [`Table::decoder`] (`fn decode`, which calls the translator), [`Table::methods`] (the list of
+//! what it calls) and [`Table::rows`]
 //! (`ROWS` and `row_of`, for tests, fuzzers and explanations; they use the types in [`runtime`]).
 #![forbid(unsafe_code)]
 
@@ -132,6 +133,13 @@ impl Table {
     #[must_use]
     pub fn decoder(&self) -> String {
         emit::decoder(self)
+    }
+
+    /// `macro_rules! with_methods`: calls the macro it is given with `name(Format) name() ...; FEATURE FEATURE ...`, the methods
+    /// and features that the decoder asks for. For tests and stand-ins of the translator.
+    #[must_use]
+    pub fn methods(&self) -> String {
+        emit::methods(self)
     }
 
     /// `pub static ROWS: &[decodetree::runtime::Row<word>]` and `pub fn row_of(word) -> Option<&'static Row<word>>`.
