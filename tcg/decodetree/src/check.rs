@@ -8,6 +8,8 @@ const MAX_TRIED_BITS: u32 = 20;
 /// Sorts the rows into the order in which they are tried.
 pub(crate) fn order(table: &mut Table) -> Result<(), Errors> {
     table.rows.sort_by_key(|r| (-r.priority, std::cmp::Reverse(r.mask.count_ones())));
+    // As many digits as the word has, and the prefix.
+    let digits = table.width as usize / 4 + 2;
     let mut errors = Vec::new();
     for (i, later) in table.rows.iter().enumerate() {
         let error = |message| Error { file: later.file.clone(), line: later.line, message };
@@ -22,7 +24,7 @@ pub(crate) fn order(table: &mut Table) -> Result<(), Errors> {
                 errors.push(error(format!("`{}` is never reached: {place} takes all its words", later.name)));
             } else if first.priority == later.priority && (later.mask & !first.mask != 0 || later.mask == first.mask) {
                 errors.push(error(format!(
-                    "`{}` and {place} overlap, for example {word:#010x}, and neither contains the other: \
+                    "`{}` and {place} overlap, for example {word:#0digits$x}, and neither contains the other: \
                      add a condition or priority=",
                     later.name
                 )));

@@ -46,6 +46,7 @@ fn row(table: &mut Table, format: usize, file: &str, line: usize, text: &str) ->
     if !is_identifier(name) {
         return Err(format!("`{name}` is no name for a row: use lower_case"));
     }
+    check_keyword(name)?;
     let (mut mask, mut value, mut fields) = (0u32, 0u32, Vec::<Field>::new());
     let mut left = table.width;
     for piece in words {
@@ -60,6 +61,7 @@ fn row(table: &mut Table, format: usize, file: &str, line: usize, text: &str) ->
             if !is_identifier(field) {
                 return Err(format!("`{field}` is no name for a field"));
             }
+            check_keyword(field)?;
             if fields.iter().any(|f| f.name == field) {
                 return Err(format!("field `{field}` occurs twice"));
             }
@@ -141,6 +143,21 @@ fn split(text: &str) -> Result<(&str, Option<&str>, Attributes), String> {
         Some((bits, condition)) => (bits, Some(condition), (feats, priority)),
         None => (text, None, (feats, priority)),
     })
+}
+
+const KEYWORDS: &[&str] = &[
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
+    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
+    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true",
+    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+];
+
+/// Names become Rust methods and struct fields.
+fn check_keyword(name: &str) -> Result<(), String> {
+    if KEYWORDS.contains(&name) {
+        return Err(format!("`{name}` is a Rust keyword: it cannot name a method or a field"));
+    }
+    Ok(())
 }
 
 fn is_identifier(name: &str) -> bool {
