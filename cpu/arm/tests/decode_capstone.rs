@@ -72,6 +72,8 @@ fn aliases(mnemonic: &str) -> &'static [&'static str] {
         "umsubl" => &["umnegl"],
         "b.cs" => &["b.hs"],
         "b.cc" => &["b.lo"],
+        // PSTATE.SM and ZA: the translator refuses the fields of PSTATE that it does not know.
+        "msr" => &["smstart", "smstop"],
         "dsb" => &["dfb", "pssbb", "ssbb"],
         "hint" => &["clearbhb", "dgh", "nop", "psb", "tsb"],
         "dup" | "ins" | "umov" => &["mov"],

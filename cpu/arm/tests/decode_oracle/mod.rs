@@ -31,11 +31,14 @@ impl Random {
         word & !row.mask | row.value
     }
 
-    /// `per_row` words of every row, and `wild` words that nothing constrains.
+    /// `per_row` words of every row and as many with one bit of them wrong, and `wild` words that nothing constrains.
     pub fn words(&mut self, per_row: usize, wild: usize) -> Vec<u32> {
         let mut words: Vec<u32> = (0..wild).map(|_| self.next()).collect();
         for row in ROWS {
-            words.extend((0..per_row).map(|_| self.fill(row)));
+            for _ in 0..per_row {
+                words.push(self.fill(row));
+                words.push(self.fill(row) ^ 1 << (self.next() % 32));
+            }
         }
         words
     }
@@ -162,6 +165,8 @@ pub fn foreign(word: u32, mnemonic: &str) -> bool {
         "msr" | "mrs" => word >> 19 & 3 == 0,
         // FMLAL and FMLSL (vector), C7.2: sz is 1, UNDEFINED.
         "fmlal" | "fmlal2" | "fmlsl" | "fmlsl2" => word & 1 << 22 != 0,
+        // DSB nXS, FEAT_XS
+        "dsb" => true,
         // FEAT_MTE
         "addg" | "subg" | "irg" | "gmi" | "subp" | "subps" | "stg" | "stzg" | "st2g" | "stz2g" | "stgp" | "ldg"
         | "stgm" | "stzgm" | "ldgm" => true,
