@@ -1,0 +1,3 @@
+//! The A64 instruction set.
+
+pub mod decode;
