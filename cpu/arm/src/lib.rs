@@ -1,1 +1,4 @@
 //! The Arm architecture.
+
+pub mod crypto;
+pub mod pauth;
