@@ -36,7 +36,6 @@ code_\name:
     case ldp_q,         ldp q0, q1, [x10], #32
     case ld1_4,         ld1 {v0.16b-v3.16b}, [x10], #64
     case ldxr,          ldxr x5, [x10]
-    case stxr,          stxr w6, x5, [x10]
     case ldar,          ldar x5, [x10]
     case dc_zva,        dc zva, x10
     case br,            br x10
