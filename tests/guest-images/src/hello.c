@@ -1,0 +1,8 @@
+#include "guest.h"
+
+void guest_main(const void *fdt)
+{
+    (void)fdt;
+    uart_init();
+    print("hello\n");
+}
