@@ -1,1 +1,3 @@
 //! The Arm architecture.
+
+pub mod fp;

@@ -41,5 +41,5 @@ pub mod parts {
     pub use crate::arith::mul_add_unpacked;
     pub use crate::format::{Class, Unpacked, operand};
     pub use crate::nan::{invalid, propagate};
-    pub use crate::round::pack;
+    pub use crate::round::{overflow, pack};
 }

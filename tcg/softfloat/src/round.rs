@@ -132,8 +132,8 @@ pub(crate) fn pack_flushing<F: Format>(sign: bool, exp: i32, sig: u128, flush: b
     }
 }
 
-/// The result of an overflow.
-pub(crate) fn overflow<F: Format>(sign: bool, env: &mut Env) -> F::Bits {
+/// The result of an overflow: infinity or the largest finite number.
+pub fn overflow<F: Format>(sign: bool, env: &mut Env) -> F::Bits {
     env.raise(Flags::OVERFLOW | Flags::INEXACT);
     if overflows_to_infinity(env.rounding, sign) { F::infinity(sign) } else { F::max_finite(sign) }
 }

@@ -4,7 +4,7 @@ mod generator;
 
 use generator::{Random, cases};
 use rustc_apfloat::ieee::{BFloat, Double, Half, Single};
-use rustc_apfloat::{Float as _, FloatConvert, Round, Status, StatusAnd};
+use rustc_apfloat::{FloatConvert, Round, Status, StatusAnd};
 use softfloat::{BF16, Bits, Env, F16, F32, F64, Flags, Float, Format, Int, Relation, Rounding};
 
 const ROUNDINGS: [(Rounding, Round); 5] = [
