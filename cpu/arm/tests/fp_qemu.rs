@@ -16,7 +16,7 @@ use generator::{Random, cases};
 type Meaning = Box<dyn Fn([u64; 3], &mut Env) -> u64 + Sync>;
 
 /// What an operand of a row looks like.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Operand {
     Half,
     Single,
@@ -78,7 +78,10 @@ impl Table {
         text: &str,
         meaning: impl Fn(F::Bits, F::Bits, F::Bits, &mut Env) -> F::Bits + Sync + 'static,
     ) {
-        self.to_x9::<F>(&format!("{text}\n fmov x9, d0"), move |a, b, c, env| meaning(a, b, c, env).to_u64());
+        // Only the register's own bits: QEMU 7.2 leaves copies of a half-precision FCVTZS's sign above them, where the
+        // manual has zeros (C7.2, "FCVTZS (vector, fixed-point)": the scalar form writes V[d], zero-extended).
+        let result = if F::HALF { "fmov w9, h0" } else { "fmov x9, d0" };
+        self.to_x9::<F>(&format!("{text}\n {result}"), move |a, b, c, env| meaning(a, b, c, env).to_u64());
     }
 
     /// As `fp`, but the result is in x9.
@@ -217,10 +220,10 @@ fn table() -> Vec<Row> {
         u64::from(value) | u64::from(z) << 32
     });
     let halves = [Operand::Single, Operand::Half, Operand::Half];
-    t.row("fmlal v0.2s, v1.2h, v2.2h\n fmov x9, d0", halves, |[a, b, c], env| {
+    t.row("fmlal v0.2s, v1.2h, v2.2h\n fmov w9, s0", halves, |[a, b, c], env| {
         fp_mul_add_h(a as u32, b as u16, c as u16, env).into()
     });
-    t.row("fmlsl v0.2s, v1.2h, v2.2h\n fmov x9, d0", halves, |[a, b, c], env| {
+    t.row("fmlsl v0.2s, v1.2h, v2.2h\n fmov w9, s0", halves, |[a, b, c], env| {
         fp_mul_add_h(a as u32, fp_neg::<F16>(b as u16), c as u16, env).into()
     });
     let pair = |f: fn(u32) -> u32| {
@@ -296,13 +299,21 @@ fn random_fpcr(random: &mut Random) -> u32 {
     fpcr
 }
 
+/// Where the manual and QEMU 7.2 differ, and the manual is followed.
+fn qemu_deviates(row: &Row, case: &Case) -> bool {
+    // FPToFixedJS: a denormal that is flushed to zero was not converted exactly, so Z is clear; QEMU sets it.
+    let denormal = case.operands[0] != 0 && case.operands[0] < 1 << F64::FRAC_BITS;
+    row.text.starts_with("fjcvtzs") && case.fpcr & FPCR_FZ != 0 && denormal
+}
+
 fn random_case(rows: &[Row], row: usize, random: &mut Random) -> Case {
     let mut operands = rows[row].operands.map(|operand| operand.random(random));
     // Equal magnitudes meet too seldom otherwise.
-    if random.below(16) == 0 {
+    let [_, second, third] = rows[row].operands;
+    if random.below(16) == 0 && second == rows[row].operands[0] {
         operands[1] = operands[0];
     }
-    if random.below(16) == 0 {
+    if random.below(16) == 0 && third == second {
         operands[2] = operands[1];
     }
     Case { row, fpcr: random_fpcr(random), operands }
@@ -330,7 +341,7 @@ fn agrees_with_qemu() {
             };
             let fast = (expected.0, expected.1 | FPSR_IXC);
             for (got, expected) in [(run(0), expected), (run(FPSR_IXC), fast)] {
-                if got == expected {
+                if got == expected || qemu_deviates(row, case) {
                     continue;
                 }
                 wrong[case.row] += 1;

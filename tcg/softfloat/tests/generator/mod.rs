@@ -54,6 +54,7 @@ impl Random {
     }
 
     /// Two operands, sometimes close to each other.
+    #[allow(dead_code, reason = "each test file takes what it needs of this module")]
     pub fn pair<F: Format>(&mut self) -> (F::Bits, F::Bits) {
         let a = self.operand::<F>();
         match self.below(16) {
