@@ -295,7 +295,7 @@ impl Gicv2 {
             }
             GICD_ID..GICD_END => ID[((offset - GICD_ID) / 4) as usize].into(),
             // Everything else is reserved, write-only, or (GICD_NSACR) belongs to the Security Extensions.
-            0..GICD_END => 0,
+            _ if offset < GICD_END => 0,
             _ => return Err(BusError::BadOffset),
         })
     }
@@ -360,7 +360,7 @@ impl Gicv2 {
                     }
                 }
             }
-            0..GICD_END => {}
+            _ if offset < GICD_END => {}
             _ => return Err(BusError::BadOffset),
         }
         Ok(())
@@ -392,7 +392,7 @@ impl Gicv2 {
             GICC_APR0 => regs.interface.active[0],
             GICC_NSAPR0 => regs.interface.active[1],
             GICC_IIDR => GICC_IIDR_VALUE,
-            0..GICC_END => 0,
+            _ if offset < GICC_END => 0,
             _ => return Err(BusError::BadOffset),
         })
     }
@@ -416,7 +416,7 @@ impl Gicv2 {
             GICC_NSAPR0 => regs.interface.active[1] = value,
             // 4.4.15: without EOImode the effect is unpredictable; here there is none.
             GICC_DIR if regs.interface.separate_deactivation => self.deactivate(cpu, value & 0x3ff),
-            0..GICC_END => {}
+            _ if offset < GICC_END => {}
             _ => return Err(BusError::BadOffset),
         }
         Ok(())

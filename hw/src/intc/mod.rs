@@ -5,8 +5,11 @@
 //! drives. A board makes a controller with `new`, hands out [`wiring::spi_pins`] and [`wiring::ppi_pins`] to devices and
 //! CPUs, and maps the windows.
 
+#![forbid(unsafe_code)]
+
 pub mod cpu_interface;
 pub mod gicv2;
+pub mod gicv3;
 pub mod intid_block;
 pub mod wiring;
 
