@@ -4,10 +4,11 @@
 //! Registers are banked by processor: [`vm::vcpu::current`] says who accesses them.
 
 use super::cpu_interface::{Candidate, CpuInterface, Group};
-use super::intid_block::{BLOCK, BlockRegister, FIRST_SPECIAL, IntidBlock, bits, existing};
+use super::intid_block::{BLOCK, BlockRegister, FIRST_SPECIAL, IntidBlock, Row, bits, existing};
 use super::lanes::Lanes;
 use super::wiring::{CpuLines, Gic};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use vm::snapshot::BadState;
 use vm::{Access, BusError, Device, Mmio, Regs, ResetKind, Window, vcpu};
 
@@ -100,11 +101,17 @@ impl Default for CpuRegs {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct SpiBlock {
     irqs: IntidBlock,
     /// GICD_ITARGETSRn: processors as one bit each.
     targets: [u8; BLOCK as usize],
+}
+
+impl fmt::Debug for SpiBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpiBlock").field("irqs", &self.irqs).field("targets", &Row(&self.targets)).finish()
+    }
 }
 
 /// Registers of a [`Gicv2`]. They have room for the largest one; what a machine lacks stays at its reset value.

@@ -7,11 +7,12 @@
 pub mod icc;
 
 use super::cpu_interface::{Candidate, CpuInterface, Group};
-use super::intid_block::{BLOCK, BlockRegister, FIRST_SPECIAL, IntidBlock, bits, existing};
+use super::intid_block::{BLOCK, BlockRegister, FIRST_SPECIAL, IntidBlock, Row, bits, existing};
 use super::lanes::Lanes;
 use super::wiring::{CpuLines, Gic};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use vm::snapshot::BadState;
 use vm::{Access, BusError, Device, Mmio, Regs, ResetKind, Window};
 
@@ -85,11 +86,17 @@ impl Default for CpuRegs {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct SpiBlock {
     irqs: IntidBlock,
     /// GICD_IROUTERn.
     routes: [u64; BLOCK as usize],
+}
+
+impl fmt::Debug for SpiBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpiBlock").field("irqs", &self.irqs).field("routes", &Row(&self.routes)).finish()
+    }
 }
 
 /// Registers of a [`Gicv3`]. The device gives the lists the lengths that its machine has; all at reset values is the

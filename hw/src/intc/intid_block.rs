@@ -7,6 +7,7 @@
 use super::cpu_interface::{Group, IMPLEMENTED_PRIORITY};
 use super::lanes::Lanes;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// INTIDs from here on are special (IHI 0048B 3.2.5 "Special interrupt numbers").
 pub const FIRST_SPECIAL: u32 = 1020;
@@ -14,7 +15,7 @@ pub const FIRST_SPECIAL: u32 = 1020;
 pub const BLOCK: u32 = 32;
 
 /// 32 interrupts; interrupt `n` of the block in bit `n` of each word.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IntidBlock {
     /// Set: Group 1.
     pub group: u32,
@@ -30,6 +31,29 @@ pub struct IntidBlock {
     pub active: u32,
     /// Lower values come first; only the bits of [`IMPLEMENTED_PRIORITY`] can be set.
     pub priority: [u8; 32],
+}
+
+/// Prints in one line what each interrupt of a block has.
+pub(crate) struct Row<'a, T>(pub &'a [T]);
+
+impl<T: fmt::LowerHex> fmt::Debug for Row<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(n, value)| write!(f, "{}{value:02x}", if n == 0 { "" } else { " " }))
+    }
+}
+
+impl fmt::Debug for IntidBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntidBlock")
+            .field("group", &format_args!("{:#010x}", self.group))
+            .field("enabled", &format_args!("{:#010x}", self.enabled))
+            .field("latch", &format_args!("{:#010x}", self.latch))
+            .field("pins", &format_args!("{:#010x}", self.pins))
+            .field("edge", &format_args!("{:#010x}", self.edge))
+            .field("active", &format_args!("{:#010x}", self.active))
+            .field("priority", &Row(&self.priority))
+            .finish()
+    }
 }
 
 /// A register that shows a block, or a part of one.
@@ -213,7 +237,7 @@ mod tests {
             (0xc04, Some((0, Config(16)))),
             (0xcfc, Some((31, Config(16)))),
             (0xd00, None),
-            (u64::MAX & !3, None),
+            (!3, None),
         ];
         for (offset, expect) in rows {
             assert_eq!(BlockRegister::decode(offset), expect, "{offset:#x}");

@@ -432,7 +432,8 @@ fn no_sequence_of_accesses_panics_or_reaches_an_impossible_state() {
         (seed >> 16) % below
     };
     let ids = registers();
-    for (spis, affinities) in [(256, vec![0]), (988, (0..20).map(|n| n / 16 << 8 | n % 16).collect()), (0, vec![0, 1])]
+    for (spis, affinities) in
+        [(256, vec![0]), (988, (0..20).map(|n| ((n / 16) << 8) | (n % 16)).collect()), (0, vec![0, 1])]
     {
         let m = Machine::running(spis, &affinities);
         let mut acknowledged = 0;
