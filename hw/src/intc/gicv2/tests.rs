@@ -324,6 +324,17 @@ fn groups_have_their_own_registers_and_fiq() {
 }
 
 #[test]
+fn a_group_that_is_disabled_at_the_processor_does_not_hide_the_other() {
+    let m = Machine::running(256, 1);
+    m.write(0x084, 1 << 1);
+    m.write(0x420, 0x0000_8040); // INTID 32, Group 0, comes first
+    (0..2).for_each(|spi| m.spis.set_pin(spi, true));
+    assert_eq!(m.read_c(GICC_HPPIR), 32);
+    m.write_c(GICC_CTLR, 2);
+    assert_eq!((m.levels(), m.read_c(GICC_AHPPIR)), (vec![IRQ], 33));
+}
+
+#[test]
 fn group_1_uses_abpr_unless_cbpr() {
     let m = Machine::running(256, 1);
     m.write(0x084, !0);

@@ -307,6 +307,26 @@ fn group_0_is_fiq_and_group_1_irq() {
 }
 
 #[test]
+fn a_group_that_is_disabled_at_the_processor_does_not_hide_the_other() {
+    let m = Machine::running(256, &[0]);
+    m.write(0x084, !1); // INTID 32: Group 0, of higher priority
+    m.write(0x420, 0x0000_8040);
+    (0..2).for_each(|spi| m.spis.set_pin(spi, true));
+    assert_eq!(m.levels(), [FIQ]);
+    m.msr(0, ICC_IGRPEN0_EL1, 0);
+    assert_eq!((m.levels(), m.mrs(0, ICC_HPPIR1_EL1)), (vec![IRQ], 33));
+}
+
+#[test]
+fn a_sleeping_processor_gets_no_private_interrupts() {
+    let m = Machine::running(32, &[0]);
+    ppi_pins(&m.gic, 0).set_pin(11, true);
+    assert_eq!(m.levels(), [IRQ]);
+    m.write_r(0, GICR_WAKER, 2);
+    assert_eq!((m.levels(), m.mrs(0, ICC_HPPIR1_EL1)), (vec![0], 1023));
+}
+
+#[test]
 fn eoi_mode_splits_priority_drop_from_deactivation() {
     let m = Machine::running(256, &[0]);
     m.msr(0, ICC_CTLR_EL1, 2);
