@@ -1,1 +1,3 @@
 //! One file per chip.
+
+pub mod intc;
