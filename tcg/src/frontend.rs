@@ -69,6 +69,19 @@ pub struct Helper<F: Frontend> {
     pub raises: bool,
 }
 
+impl<F: Frontend> Clone for Func<F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<F: Frontend> Copy for Func<F> {}
+impl<F: Frontend> Clone for Helper<F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<F: Frontend> Copy for Helper<F> {}
+
 impl<F: Frontend> Helper<F> {
     /// A helper that neither touches slots nor raises.
     pub const fn plain(name: &'static str, func: Func<F>) -> Self {

@@ -44,7 +44,10 @@ pub const ITEMS: &[(Item, &str, &str)] = &[
 ];
 
 static MASK: AtomicU32 = AtomicU32::new(0);
-static SINK: Mutex<Option<Box<dyn FnMut(fmt::Arguments<'_>) + Send>>> = Mutex::new(None);
+static SINK: Mutex<Option<Sink>> = Mutex::new(None);
+
+/// Where lines go: each call gets one or more whole lines without the last newline.
+pub type Sink = Box<dyn FnMut(fmt::Arguments<'_>) + Send>;
 
 /// Whether lines of `item` are wanted.
 #[inline]
@@ -52,8 +55,8 @@ pub fn enabled(item: Item) -> bool {
     MASK.load(Ordering::Relaxed) & item as u32 != 0
 }
 
-/// Chooses the items to log and where lines go. Each call of `sink` gets one or more whole lines without the last newline.
-pub fn configure(items: &[Item], sink: Box<dyn FnMut(fmt::Arguments<'_>) + Send>) {
+/// Chooses the items to log and where lines go.
+pub fn configure(items: &[Item], sink: Sink) {
     *SINK.lock().unwrap() = Some(sink);
     MASK.store(items.iter().fold(0, |mask, item| mask | *item as u32), Ordering::Relaxed);
 }

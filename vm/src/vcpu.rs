@@ -79,18 +79,6 @@ pub trait Kick: Send + Sync {
     fn kick(&self);
 }
 
-thread_local!(static CURRENT: Cell<u32> = const { Cell::new(0) });
-
-/// The vCPU whose code this thread executes; 0 on threads that execute none. Devices with registers per CPU ask for it.
-pub fn current() -> u32 {
-    CURRENT.get()
-}
-
-/// Says which vCPU this thread executes.
-pub fn set_current(id: u32) {
-    CURRENT.set(id);
-}
-
 /// The interrupt inputs of a vCPU. The board makes them first, so that a controller can be wired before the vCPU exists.
 #[derive(Default)]
 pub struct Pins {

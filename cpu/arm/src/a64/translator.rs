@@ -101,6 +101,23 @@ impl Translator<'_> {
         next
     }
 
+    /// Whether `word` may be the target of an indirect branch that left the current BTYPE (D8.4.4 "BTI").
+    fn is_landing_pad(&self, word: u32) -> bool {
+        let btype = self.mode.btype();
+        match word {
+            // BTI with targets 0 to 3 in bits 7 and 6: none, c, j, jc. BTYPE 1 comes from BR X16/X17 (and allows all),
+            // 2 from BLR, 3 from other BR.
+            0xd503_241f => false,
+            0xd503_245f => btype != 3,
+            0xd503_249f => btype != 2,
+            0xd503_24df => true,
+            // PACIASP, PACIBSP.
+            0xd503_233f | 0xd503_237f => btype != 3 || self.mode.bt() == 0,
+            // BRK and HLT raise their own exceptions.
+            _ => word & 0xffe0_001f == 0xd420_0000 || word & 0xffe0_001f == 0xd440_0000,
+        }
+    }
+
     /// Whether the processor has a feature.
     pub fn has(&self, feature: Feature) -> bool {
         self.features.has(feature)
@@ -216,7 +233,7 @@ impl Translator<'_> {
     }
 
     /// Sets all flags by `a + b` (C the carry, V the signed overflow); gives the sum.
-    pub fn adds(&mut self, ty: Ty, a: Val, b: Val) -> Val {
+    pub fn add_with_flags(&mut self, ty: Ty, a: Val, b: Val) -> Val {
         let zero = self.ir.imm(Ty::I8, 0);
         let result = self.ir.add(ty, a, b);
         let c = self.ir.carry(ty, a, b, zero);
@@ -227,7 +244,7 @@ impl Translator<'_> {
     }
 
     /// Sets all flags by `a - b` (C is "no borrow"); gives the difference.
-    pub fn subs(&mut self, ty: Ty, a: Val, b: Val) -> Val {
+    pub fn sub_with_flags(&mut self, ty: Ty, a: Val, b: Val) -> Val {
         let result = self.ir.sub(ty, a, b);
         let c = self.ir.cmp(Cond::LeU, ty, b, a);
         let (one, not_b) = (self.ir.imm(Ty::I8, 1), self.ir.not(ty, b));
@@ -238,7 +255,7 @@ impl Translator<'_> {
     }
 
     /// Sets all flags by `a + b + carry`; gives the sum. `carry` is an `I8`.
-    pub fn adcs(&mut self, ty: Ty, a: Val, b: Val, carry: Val) -> Val {
+    pub fn add_carry_with_flags(&mut self, ty: Ty, a: Val, b: Val, carry: Val) -> Val {
         let wide = self.ir.zext(ty, carry);
         let sum = self.ir.add(ty, a, b);
         let result = self.ir.add(ty, sum, wide);

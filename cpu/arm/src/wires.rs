@@ -1,0 +1,4 @@
+//! Connections of a processing element to the machine.
+
+/// The wires.
+pub struct Wires;
