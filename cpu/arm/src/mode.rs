@@ -46,6 +46,8 @@ mode! {
     il with_il: 18, 1;
     /// SCTLR_EL1.BT0 or BT1 for the level: PACIASP is no landing pad of a `BTYPE` 3 branch.
     bt with_bt: 19, 1;
+    /// The program counter is no multiple of 4: its fetch is a PC alignment fault.
+    pc_misaligned with_pc_misaligned: 20, 1;
 }
 
 impl Cpu {
@@ -81,15 +83,13 @@ impl Cpu {
             .0;
     }
 
-    /// Whether Software Step exceptions can be taken to EL1 from the current state (D2.12 "Software Step exceptions"):
-    /// from EL0 always, from EL1 with MDSCR_EL1.KDE and PSTATE.D clear.
+    /// Whether debug exceptions can be taken from level `el` with PSTATE.D as given (D2.4 "Enabling debug exceptions"):
+    /// from EL0 always, from EL1 with MDSCR_EL1.KDE and D clear.
+    pub fn debug_exceptions_allowed(&self, el: u8, masked: bool) -> bool {
+        !self.sys.oslar_locked() && (el == 0 || self.sys.mdscr_el1 >> 13 & 1 != 0 && !masked)
+    }
+
     fn step_allowed(&self) -> bool {
-        if self.sys.oslar_locked() {
-            return false;
-        }
-        match self.pstate.el {
-            0 => true,
-            _ => self.sys.mdscr_el1 >> 13 & 1 != 0 && self.pstate.daif & 8 == 0,
-        }
+        self.debug_exceptions_allowed(self.pstate.el, self.pstate.daif & 8 != 0)
     }
 }

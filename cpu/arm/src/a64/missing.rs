@@ -116,9 +116,6 @@ impl Translator<'_> {
     pub fn autibz(&mut self) -> Next {
         self.undefined()
     }
-    pub fn axflag(&mut self) -> Next {
-        self.undefined()
-    }
     pub fn b(&mut self, _: BranchImm) -> Next {
         self.undefined()
     }
@@ -170,13 +167,7 @@ impl Translator<'_> {
     pub fn braz(&mut self, _: BranchAuthZero) -> Next {
         self.undefined()
     }
-    pub fn brk(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
     pub fn bsl_v(&mut self, _: Simd3Reg) -> Next {
-        self.undefined()
-    }
-    pub fn bti(&mut self, _: Bti) -> Next {
         self.undefined()
     }
     pub fn cas(&mut self, _: CompareSwap) -> Next {
@@ -201,12 +192,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn ccmp_reg(&mut self, _: CondCompareReg) -> Next {
-        self.undefined()
-    }
-    pub fn cfinv(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn clrex(&mut self, _: Barrier) -> Next {
         self.undefined()
     }
     pub fn cls(&mut self, _: DataProc1) -> Next {
@@ -296,9 +281,6 @@ impl Translator<'_> {
     pub fn crc32c(&mut self, _: Crc32) -> Next {
         self.undefined()
     }
-    pub fn csdb(&mut self) -> Next {
-        self.undefined()
-    }
     pub fn csel(&mut self, _: CondSelect) -> Next {
         self.undefined()
     }
@@ -309,24 +291,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn csneg(&mut self, _: CondSelect) -> Next {
-        self.undefined()
-    }
-    pub fn dcps1(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn dcps2(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn dcps3(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn dmb(&mut self, _: Barrier) -> Next {
-        self.undefined()
-    }
-    pub fn drps(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn dsb(&mut self, _: Barrier) -> Next {
         self.undefined()
     }
     pub fn dup_elem_s(&mut self, _: SimdCopy1) -> Next {
@@ -351,15 +315,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn eor_v(&mut self, _: Simd3Reg) -> Next {
-        self.undefined()
-    }
-    pub fn eret(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn ereta(&mut self, _: ReturnAuth) -> Next {
-        self.undefined()
-    }
-    pub fn esb(&mut self) -> Next {
         self.undefined()
     }
     pub fn ext_v(&mut self, _: SimdExt) -> Next {
@@ -875,22 +830,10 @@ impl Translator<'_> {
     pub fn fsub_v(&mut self, _: Simd3SameFp) -> Next {
         self.undefined()
     }
-    pub fn hint(&mut self, _: Hint) -> Next {
-        self.undefined()
-    }
-    pub fn hlt(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn hvc(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
     pub fn ins_elem(&mut self, _: SimdInsElement) -> Next {
         self.undefined()
     }
     pub fn ins_general(&mut self, _: SimdCopy1) -> Next {
-        self.undefined()
-    }
-    pub fn isb(&mut self, _: Barrier) -> Next {
         self.undefined()
     }
     pub fn ld_multiple(&mut self, _: SimdMultiple) -> Next {
@@ -1050,15 +993,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn movz(&mut self, _: MoveWide) -> Next {
-        self.undefined()
-    }
-    pub fn mrs(&mut self, _: SysReg) -> Next {
-        self.undefined()
-    }
-    pub fn msr_imm(&mut self, _: MsrImm) -> Next {
-        self.undefined()
-    }
-    pub fn msr_reg(&mut self, _: SysReg) -> Next {
         self.undefined()
     }
     pub fn msub(&mut self, _: MulAdd) -> Next {
@@ -1226,9 +1160,6 @@ impl Translator<'_> {
     pub fn saddw_v(&mut self, _: Simd3Different) -> Next {
         self.undefined()
     }
-    pub fn sb(&mut self) -> Next {
-        self.undefined()
-    }
     pub fn sbc(&mut self, _: AddSubCarry) -> Next {
         self.undefined()
     }
@@ -1269,12 +1200,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn setf8(&mut self, _: Setf) -> Next {
-        self.undefined()
-    }
-    pub fn sev(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn sevl(&mut self) -> Next {
         self.undefined()
     }
     pub fn sha1c(&mut self, _: Crypto3Reg) -> Next {
@@ -1380,9 +1305,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn smaxv(&mut self, _: Simd2Reg) -> Next {
-        self.undefined()
-    }
-    pub fn smc(&mut self, _: Exception) -> Next {
         self.undefined()
     }
     pub fn smin_v(&mut self, _: Simd3Same) -> Next {
@@ -1760,16 +1682,7 @@ impl Translator<'_> {
     pub fn suqadd_v(&mut self, _: Simd2Reg) -> Next {
         self.undefined()
     }
-    pub fn svc(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
     pub fn swp(&mut self, _: AtomicMemory) -> Next {
-        self.undefined()
-    }
-    pub fn sys(&mut self, _: Sys) -> Next {
-        self.undefined()
-    }
-    pub fn sysl(&mut self, _: Sys) -> Next {
         self.undefined()
     }
     pub fn tbl_v(&mut self, _: SimdTable) -> Next {
@@ -2015,15 +1928,6 @@ impl Translator<'_> {
     pub fn uzp2_v(&mut self, _: Simd3Same) -> Next {
         self.undefined()
     }
-    pub fn wfe(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn wfi(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn xaflag(&mut self) -> Next {
-        self.undefined()
-    }
     pub fn xar(&mut self, _: Xar) -> Next {
         self.undefined()
     }
@@ -2037,9 +1941,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn xtn_v(&mut self, _: Simd2Reg) -> Next {
-        self.undefined()
-    }
-    pub fn yield_op(&mut self) -> Next {
         self.undefined()
     }
     pub fn zip1_v(&mut self, _: Simd3Same) -> Next {
