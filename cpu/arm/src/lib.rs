@@ -13,6 +13,7 @@ pub mod features;
 pub mod fp;
 pub mod frontend;
 pub mod generic_timer;
+pub mod integer_helpers;
 pub mod mmu;
 pub mod mode;
 pub mod model;
