@@ -15,8 +15,18 @@ pub mod entropy;
 pub mod error;
 pub mod mux;
 pub mod output;
+pub mod pidfile;
 pub mod readline;
 pub mod signals;
 pub mod terminal;
 
 pub use error::HostError;
+
+/// Ends the host's side of the program: writes out what the guest sent (giving up on an end that accepts nothing for
+/// `patience`; `None` waits for ever), restores the terminal and removes socket files. Whether everything was written.
+pub fn finish(patience: Option<std::time::Duration>) -> bool {
+    let written = output::drain_all(patience);
+    terminal::restore();
+    chardev::remove_sockets();
+    written
+}

@@ -7,7 +7,7 @@ use crate::error::reason;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 use vm::chardev::CharSink;
 
@@ -18,6 +18,16 @@ const BUSY: Duration = Duration::from_millis(1);
 const GATHER: Duration = Duration::from_micros(500);
 /// How often a write that the host end does not accept looks whether it is still wanted.
 const RECHECK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Every output that may still have something to write.
+static OUTPUTS: Mutex<Vec<Weak<Queue>>> = Mutex::new(Vec::new());
+
+/// Waits until every output of the process is written, as [`Output::drain`] does for one. Whether all was written.
+pub fn drain_all(patience: Option<Duration>) -> bool {
+    let queues: Vec<Weak<Queue>> = OUTPUTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+    // Each gets its chance, also after one that gave up.
+    queues.iter().filter_map(Weak::upgrade).map(|queue| queue.drain(patience)).fold(true, |all, one| all & one)
+}
 
 /// A handle on one output; clones share the queue. When the last is dropped, what is queued is still written.
 #[derive(Clone)]
@@ -82,6 +92,10 @@ impl Output {
             work: Condvar::new(),
             progress: Condvar::new(),
         });
+        let mut outputs = OUTPUTS.lock().unwrap();
+        outputs.retain(|queue| queue.strong_count() > 0);
+        outputs.push(Arc::downgrade(&queue));
+        drop(outputs);
         let on_thread = queue.clone();
         let thread = std::thread::Builder::new().name("output".into()).spawn(move || on_thread.write_out());
         thread.expect("the host has room for one more thread");
@@ -119,25 +133,7 @@ impl Output {
     /// Waits until everything is written; gives up when nothing moved for `patience` (`None`: never). Whether all was
     /// written.
     pub fn drain(&self, patience: Option<Duration>) -> bool {
-        let queue = &self.0.0;
-        let mut state = queue.state.lock().unwrap();
-        loop {
-            if state.bytes.is_empty() && !state.writing {
-                return true;
-            }
-            let writes = state.writes;
-            let waiting = |state: &mut State| state.writes == writes && (!state.bytes.is_empty() || state.writing);
-            state = match patience {
-                None => queue.progress.wait_while(state, waiting).unwrap(),
-                Some(patience) => {
-                    let (state, wait) = queue.progress.wait_timeout_while(state, patience, waiting).unwrap();
-                    if wait.timed_out() {
-                        return false;
-                    }
-                    state
-                }
-            };
-        }
+        self.0.0.drain(patience)
     }
 
     /// Drops what is queued and everything that follows, and frees whoever waits for room.
@@ -165,6 +161,27 @@ impl Drop for Handle {
 }
 
 impl Queue {
+    fn drain(&self, patience: Option<Duration>) -> bool {
+        let mut state = self.state.lock().unwrap();
+        loop {
+            if state.bytes.is_empty() && !state.writing {
+                return true;
+            }
+            let writes = state.writes;
+            let waiting = |state: &mut State| state.writes == writes && (!state.bytes.is_empty() || state.writing);
+            state = match patience {
+                None => self.progress.wait_while(state, waiting).unwrap(),
+                Some(patience) => {
+                    let (state, wait) = self.progress.wait_timeout_while(state, patience, waiting).unwrap();
+                    if wait.timed_out() {
+                        return false;
+                    }
+                    state
+                }
+            };
+        }
+    }
+
     /// The thread.
     fn write_out(&self) {
         let mut last_write: Option<Instant> = None;

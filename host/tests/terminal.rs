@@ -82,7 +82,7 @@ fn child(role: &str) {
             Err(_) => ticks += 1,
         }
     }
-    assert!(output.drain(Some(Duration::from_secs(5))));
+    assert!(host::finish(Some(Duration::from_secs(5))));
     drop(terminal);
 }
 

@@ -145,20 +145,16 @@ pub fn short(option: &str, text: &str, id: &str) -> Result<Short, CliError> {
         }
         "unix" => {
             without("unix:FILE,server=on,wait=off")?;
-            let mut fields = Fields::new(option, text, "path");
+            let mut fields = Fields::rewritten(option, text, &format!("path={rest}"), "");
             let path = fields.take("path").unwrap_or_default();
-            let path = path.strip_prefix("mon:").unwrap_or(&path);
-            let path = path.strip_prefix("unix:").unwrap_or(path).to_string();
             let role = role(&mut fields)?;
             fields.finish()?;
             Spec::Socket { address: Address::Unix(path.into()), role }
         }
         "tcp" => {
             without("tcp:HOST:PORT,server=on,wait=off")?;
-            let mut fields = Fields::new(option, text, "address");
+            let mut fields = Fields::rewritten(option, text, &format!("address={rest}"), "");
             let address = fields.take("address").unwrap_or_default();
-            let address = address.strip_prefix("mon:").unwrap_or(&address);
-            let address = address.strip_prefix("tcp:").unwrap_or(address);
             let advice = "write tcp:HOST:PORT,server=on,wait=off";
             let (name, number) = address.rsplit_once(':').ok_or_else(|| fields.error("the port is missing", advice))?;
             let port = port(number).map_err(|why| fields.error(why.0, why.1))?;

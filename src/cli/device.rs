@@ -19,9 +19,14 @@ pub const DRIVERS: &[Driver] = &[
     Driver {
         names: &["virtio-blk-device", "virtio-blk"],
         help: "disk on virtio-mmio",
-        properties: &[("drive", "id of a -drive with if=none"), ("serial", "serial number, at most 20 characters")],
+        properties: &[
+            ("drive", "id of a -drive with if=none"),
+            ("serial", "serial number, at most 20 characters"),
+            ("bootindex", "ignored: there is no firmware that chooses"),
+        ],
         parse: |fields| {
             let drive = fields.need("drive", "name a -drive with if=none: drive=ID")?;
+            fields.number("bootindex", u64::from(u32::MAX))?;
             let serial = fields.take("serial");
             if let Some(serial) = serial.as_ref().filter(|serial| serial.len() > 20) {
                 // Virtual I/O Device 1.3, 5.2.6 "Device Operation": the id has 20 bytes.

@@ -20,8 +20,13 @@ struct Item {
 impl<'a> Fields<'a> {
     /// Splits `text`, the value of `option`. A first part without `=` is the value of `implied`, if that is not empty.
     pub fn new(option: &'a str, text: &'a str, implied: &str) -> Self {
+        Self::rewritten(option, text, text, implied)
+    }
+
+    /// The same, where messages show `text` and the parts are those of `parts`.
+    pub fn rewritten(option: &'a str, text: &'a str, parts: &str, implied: &str) -> Self {
         let mut items = Vec::new();
-        for (at, part) in split(text).into_iter().enumerate() {
+        for (at, part) in split(parts).into_iter().enumerate() {
             let item = match part.split_once('=') {
                 Some((key, value)) => (key.to_string(), Some(value.to_string())),
                 None if at == 0 && !implied.is_empty() => (implied.to_string(), Some(part)),

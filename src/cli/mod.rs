@@ -109,6 +109,7 @@ fn system(words: &[String]) -> Result<Command, CliError> {
                 CliError::new(&format!("-{name}"), "its value is missing", format!("write -{name} {kind}"))
             })?,
         };
+        builder.typed = name.to_string();
         (option.apply)(&mut builder, value)?;
         if let Some(answer) = builder.answer.take() {
             return Ok(answer);

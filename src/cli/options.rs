@@ -145,6 +145,8 @@ pub fn find(name: &str) -> Result<&'static Opt, CliError> {
 pub struct Builder {
     /// A command that replaces running a machine.
     pub answer: Option<Command>,
+    /// The name under which the option at hand was typed.
+    pub typed: String,
     list: Option<List>,
     machine: Option<String>,
     gic: Option<Gic>,
@@ -211,7 +213,8 @@ fn is_help(value: &str) -> bool {
 }
 
 fn machine(b: &mut Builder, text: &str) -> Result<(), CliError> {
-    let mut fields = Fields::new("machine", text, "type");
+    let typed = b.typed.clone();
+    let mut fields = Fields::new(&typed, text, "type");
     if let Some(name) = fields.take("type") {
         if is_help(&name) {
             return set(&mut b.list, List::Machines);
@@ -221,7 +224,7 @@ fn machine(b: &mut Builder, text: &str) -> Result<(), CliError> {
     let gic = [("2", Gic::V2), ("3", Gic::V3), ("max", Gic::Max)];
     b.gic = fields.choice("gic-version", &gic)?.or(b.gic);
     if let Some(names) = fields.take("accel") {
-        accel_names(b, &format!("-machine {text}"), &names)?;
+        accel_names(b, &format!("-{typed} {text}"), &names)?;
     }
     b.dump_dtb = fields.take("dumpdtb").map(Into::into).or(b.dump_dtb.take());
     for (key, what) in [

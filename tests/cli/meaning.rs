@@ -163,6 +163,7 @@ fn chardevs() {
         ("-serial unix:/s,server=on", unix("/s", Role::Server { wait: true })),
         ("-serial mon:unix:/s,server=on,wait=off", unix("/s", Role::Server { wait: false })),
         ("-serial unix:/s", unix("/s", client)),
+        ("-serial unix:/a=b,,c", unix("/a=b,c", client)),
         ("-serial tcp::4444,server=on,wait=off", tcp("", 4444, Role::Server { wait: false })),
         ("-serial tcp:[::1]:4444", tcp("::1", 4444, client)),
         ("-serial mon:tcp:h:1", tcp("h", 1, client)),
@@ -219,4 +220,38 @@ fn devices() {
     assert_eq!(kinds, want);
     assert_eq!(config.devices[0].id.as_deref(), Some("disk"));
     assert_eq!(config.rngs, [Rng { id: "r0".into(), filename: Some("/dev/urandom".into()) }]);
+}
+
+#[test]
+fn no_words_make_the_parser_panic() {
+    let pieces: Vec<String> = include_str!("errors.in")
+        .lines()
+        .flat_map(|line| line.split_whitespace().skip(2))
+        .flat_map(|word| {
+            [word.to_string()].into_iter().chain(word.split_inclusive([',', '=', ':']).map(str::to_string))
+        })
+        .chain(["", "-", "--", ",", "=", "\u{e9}", "0x", "{}", "mon:", "help", "1.5", "on"].map(str::to_string))
+        .collect();
+    let mut seed = 7u64;
+    let mut pick = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    let (mut good, mut bad) = (0, 0);
+    for _ in 0..20_000 {
+        let mut words = vec!["qemu-system-aarch64".to_string()];
+        for _ in 0..1 + pick(5) {
+            let word: String = (0..1 + pick(3)).map(|_| pieces[pick(pieces.len())].as_str()).collect();
+            words.push(word);
+        }
+        match parse(words.iter().map(Into::into)) {
+            Ok(_) => good += 1,
+            Err(error) => {
+                bad += 1;
+                let error = error.to_string();
+                assert!(!error.chars().any(char::is_control) && error.contains("; "), "{words:?}: {error}");
+            }
+        }
+    }
+    assert!(good > 100 && bad > 100, "{good} good, {bad} bad");
 }
