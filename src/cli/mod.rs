@@ -131,7 +131,7 @@ fn explain(words: &[String]) -> Result<Command, CliError> {
             for word in rest {
                 let digits: String = word.trim_start_matches("0x").chars().filter(|char| *char != '_').collect();
                 let object = format!("explain a64 {word}");
-                if digits.is_empty() || digits.len() % 8 != 0 {
+                if digits.is_empty() || !digits.len().is_multiple_of(8) {
                     let reason = "an instruction has eight hexadecimal digits";
                     return Err(CliError::new(&object, reason, usage));
                 }

@@ -65,7 +65,7 @@ pub fn date(text: &str) -> Option<u64> {
     };
     let [year, month, day] = parts(day, '-', [4, 2, 2])?;
     let [hour, minute, second] = parts(time, ':', [2, 2, 2])?;
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let lengths = [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let in_range = year >= 1970 && (1..=12).contains(&month) && hour < 24 && minute < 60 && second < 60;
     if !in_range || day == 0 || day > lengths[month as usize - 1] {
