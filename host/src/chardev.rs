@@ -3,7 +3,7 @@
 use crate::error::{HostError, reason};
 use crate::output::Output;
 use crate::terminal;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -393,12 +393,21 @@ fn read_stdin(receive: &mut Receiver) {
         receive(Inbound::Resize { columns, rows });
     }
     let mut buf = [0; 4096];
+    let mut background = false;
     loop {
-        let mut fds = vec![PollFd::from_borrowed_fd(stdin, PollFlags::IN)];
+        // In the background what is typed is for somebody else, and reading it would stop the whole program (SIGTTIN).
+        // A shell's `fg` of a running program is announced by nothing.
+        let was_background = std::mem::replace(&mut background, is_terminal && !terminal::in_foreground());
+        if was_background && !background {
+            terminal::resume();
+        }
+        let wanted = if background { PollFlags::empty() } else { PollFlags::IN };
+        let mut fds = vec![PollFd::from_borrowed_fd(stdin, wanted)];
         if let Some(resized) = &resized {
             fds.push(PollFd::from_borrowed_fd(resized.as_fd(), PollFlags::IN));
         }
-        if poll(&mut fds, None).is_err() {
+        let look_again = Timespec { tv_sec: 0, tv_nsec: LOOK_AGAIN.subsec_nanos().into() };
+        if poll(&mut fds, background.then_some(&look_again)).is_err() {
             continue;
         }
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
@@ -408,15 +417,7 @@ fn read_stdin(receive: &mut Receiver) {
                 receive(Inbound::Resize { columns, rows });
             }
         }
-        if !ready[0] {
-            continue;
-        }
-        if is_terminal && !terminal::in_foreground() {
-            // What is typed now is for somebody else; reading it would stop the whole program (SIGTTIN).
-            std::thread::sleep(LOOK_AGAIN);
-            if terminal::in_foreground() {
-                terminal::resume();
-            }
+        if !ready[0] || is_terminal && !terminal::in_foreground() {
             continue;
         }
         match rustix::io::read(stdin, &mut buf) {
@@ -439,7 +440,7 @@ fn read_pty(master: &Arc<OwnedFd>, output: Option<Output>, receive: &mut Receive
     let mut buf = [0; 4096];
     loop {
         let mut fds = [PollFd::from_borrowed_fd(master.as_fd(), PollFlags::IN)];
-        let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         let _ = poll(&mut fds, if connected { None } else { Some(&timeout) });
         let events = fds[0].revents();
         let open = !events.contains(PollFlags::HUP);

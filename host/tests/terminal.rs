@@ -26,6 +26,7 @@ fn main() {
         ("back after signals that terminate", after_signals),
         ("a second signal ends a program that does not react", second_signal),
         ("raw again after stop and continue", stop_and_continue),
+        ("in the background the terminal is left alone", in_the_background),
         ("window size reaches the device", window_size),
         ("no terminal: end of input neither ends nor spins", no_terminal),
     ];
@@ -97,6 +98,14 @@ struct Session {
 
 impl Session {
     fn start(role: &str) -> Session {
+        let mut session = Self::open(role, &[]);
+        session.expect("[ready]");
+        session.until_raw(true);
+        session
+    }
+
+    /// Starts the child, by way of the program `through` if that is not empty, with the child's path as last argument.
+    fn open(role: &str, through: &[&str]) -> Session {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -106,6 +115,7 @@ impl Session {
         // A session of its own, with the terminal as its controlling terminal, as under a login shell.
         let child = Command::new("setsid")
             .args(["--ctty", "--wait"])
+            .args(through)
             .arg(std::env::current_exe().unwrap())
             .env(CHILD, role)
             .stdin(end())
@@ -123,10 +133,7 @@ impl Session {
                 }
             }
         });
-        let mut session = Session { master, slave, child, seen: String::new(), screen };
-        session.expect("[ready]");
-        session.until_raw(true);
-        session
+        Session { master, slave, child, seen: String::new(), screen }
     }
 
     fn expect(&mut self, text: &str) {
@@ -259,6 +266,21 @@ fn stop_and_continue() {
         session.expect("[7a]");
         assert_eq!(session.end().0, Some(0), "{role}");
     }
+}
+
+fn in_the_background() {
+    // A shell with job control starts the program in the background, reads a line itself, then brings it forward.
+    let script = r#""$0" & read line; echo "shell got $line"; fg"#;
+    let mut session = Session::open("guest-keys", &["bash", "-mc", script]);
+    session.expect("[ready]");
+    assert!(!session.is_raw());
+    session.keys(b"ours\n");
+    session.expect("shell got ours");
+    session.until_raw(true);
+    session.keys(b"\x03q");
+    session.expect("[03][71]");
+    let (code, seen) = session.end();
+    assert_eq!(code, Some(0), "{seen:?}");
 }
 
 fn window_size() {
