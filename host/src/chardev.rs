@@ -113,13 +113,7 @@ impl Backend {
             Spec::Null => Ok(Backend { output: None, source: Source::Nothing, place: None }),
             Spec::Stdio => Self::open_stdio(label),
             Spec::File { path, append } => {
-                let file = OpenOptions::new().create(true).append(*append).write(true).truncate(!*append).open(path);
-                let file = file.map_err(|error| {
-                    let advice = "choose a file in an existing directory that you may write to";
-                    HostError::new("write", "file", path.display().to_string(), reason(&error), advice)
-                })?;
-                let name = format!("file `{}`", path.display());
-                Ok(Backend { output: Some(Output::new(&name, file.into())), source: Source::Nothing, place: None })
+                Ok(Backend { output: Some(open_file(path, *append)?), source: Source::Nothing, place: None })
             }
             Spec::Pty => Self::open_pty(label).map_err(|error| {
                 let advice = "check that /dev/pts is mounted and its limit /proc/sys/kernel/pty/max not reached";
@@ -224,6 +218,16 @@ impl Backend {
         Ok(Backend { output: Some(Output::detached(label)), source: Source::Listener(listener, first), place: None })
     }
 
+    /// Also writes everything that the guest sends to a file (`logfile=`).
+    pub fn log_to(mut self, path: &Path, append: bool) -> Result<Backend, HostError> {
+        let log = open_file(path, append)?;
+        self.output = Some(match self.output {
+            Some(output) => output.logged_to(log),
+            None => log,
+        });
+        Ok(self)
+    }
+
     /// A line for the person at the terminal, when the name of the host end is decided only here (pseudo-terminals).
     pub fn place(&self) -> Option<&str> {
         self.place.as_deref()
@@ -277,6 +281,15 @@ impl Backend {
         self.start(Box::new(move |inbound| push(&to_guest, inbound)));
         port
     }
+}
+
+fn open_file(path: &Path, append: bool) -> Result<Output, HostError> {
+    let file = OpenOptions::new().create(true).append(append).write(true).truncate(!append).open(path);
+    let file = file.map_err(|error| {
+        let advice = "choose a file in an existing directory that you may write to";
+        HostError::new("write", "file", path.display().to_string(), reason(&error), advice)
+    })?;
+    Ok(Output::new(&format!("file `{}`", path.display()), file.into()))
 }
 
 /// Queues what arrived for the device.

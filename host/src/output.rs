@@ -31,7 +31,11 @@ pub fn drain_all(patience: Option<Duration>) -> bool {
 
 /// A handle on one output; clones share the queue. When the last is dropped, what is queued is still written.
 #[derive(Clone)]
-pub struct Output(Arc<Handle>);
+pub struct Output {
+    handle: Arc<Handle>,
+    /// Gets a copy of everything, also of what has nowhere else to go.
+    log: Option<Box<Output>>,
+}
 
 struct Handle(Arc<Queue>);
 
@@ -99,12 +103,17 @@ impl Output {
         let on_thread = queue.clone();
         let thread = std::thread::Builder::new().name("output".into()).spawn(move || on_thread.write_out());
         thread.expect("the host has room for one more thread");
-        Self(Arc::new(Handle(queue)))
+        Self { handle: Arc::new(Handle(queue)), log: None }
+    }
+
+    /// This output with a copy of everything that this handle and its later clones send going to `log`.
+    pub fn logged_to(self, log: Output) -> Self {
+        Self { log: Some(Box::new(log)), ..self }
     }
 
     /// Directs output to a new peer, or drops it from now on.
     pub(crate) fn attach(&self, target: Option<Arc<OwnedFd>>) {
-        let queue = &self.0.0;
+        let queue = &self.handle.0;
         let mut state = queue.state.lock().unwrap();
         if target.is_none() {
             state.bytes.clear();
@@ -116,7 +125,10 @@ impl Output {
 
     /// Queues bytes; waits while the queue is full.
     pub fn send(&self, bytes: &[u8]) {
-        let queue = &self.0.0;
+        if let Some(log) = &self.log {
+            log.send(bytes);
+        }
+        let queue = &self.handle.0;
         let mut state = queue.state.lock().unwrap();
         while state.bytes.len() >= QUEUE_LEN && !state.closed && state.target.is_some() {
             state = queue.progress.wait(state).unwrap();
@@ -133,12 +145,12 @@ impl Output {
     /// Waits until everything is written; gives up when nothing moved for `patience` (`None`: never). Whether all was
     /// written.
     pub fn drain(&self, patience: Option<Duration>) -> bool {
-        self.0.0.drain(patience)
+        self.handle.0.drain(patience)
     }
 
     /// Drops what is queued and everything that follows, and frees whoever waits for room.
     pub fn close(&self) {
-        let queue = &self.0.0;
+        let queue = &self.handle.0;
         let mut state = queue.state.lock().unwrap();
         state.closed = true;
         state.bytes.clear();
@@ -292,6 +304,18 @@ mod tests {
         assert!(output.drain(Some(Duration::from_secs(30))));
         drop(output);
         assert!(reader.join().unwrap() == want);
+    }
+
+    #[test]
+    fn a_log_gets_also_what_nobody_hears() {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let output = Output::detached("socket").logged_to(Output::new("log", write));
+        output.send(b"unheard");
+        output.clone().send(b", too");
+        drop(output);
+        let mut text = String::new();
+        File::from(read).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "unheard, too");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `-chardev`, and the short forms that `-serial` and `-monitor` take.
 
-use super::config::Chardev;
+use super::config::{Chardev, LogFile};
 use super::fields::Fields;
 use super::{CliError, suggest};
 use host::chardev::{Address, Role, Spec};
@@ -47,8 +47,10 @@ pub fn parse(text: &str) -> Result<Chardev, CliError> {
         }
         _ => return Err(unknown(&fields, &backend)),
     };
+    let append = fields.switch("logappend")?.unwrap_or(false);
+    let log = fields.take("logfile").map(|path| LogFile { path: path.into(), append });
     fields.finish()?;
-    Ok(Chardev { id, spec, mux, signal })
+    Ok(Chardev { id, spec, mux, signal, log })
 }
 
 fn unknown(fields: &Fields<'_>, backend: &str) -> CliError {
@@ -174,7 +176,7 @@ pub fn short(option: &str, text: &str, id: &str) -> Result<Short, CliError> {
         }
     };
     Ok(Short::New {
-        chardev: Chardev { id: id.to_string(), spec, mux: with_monitor, signal: !with_monitor },
+        chardev: Chardev { id: id.to_string(), spec, mux: with_monitor, signal: !with_monitor, log: None },
         with_monitor,
     })
 }

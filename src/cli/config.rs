@@ -174,6 +174,15 @@ pub struct Chardev {
     pub mux: bool,
     /// On a terminal, Ctrl-C and Ctrl-Z act on the emulator rather than going to the guest.
     pub signal: bool,
+    /// File that gets a copy of the guest's output.
+    pub log: Option<LogFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    pub path: PathBuf,
+    /// Keep what it holds.
+    pub append: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

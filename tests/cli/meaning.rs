@@ -73,7 +73,7 @@ fn defaults() {
         dtb: None,
         drives: vec![],
         devices: vec![],
-        chardevs: vec![Chardev { id: "serial0".into(), spec: Spec::Stdio, mux: true, signal: false }],
+        chardevs: vec![Chardev { id: "serial0".into(), spec: Spec::Stdio, mux: true, signal: false, log: None }],
         serials: vec![Some("serial0".into())],
         monitors: vec!["serial0".into()],
         rngs: vec![],
@@ -180,6 +180,8 @@ fn chardevs() {
     for (line, want) in rows {
         assert_eq!(system(line).chardevs[0].spec, want, "{line}");
     }
+    let logged = system("-chardev pty,id=c,logfile=a.log,logappend=on").chardevs.remove(0);
+    assert_eq!(logged.log, Some(LogFile { path: "a.log".into(), append: true }));
 }
 
 #[test]
