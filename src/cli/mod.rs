@@ -3,6 +3,7 @@
 //! Start reading at [`parse`], then [`options::OPTIONS`]: one row an option. To add one, add a row (its name, its value's
 //! name, one line of help, the function that applies it) and a field in [`config::Config`].
 
+pub mod builder;
 pub mod chardev;
 pub mod config;
 pub mod device;
@@ -93,7 +94,7 @@ fn run_command(command: &str, rest: &[String]) -> Result<Command, CliError> {
 }
 
 fn system(words: &[String]) -> Result<Command, CliError> {
-    let mut builder = options::Builder::default();
+    let mut builder = builder::Builder::default();
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let Some(name) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).filter(|name| !name.is_empty())
