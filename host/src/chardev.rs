@@ -2,6 +2,7 @@
 
 use crate::error::{HostError, reason};
 use crate::output::Output;
+use crate::socket::{self, Listener};
 use crate::terminal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,17 +11,17 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use vm::chardev::{CharEvent, CharPort};
 
 /// How often a peer that is away is looked for.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+pub use crate::socket::{Address, Role, remove_sockets};
 
 /// What stands at the host's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,26 +38,6 @@ pub enum Spec {
     Socket { address: Address, role: Role },
     /// Two named pipes, `path.in` with the guest's input and `path.out` for its output, or one at `path` for both.
     Pipe { path: PathBuf },
-}
-
-/// Where a stream socket is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    Unix(PathBuf),
-    /// A host name or IP address; a listener without a host takes connections on every interface.
-    Tcp {
-        host: String,
-        port: u16,
-    },
-}
-
-/// Who calls whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Takes one connection at a time, again and again; with `wait`, opening waits for the first.
-    Server { wait: bool },
-    /// Connects when opened. When the peer goes away: connects again after `reconnect` each time, or never.
-    Client { reconnect: Option<Duration> },
 }
 
 /// Something that arrives from the host.
@@ -89,21 +70,8 @@ enum Source {
     Client { address: Address, reconnect: Option<Duration>, stream: OwnedFd },
 }
 
-enum Listener {
-    Unix(UnixListener),
-    Tcp(TcpListener),
-}
-
+/// Whether some host end has standard input and output.
 static STDIO_TAKEN: AtomicBool = AtomicBool::new(false);
-/// Socket files to remove at the end.
-static SOCKETS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-
-/// Removes the socket files of this process's listeners. For the end of the program.
-pub fn remove_sockets() {
-    for path in SOCKETS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).drain(..) {
-        let _ = std::fs::remove_file(path);
-    }
-}
 
 impl Backend {
     /// Opens a host end; `label` (`serial0`, or the id of a `-chardev`) names it in messages. Raw mode of the terminal is
@@ -119,9 +87,13 @@ impl Backend {
                 let advice = "check that /dev/pts is mounted and its limit /proc/sys/kernel/pty/max not reached";
                 HostError::new("open", "pseudo-terminal for", label, reason(&error), advice)
             }),
-            Spec::Socket { address, role: Role::Server { wait } } => Self::listen(label, address, *wait),
+            Spec::Socket { address, role: Role::Server { wait } } => {
+                let (listener, first) = Listener::open(label, address, *wait)?;
+                let output = Output::detached(label);
+                Ok(Backend { output: Some(output), source: Source::Listener(listener, first), place: None })
+            }
             Spec::Socket { address, role: Role::Client { reconnect } } => {
-                let stream = connect(address).map_err(|error| {
+                let stream = socket::connect(address).map_err(|error| {
                     let advice = "start its listener first, or use server=on to be the listener";
                     HostError::new("connect to", "socket", address.to_string(), reason(&error), advice)
                 })?;
@@ -187,37 +159,6 @@ impl Backend {
         Ok(Backend { output: Some(Output::new(&name, output.into())), source: Source::Fd(input.into()), place: None })
     }
 
-    fn listen(label: &str, address: &Address, wait: bool) -> Result<Backend, HostError> {
-        let failed = |error: io::Error| {
-            let advice = match address {
-                Address::Unix(_) => "choose a new path in a directory that you may write to",
-                Address::Tcp { .. } => "choose a free port above 1023 and an address of this host",
-            };
-            HostError::new("listen on", "socket", address.to_string(), reason(&error), advice)
-        };
-        let listener = match address {
-            Address::Unix(path) => {
-                remove_stale(path).map_err(failed)?;
-                let listener = UnixListener::bind(path).map_err(failed)?;
-                SOCKETS.lock().unwrap().push(path.clone());
-                Listener::Unix(listener)
-            }
-            Address::Tcp { host, port } => {
-                let host = if host.is_empty() { "::" } else { host };
-                let listener = TcpListener::bind((host, *port));
-                // A host without IPv6 has no `::`.
-                let any = |error| if host == "::" { TcpListener::bind(("0.0.0.0", *port)) } else { Err(error) };
-                Listener::Tcp(listener.or_else(any).map_err(failed)?)
-            }
-        };
-        let mut first = None;
-        if wait {
-            eprintln!("mimic: waiting for a connection on {address} ({label}); wait=off starts at once");
-            first = Some(listener.accept().map_err(failed)?);
-        }
-        Ok(Backend { output: Some(Output::detached(label)), source: Source::Listener(listener, first), place: None })
-    }
-
     /// Also writes everything that the guest sends to a file (`logfile=`).
     pub fn log_to(mut self, path: &Path, append: bool) -> Result<Backend, HostError> {
         let log = open_file(path, append)?;
@@ -261,7 +202,7 @@ impl Backend {
                 converse(stream, output.as_ref(), &mut receive);
                 while let Some(pause) = reconnect {
                     std::thread::sleep(pause);
-                    if let Ok(stream) = connect(&address) {
+                    if let Ok(stream) = socket::connect(&address) {
                         converse(stream, output.as_ref(), &mut receive);
                     }
                 }
@@ -298,59 +239,6 @@ pub(crate) fn push(port: &CharPort, inbound: Inbound<'_>) {
         Inbound::Data(bytes) => bytes.iter().for_each(|byte| port.push(CharEvent::Data(*byte))),
         Inbound::Resize { columns, rows } => port.push(CharEvent::Resize { columns, rows }),
         Inbound::Connected => {}
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
-            Address::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
-            Address::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
-        }
-    }
-}
-
-impl Listener {
-    fn accept(&self) -> io::Result<OwnedFd> {
-        loop {
-            let stream: io::Result<OwnedFd> = match self {
-                Listener::Unix(listener) => listener.accept().map(|(stream, _)| stream.into()),
-                Listener::Tcp(listener) => listener.accept().map(|(stream, _)| prompt(stream).into()),
-            };
-            match stream {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                stream => return stream,
-            }
-        }
-    }
-}
-
-/// Keys must not wait for a full packet.
-fn prompt(stream: TcpStream) -> TcpStream {
-    let _ = stream.set_nodelay(true);
-    stream
-}
-
-fn connect(address: &Address) -> io::Result<OwnedFd> {
-    Ok(match address {
-        Address::Unix(path) => UnixStream::connect(path)?.into(),
-        Address::Tcp { host, port } => {
-            let host = if host.is_empty() { "localhost" } else { host };
-            prompt(TcpStream::connect((host, *port))?).into()
-        }
-    })
-}
-
-/// Removes a socket file that a listener left behind when it ended; one that is still in use stays.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => match UnixStream::connect(path) {
-            Ok(_) => Err(io::Error::other("another program listens there")),
-            Err(_) => std::fs::remove_file(path),
-        },
-        Ok(_) => Err(io::Error::other("a file of that name exists and is no socket")),
-        Err(_) => Ok(()),
     }
 }
 
@@ -479,6 +367,8 @@ fn read_pty(master: &Arc<OwnedFd>, output: Option<Output>, receive: &mut Receive
 mod tests {
     use super::*;
     use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::os::unix::net::{UnixListener, UnixStream};
     use std::time::Instant;
 
     fn until(what: &str, mut done: impl FnMut() -> bool) {

@@ -15,9 +15,11 @@ pub mod entropy;
 pub mod error;
 pub mod mux;
 pub mod output;
+mod overlay;
 pub mod pidfile;
 pub mod readline;
 pub mod signals;
+mod socket;
 pub mod terminal;
 
 pub use error::HostError;
