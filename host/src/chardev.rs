@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use vm::chardev::{CharEvent, CharPort};
 
+pub use crate::socket::{Address, Role, remove_sockets};
+
 /// How often a peer that is away is looked for.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-pub use crate::socket::{Address, Role, remove_sockets};
 
 /// What stands at the host's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
