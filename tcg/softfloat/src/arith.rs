@@ -170,6 +170,12 @@ pub(crate) fn sqrt_exact<F: Format>(a: F::Bits, env: &mut Env) -> F::Bits {
 
 /// `sqrt(radicand) * 2^64` with a sticky last bit, precise enough for the format. Bit 127 of the result is set.
 fn root<F: Format>(radicand: u128) -> u128 {
+    if F::RANGE.precision <= 30 {
+        // The significand's last bits are zero, and so is the radicand's lower half.
+        let high = (radicand >> 64) as u64;
+        let root = high.isqrt();
+        return u128::from(root) << 96 | u128::from(root * root != high);
+    }
     let root = radicand.isqrt();
     let mut rest = radicand - root * root;
     if F::RANGE.precision <= 62 {

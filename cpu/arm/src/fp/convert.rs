@@ -1,16 +1,16 @@
 //! `FPConvert`, `FPToFixed`, `FixedToFP`, `FPRoundInt`, `FPRoundIntN`, `FPToFixedJS`.
 
 use softfloat::parts::{Class, Unpacked, operand};
-use softfloat::{Env, F64, Flags, Float, Format, Int, Rounding};
+use softfloat::{Env, F64, Flags, Float, Int, Rounding};
 
 /// `FPConvert` in FPCR's rounding mode. FCVT, FCVTL, FCVTN.
 #[inline]
-pub fn fp_convert<S: Float, D: Format>(op: S::Bits, env: &mut Env) -> D::Bits {
+pub fn fp_convert<S: Float, D: Float>(op: S::Bits, env: &mut Env) -> D::Bits {
     S::convert::<D>(op, env)
 }
 
 /// `FPConvert` with rounding to odd. FCVTXN.
-pub fn fp_convert_round_odd<S: Float, D: Format>(op: S::Bits, env: &mut Env) -> D::Bits {
+pub fn fp_convert_round_odd<S: Float, D: Float>(op: S::Bits, env: &mut Env) -> D::Bits {
     let mut odd = Env { rounding: Rounding::ToOdd, ..*env };
     let result = S::convert::<D>(op, &mut odd);
     env.raise(odd.flags);
