@@ -80,8 +80,8 @@ pub(crate) fn pick<B: Bits>(a: B, b: B, order: Ordering, max: bool) -> B {
             }
         }
         // Equal values differ at most in the sign of a zero: positive is larger.
-        Ordering::Equal if max => B::from_u64(a.to_u64() & b.to_u64()),
-        Ordering::Equal => B::from_u64(a.to_u64() | b.to_u64()),
+        Ordering::Equal if max => a & b,
+        Ordering::Equal => a | b,
     }
 }
 
