@@ -24,6 +24,7 @@
 
 pub mod char;
 pub mod gpio;
+pub mod misc;
 pub mod rtc;
 
 #[cfg(test)]
