@@ -26,6 +26,7 @@ pub mod char;
 pub mod gpio;
 pub mod misc;
 pub mod rtc;
+pub mod virtio;
 
 #[cfg(test)]
 mod testing;
