@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod block;
 pub mod char;
 pub mod gpio;
 pub mod misc;

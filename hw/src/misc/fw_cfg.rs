@@ -427,7 +427,7 @@ mod tests {
         select(&cfg, key::FILE_FIRST + 1);
         assert_eq!(cfg.read_n(0, 4), Ok(u32::from_le_bytes(*b"seco").into()));
         assert_eq!(cfg.read_n(0, 8), Ok(u64::from_le_bytes(*b"nd\0\0\0\0\0\0")));
-        select(&cfg, key::FILE_FIRST + 1 | 0x4000);
+        select(&cfg, (key::FILE_FIRST + 1) | 0x4000);
         assert_eq!(cfg.read_n(0, 2), Ok(u16::from_le_bytes(*b"se").into()));
         cfg.write_n(0, 1, 0).unwrap();
         assert_eq!(cfg.read_n(0, 1), Ok(b'c'.into()));

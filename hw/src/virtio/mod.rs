@@ -15,8 +15,10 @@ use crate::virtio::queue::{Malformed, Rings};
 use vm::Regs;
 
 pub mod blk;
+pub mod console;
 pub mod mmio;
 pub mod queue;
+pub mod rng;
 #[cfg(test)]
 pub mod testing;
 pub mod transport;

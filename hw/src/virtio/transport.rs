@@ -198,12 +198,16 @@ impl<D: VirtioDevice> Virtio<D> {
                 self.device.activate(&mut regs.device, regs.driver_features);
             }
         }
+        self.serve(regs);
         if self.device.config_changed(&mut regs.device) {
             regs.generation = regs.generation.wrapping_add(1);
             if regs.status & DRIVER_OK != 0 {
                 regs.isr |= ISR_CONFIG;
             }
         }
+    }
+
+    fn serve(&mut self, regs: &mut VirtioRegs<D::Regs>) {
         if regs.status & (DRIVER_OK | NEEDS_RESET) != DRIVER_OK {
             return;
         }
