@@ -7,9 +7,12 @@
 
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use vm::blockdev::BlockDev;
-use vm::{Access, BadState, BusError, Device, Mmio, Ram, Regs, Window};
+use vm::{
+    Access, AddressSpace, Backing, BadState, BusError, Device, DeviceCell, Gpa, MapError, Mapping, MappingId, Mmio,
+    MmioPort, Ram, Regs, Window,
+};
 
 /// Bytes of a bank at most; its window.
 pub const BANK_MAX: u64 = 64 << 20;
@@ -168,6 +171,27 @@ impl Chip {
     }
 }
 
+/// Changes the backing of a mapped bank.
+struct Switch {
+    space: Weak<AddressSpace>,
+    id: MappingId,
+    cell: Weak<DeviceCell<CfiFlash>>,
+    contents: Arc<Ram>,
+}
+
+impl Switch {
+    fn set(&self, direct: bool) {
+        let (Some(space), Some(cell)) = (self.space.upgrade(), self.cell.upgrade()) else { return };
+        let port: Arc<dyn MmioPort> = cell;
+        let backing = if direct {
+            Backing::Rom { ram: self.contents.clone(), offset: 0, writes: Some((port, 0)) }
+        } else {
+            Backing::Mmio { port, window: 0, offset: 0 }
+        };
+        space.set_backing(self.id, backing);
+    }
+}
+
 /// A bank of flash.
 pub struct CfiFlash {
     regs: CfiFlashRegs,
@@ -187,6 +211,34 @@ impl CfiFlash {
     pub fn new(contents: Arc<Ram>, disk: Option<Arc<dyn BlockDev>>, rom_mode: RomMode) -> Self {
         let len = contents.len().min(BANK_MAX);
         Self { regs: Default::default(), contents, len, disk, dirty: None, rom_mode, direct: true }
+    }
+
+    /// Makes a bank as [`new`](CfiFlash::new) does and maps it at `gpa` of `space`, read directly whenever the chips allow.
+    ///
+    /// # Errors
+    /// [`MapError`] when something else is there.
+    pub fn map(
+        space: &Arc<AddressSpace>,
+        name: &str,
+        gpa: Gpa,
+        contents: Arc<Ram>,
+        disk: Option<Arc<dyn BlockDev>>,
+    ) -> Result<Arc<DeviceCell<Self>>, MapError> {
+        // The mapping needs the cell and the chip needs the mapping: this is filled in last.
+        let switch: Arc<OnceLock<Switch>> = Arc::default();
+        let later = switch.clone();
+        let rom_mode = Box::new(move |direct| {
+            if let Some(switch) = later.get() {
+                switch.set(direct);
+            }
+        });
+        let cell = Arc::new(DeviceCell::new(Self::new(contents.clone(), disk, rom_mode)));
+        let port: Arc<dyn MmioPort> = cell.clone();
+        let len = contents.len().min(BANK_MAX);
+        let backing = Backing::Rom { ram: contents.clone(), offset: 0, writes: Some((port, 0)) };
+        let id = space.map(Mapping { name: name.into(), gpa, len, priority: 0, backing })?;
+        let _ = switch.set(Switch { space: Arc::downgrade(space), id, cell: Arc::downgrade(&cell), contents });
+        Ok(cell)
     }
 
     /// Query data (JESD68.01, 4.3): word `index` of a chip.
@@ -342,8 +394,8 @@ mod tests {
     use super::*;
     use crate::testing::{Poke, check_reset, check_save_load, hammer};
     use crate::virtio::testing::MemoryDisk;
-    use std::sync::{Mutex, OnceLock};
-    use vm::{AddressSpace, Backing, DeviceCell, Gpa, Mapping, MmioPort, Part, ResetKind};
+    use std::sync::Mutex;
+    use vm::{Part, ResetKind};
 
     type Modes = Arc<Mutex<Vec<bool>>>;
 
@@ -518,21 +570,8 @@ mod tests {
         let space = AddressSpace::new();
         let contents = Ram::new(BANK_MAX).unwrap();
         contents.store(0x1000, 4, 0x1234_5678);
-        let switch: Arc<OnceLock<Box<dyn Fn(bool) + Send + Sync>>> = Arc::default();
-        let later = switch.clone();
-        let rom_mode = Box::new(move |direct| later.get().unwrap()(direct));
-        let cell = Arc::new(DeviceCell::new(CfiFlash::new(contents.clone(), None, rom_mode)));
-        let port: Arc<dyn MmioPort> = cell.clone();
-        let rom = Backing::Rom { ram: contents, offset: 0, writes: Some((port.clone(), 0)) };
-        let mmio = Backing::Mmio { port, window: 0, offset: 0 };
-        let mapping = Mapping { name: "flash".into(), gpa: Gpa(0), len: BANK_MAX, priority: 0, backing: rom.clone() };
-        let id = space.map(mapping).unwrap();
-        let weak = Arc::downgrade(&space);
-        let set = move |direct| {
-            let backing = if direct { rom.clone() } else { mmio.clone() };
-            weak.upgrade().unwrap().set_backing(id, backing);
-        };
-        assert!(switch.set(Box::new(set)).is_ok());
+        let cell = CfiFlash::map(&space, "flash", Gpa(0), contents.clone(), None).unwrap();
+        assert!(CfiFlash::map(&space, "again", Gpa(SECTOR_LEN), contents, None).is_err());
         let read = |at| space.view().load(Gpa(at), 4);
         let write = |at, value| space.view().store(Gpa(at), 4, value).unwrap();
         assert_eq!(read(0x1000), Ok(0x1234_5678));

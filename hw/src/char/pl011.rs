@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use vm::chardev::{CharEvent, CharPort};
-use vm::{Access, BadState, BusError, Device, IrqLine, Mmio, Regs, Window};
+use vm::{Access, BadState, BusError, Device, DeviceCell, IrqLine, Mmio, Regs, Window};
 
 // Register offsets (3.2, Summary of registers).
 const DR: u64 = 0x000;
@@ -214,10 +214,22 @@ impl Pl011Regs {
 }
 
 impl Pl011 {
-    /// A UART whose combined interrupt UARTINTR drives `irq` and whose line is `port`. The wirer sets
-    /// [`CharPort::on_input`] to settle the cell.
+    /// A UART whose combined interrupt UARTINTR drives `irq` and whose line is `port`. Whoever makes the cell sets
+    /// [`CharPort::on_input`] so that it settles the cell; [`Pl011::cell`] does.
     pub fn new(irq: IrqLine, port: Arc<CharPort>) -> Self {
         Self { regs: Default::default(), irq, port }
+    }
+
+    /// The cell of a UART as [`new`](Pl011::new) makes it, which takes input when there is some.
+    pub fn cell(irq: IrqLine, port: Arc<CharPort>) -> Arc<DeviceCell<Self>> {
+        let cell = Arc::new(DeviceCell::new(Self::new(irq, port.clone())));
+        let weak = Arc::downgrade(&cell);
+        port.on_input(Box::new(move || {
+            if let Some(cell) = weak.upgrade() {
+                let _ = cell.with(|_| ());
+            }
+        }));
+        cell
     }
 
     fn transmit(&mut self, byte: u8) {
@@ -319,10 +331,10 @@ mod tests {
     use super::*;
     use crate::testing::{Levels, Poke, check_reset, check_save_load, hammer};
     use std::sync::Mutex;
-    use vm::{DeviceCell, Part};
+    use vm::Part;
 
     struct Bench {
-        uart: DeviceCell<Pl011>,
+        uart: Arc<DeviceCell<Pl011>>,
         port: Arc<CharPort>,
         irq: Arc<Levels>,
         sent: Arc<Mutex<Vec<u8>>>,
@@ -332,14 +344,13 @@ mod tests {
         let (irq, sent) = (Levels::new(), Arc::new(Mutex::new(Vec::new())));
         let to = sent.clone();
         let port = Arc::new(CharPort::new(move |bytes: &[u8]| to.lock().unwrap().extend_from_slice(bytes)));
-        let uart = DeviceCell::new(Pl011::new(IrqLine::to(irq.clone(), 0), port.clone()));
+        let uart = Pl011::cell(IrqLine::to(irq.clone(), 0), port.clone());
         Bench { uart, port, irq, sent }
     }
 
     impl Bench {
         fn typed(&self, bytes: &[u8]) {
             bytes.iter().for_each(|byte| self.port.push(CharEvent::Data(*byte)));
-            self.uart.settle();
         }
     }
 
@@ -452,7 +463,6 @@ mod tests {
         let b = bench();
         b.uart.w(IMSC, INT_BE.into());
         b.port.push(CharEvent::Break);
-        b.uart.settle();
         assert!(b.irq.get(0));
         assert_eq!((b.uart.r(RSR_ECR), b.uart.r(DR), b.uart.r(RSR_ECR)), (0, 0x400, 4));
         assert!(b.irq.get(0), "only UARTICR clears an error interrupt");

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use vm::clock::Clock;
-use vm::{Access, BusError, Device, IrqLine, Mmio, Regs, ResetKind, VmTime, Window};
+use vm::timer::Timers;
+use vm::{Access, BusError, Device, DeviceCell, IrqLine, Mmio, Part, Regs, ResetKind, VmTime, Window};
 
 // Register offsets (3.2, Summary of RTC registers).
 const DR: u64 = 0x00;
@@ -48,9 +49,12 @@ pub struct Pl031Regs {
 impl Regs for Pl031Regs {}
 
 impl Pl031 {
-    /// A clock chip that shows `clock` and drives `irq` (RTCINTR). Its cell needs timers.
-    pub fn new(irq: IrqLine, clock: Arc<dyn Clock>) -> Self {
-        Self { regs: Default::default(), irq, clock }
+    /// The cell of a clock chip that shows the clock of `timers` and drives `irq` (RTCINTR).
+    pub fn cell(irq: IrqLine, timers: &Arc<Timers>) -> Arc<DeviceCell<Self>> {
+        let chip = Self { regs: Default::default(), irq, clock: timers.clock().clone() };
+        let cell = DeviceCell::with_timers(chip, timers);
+        cell.settle();
+        cell
     }
 
     fn now_s(&self) -> u64 {
@@ -158,8 +162,6 @@ mod tests {
     use super::*;
     use crate::testing::{Levels, Poke, check_reset, check_save_load, hammer};
     use vm::clock::ManualClock;
-    use vm::timer::Timers;
-    use vm::{DeviceCell, Part};
 
     const EPOCH_S: u64 = 1_700_000_000;
 
@@ -173,8 +175,7 @@ mod tests {
     fn bench() -> Bench {
         let (clock, irq) = (Arc::new(ManualClock::new(EPOCH_S)), Levels::new());
         let timers = Timers::new(clock.clone());
-        let rtc = DeviceCell::with_timers(Pl031::new(IrqLine::to(irq.clone(), 0), clock.clone()), &timers);
-        rtc.settle();
+        let rtc = Pl031::cell(IrqLine::to(irq.clone(), 0), &timers);
         Bench { rtc, clock, timers, irq }
     }
 

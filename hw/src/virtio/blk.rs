@@ -166,11 +166,11 @@ impl Disk {
                 Ok(n as u64)
             }
             spec::VIRTIO_BLK_T_DISCARD if has(spec::VIRTIO_BLK_F_DISCARD) => {
-                self.ranges(request, 0, |offset, len, _| self.dev.discard(offset, len))
+                self.ranges(request, 0, |offset, len| self.dev.discard(offset, len))
             }
             spec::VIRTIO_BLK_T_WRITE_ZEROES if has(spec::VIRTIO_BLK_F_WRITE_ZEROES) => {
                 let unmap = spec::VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
-                self.ranges(request, unmap, |offset, len, _| self.dev.write_zeroes(offset, len))
+                self.ranges(request, unmap, |offset, len| self.dev.write_zeroes(offset, len))
             }
             _ => Err(Failure::Unsupported),
         }
@@ -232,7 +232,7 @@ impl Disk {
         &self,
         request: &Request,
         flags_known: u32,
-        each: impl Fn(u64, u64, u32) -> Result<(), BlockError>,
+        each: impl Fn(u64, u64) -> Result<(), BlockError>,
     ) -> Result<u64, Failure> {
         let (len, _) = request.data_len();
         if len == 0 || !len.is_multiple_of(16) || len / 16 > RANGES_MAX.into() {
@@ -255,13 +255,13 @@ impl Disk {
                 return Err(Failure::Io);
             }
             let len = u64::from(sectors) * SECTOR;
-            ranges.push((self.place(u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]), len)?, len, flags));
+            ranges.push((self.place(u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]), len)?, len));
         }
-        for (offset, len, flags) in ranges {
+        for (offset, len) in ranges {
             if self.cancel.load(Ordering::Acquire) {
                 return Err(Failure::Io);
             }
-            each(offset, len, flags)?;
+            each(offset, len)?;
         }
         Ok(0)
     }
