@@ -8,8 +8,22 @@ use crate::power::Power;
 use crate::snapshot::{LoadError, Saved};
 use crate::sysreg::SysregBus;
 use crate::timer::Timers;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+
+thread_local!(static CURRENT: Cell<u32> = const { Cell::new(0) });
+
+/// The number of the vCPU that this thread runs; 0 on threads that run none. Devices whose registers are banked by
+/// processor ask it who accesses them.
+pub fn current() -> u32 {
+    CURRENT.get()
+}
+
+/// Says which vCPU this thread runs. Whoever runs vCPUs calls it before each switch to another one.
+pub fn set_current(id: u32) {
+    CURRENT.set(id);
+}
 
 /// What an access wants to do with an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

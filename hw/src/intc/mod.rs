@@ -1,0 +1,16 @@
+//! Interrupt controllers.
+//!
+//! The two Arm GICs share three ideas, each in its own file: [`intid_block`], the state of 32 interrupts;
+//! [`cpu_interface`], priorities and preemption at one processor; [`wiring`], the pins of a controller and the lines it
+//! drives. A board makes a controller with `new`, hands out [`wiring::spi_pins`] and [`wiring::ppi_pins`] to devices and
+//! CPUs, and maps the windows.
+
+#![forbid(unsafe_code)]
+
+pub mod cpu_interface;
+pub mod gicv2;
+pub mod gicv3;
+pub mod intid_block;
+pub mod wiring;
+
+mod lanes;
