@@ -121,8 +121,8 @@ pub enum Error {
     #[error("`{path}` drives `{pin}`, which does not exist; {known}")]
     UnknownPin { path: String, pin: String, known: String },
     /// An input that the part turned out not to have.
-    #[error("`{path}` declares interrupt inputs but has none; declare them on the part that has them")]
-    NoInputs { path: String },
+    #[error("`{from}` drives `{path}`, which has no such interrupt input; wire it elsewhere")]
+    NoInputs { path: String, from: String },
     /// Parts that can only be built after one another.
     #[error("`{path}` drives an input of a part that waits for it; break the circle")]
     Circle { path: String },
@@ -132,6 +132,9 @@ pub enum Error {
     /// No disk of that name.
     #[error("`{path}` needs the drive `{id}`, which does not exist; known: {known}")]
     UnknownDrive { path: String, id: String, known: String },
+    /// No network of that name.
+    #[error("`{path}` needs the network `{id}`, which does not exist; known: {known}")]
+    UnknownNetdev { path: String, id: String, known: String },
     /// A device refused to be made.
     #[error("cannot make `{path}`: {why}")]
     Part { path: String, why: String },

@@ -1,1 +1,2 @@
 //! The Arm architecture.
+pub mod wiring;
