@@ -463,9 +463,7 @@ pub fn fdt(config: &Config, board: &Board) -> Fdt {
                 .bytes("rng-seed", [0; 32])
                 .bytes("kaslr-seed", [0; 8]),
         )
-        .child(
-            Node::new(format!("memory@{RAM:x}")).string("device_type", "memory").reg("reg", &[(RAM, config.ram)]),
-        )
+        .child(Node::new(format!("memory@{RAM:x}")).string("device_type", "memory").reg("reg", &[(RAM, config.ram)]))
         .child(cpus)
         .child(
             // SMC Calling Convention function identifiers, for kernels from before PSCI 0.2.

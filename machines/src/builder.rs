@@ -318,9 +318,10 @@ fn check(board: &Board) -> Result<(), Error> {
 
     let drivers = board.cpus.iter().map(|cpu| (&cpu.path, &cpu.outputs));
     let drivers = drivers.chain(board.parts.iter().map(|part| (&part.path, &part.irqs)));
-    for (path, pin) in drivers.flat_map(|(path, pins)| pins.iter().map(move |pin| (path.as_str(), pin))).chain(
-        board.power_button.iter().map(|pin| ("power button", pin)),
-    ) {
+    for (path, pin) in drivers
+        .flat_map(|(path, pins)| pins.iter().map(move |pin| (path.as_str(), pin)))
+        .chain(board.power_button.iter().map(|pin| ("power button", pin)))
+    {
         let known = match inputs.get(pin.part.as_str()) {
             None => format!("there is no `{}`", pin.part),
             Some(kinds) if kinds.iter().any(|(kind, count)| *kind == pin.input && pin.number < *count) => continue,
