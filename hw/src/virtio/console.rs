@@ -87,6 +87,9 @@ impl VirtioConsole {
         for _ in 0..rings.size(TRANSMIT) {
             let Some(chain) = rings.peek(TRANSMIT, 0)? else { break };
             let len = chain.readable.len().min(OUTPUT_MAX);
+            if len != chain.readable.len() {
+                vm::log!(GuestError, "virtio-console: output of {} bytes cut off", chain.readable.len());
+            }
             let mut done = 0;
             while done < len {
                 let mut bytes = vec![0; CHUNK.min(len - done) as usize];

@@ -4,6 +4,7 @@
 //! - [`queue`]: the rings: validated descriptor chains out of guest memory, used buffers back;
 //! - [`transport`]: what every transport does alike: status, features, queues, interrupts, broken rings;
 //! - [`mmio`]: the memory-mapped transport's registers;
+//! - [`worker`]: a thread for what takes the host a while;
 //! - one file per device, each an implementation of [`VirtioDevice`].
 //!
 //! Work is done when the transport's cell settles: [`VirtioDevice::process`] looks at the rings, serves or hands over what
@@ -23,6 +24,7 @@ pub mod rng;
 #[cfg(test)]
 pub mod testing;
 pub mod transport;
+pub mod worker;
 
 /// Feature bits that belong to no single device (6, Reserved Feature Bits).
 pub mod feature {
