@@ -124,6 +124,10 @@ impl VirtioDevice for VirtioConsole {
         }
     }
 
+    fn reset(&mut self, _regs: &mut ConsoleRegs) {
+        // The terminal is as large as before.
+    }
+
     fn config_changed(&mut self, regs: &mut ConsoleRegs) -> bool {
         self.skip_to_data(regs);
         std::mem::take(&mut self.resized)
@@ -213,6 +217,7 @@ mod tests {
         b.d.cell.w(0x108, b'!'.into());
         assert_eq!(*b.sent.lock().unwrap(), b"!");
         assert_eq!(b.d.cell.r(0x108), 0);
+        assert_eq!(b.d.cell.r(0x100), 24 << 16 | 80, "a driver's reset does not change the terminal");
     }
 
     #[test]

@@ -64,6 +64,10 @@ pub trait VirtioDevice: Send + 'static {
     }
     /// The driver is ready and accepted `features`.
     fn activate(&mut self, _regs: &mut Self::Regs, _features: u64) {}
+    /// Back to the state before any driver came. What the host end decides, such as a terminal's size, stays.
+    fn reset(&mut self, regs: &mut Self::Regs) {
+        *regs = Default::default();
+    }
     /// Serves the rings as far as possible now: at most as many chains at a time as a queue has descriptors.
     ///
     /// # Errors
