@@ -5,7 +5,7 @@
 
 use crate::virtio::queue::{Chain, Malformed, Rings};
 use crate::virtio::worker::Worker;
-use crate::virtio::{VirtioDevice, Wake};
+use crate::virtio::{VirtioDevice, Wake, feature};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -303,7 +303,9 @@ impl VirtioDevice for VirtioBlk {
         } else {
             bits.extend([spec::VIRTIO_BLK_F_DISCARD, spec::VIRTIO_BLK_F_WRITE_ZEROES]);
         }
-        bits.iter().fold(0, |features, bit| features | 1 << bit)
+        // A synchronous disk stops after a bounded number of requests, perhaps before the ring is empty.
+        let event_idx = if self.worker.is_some() { feature::EVENT_IDX } else { 0 };
+        bits.iter().fold(event_idx, |features, bit| features | 1 << bit)
     }
 
     /// 5.2.4, struct virtio_blk_config.
@@ -573,6 +575,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn event_indexes_save_interrupts_and_notifications() {
+        let mut d = driver(&MemoryDisk::new(8));
+        let used_event = d.avail_ring(0) + 4 + 2 * u64::from(d.size);
+        let avail_event = d.used_ring(0) + 4 + 8 * u64::from(d.size);
+        d.store(d.avail_ring(0), &1u16.to_le_bytes()); // the flag has no meaning now
+        for (used, wanted, interrupt) in [(0, 1, false), (1, 1, true), (2, 1, false), (3, 0xffff, false), (4, 4, true)]
+        {
+            d.store(used_event, &u16::to_le_bytes(wanted));
+            assert_eq!(request(&mut d, spec::VIRTIO_BLK_T_FLUSH, 0, &[]).0, OK);
+            d.cell.with(|transport| transport.drain()).unwrap();
+            assert_eq!(d.irq.get(0), interrupt, "{used}");
+            assert_eq!(d.load_u16(avail_event), used + 1, "to be notified of the next request");
+            d.cell.w(0x64, 1);
+        }
+        let synchronous = driver_with(&MemoryDisk::new(8), true, false, ALL);
+        assert_eq!(synchronous.offered() & feature::EVENT_IDX, 0);
+    }
+
     /// A request is held up in the disk; `f` runs meanwhile, without the gate if it opens it.
     fn with_held_request(f: impl FnOnce(&mut Driver<VirtioBlk>, std::sync::MutexGuard<'_, ()>)) {
         let disk = MemoryDisk::new(8);
@@ -584,6 +605,7 @@ mod tests {
         d.offer(0, 0);
         d.kick(0);
         assert_eq!(d.used_index(0), 0, "the vCPU did not wait");
+        d.wait(|| disk.entered.load(Ordering::SeqCst) == 1);
         f(&mut d, gate);
     }
 

@@ -30,6 +30,9 @@ pub mod worker;
 pub mod feature {
     /// Chains may continue in a table in other memory (2.7.5.3).
     pub const INDIRECT_DESC: u64 = 1 << 28;
+    /// Each side says at which index it wants to be notified next (2.7.10). For devices that look at a ring again until it is
+    /// empty: only then is the driver asked for a notification.
+    pub const EVENT_IDX: u64 = 1 << 29;
     /// The driver follows version 1 or later of the standard.
     pub const VERSION_1: u64 = 1 << 32;
     /// Legacy: buffers may be cut anywhere.
