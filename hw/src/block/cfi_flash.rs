@@ -3,7 +3,8 @@
 //! Intel's StrataFlash P30 family, "Device Commands" and "Status Register" in its datasheet.
 //!
 //! The contents are a RAM block that the board maps for reading. While both chips are in read-array mode the guest reads
-//! it directly and only writes come here; the chip asks for the change of mode through [`RomMode`].
+//! it directly and only writes come here; the chip asks for the change of mode through [`RomMode`]. In a snapshot the
+//! contents belong to the machine's RAM blocks; the registers here are what the chips are about to do.
 
 use serde::{Deserialize, Serialize};
 use std::ops::Range;

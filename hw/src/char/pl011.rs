@@ -37,7 +37,8 @@ const INT_BE: u16 = 1 << 9;
 const INT_OE: u16 = 1 << 10;
 const INT_ALL: u16 = 0x7ff;
 
-// Error bits above a received character in DR (3.3.1); RSR holds the same shifted down by 8 (3.3.2).
+// Error bits above a received character in DR (3.3.1); RSR holds the same shifted down by 8 (3.3.2). There are two more,
+// for framing and parity, which do not occur: the host end delivers whole characters.
 const DR_BE: u16 = 1 << 10;
 const DR_OE: u16 = 1 << 11;
 

@@ -66,8 +66,8 @@ impl Pl031 {
         (self.clock.epoch_s().wrapping_add(self.now_s()) as u32).wrapping_add(self.regs.shift_s)
     }
 
-    /// RTCMR or the counter was written: the interrupt is raised at once if they are equal (2.2.3, Interrupt generation),
-    /// and the next match is `COUNTER_PERIOD_S` or less ahead.
+    /// RTCMR or the counter was written: the interrupt is raised at once if they are equal (2.1, Real
+    /// Time Clock overview), and the next match is `COUNTER_PERIOD_S` or less ahead.
     fn compare(&mut self) {
         let ahead = self.regs.mr.wrapping_sub(self.counter());
         self.regs.ris |= ahead == 0;
@@ -93,7 +93,8 @@ impl Device for Pl031 {
     }
 
     fn reset(&mut self, kind: ResetKind) {
-        // 2.2.1: the counter is in a reset domain of its own (nPOR), which the machine's reset line does not reach.
+        // The counter and what it is loaded with are clocked by CLK1HZ, with a reset of their own that the machine's reset
+        // line does not reach.
         let shift_s = if kind == ResetKind::Warm { self.regs.shift_s } else { 0 };
         self.regs = Pl031Regs { shift_s, ..Default::default() };
     }

@@ -4,12 +4,11 @@
 //! vCPU never waits for the host's disk. What is finished waits in a list until the transport settles.
 
 use crate::virtio::queue::{Chain, Malformed, Rings};
-use crate::virtio::{VirtioDevice, Wake};
+use crate::virtio::worker::Worker;
+use crate::virtio::{VirtioDevice, Wake, feature};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
 use virtio_bindings::virtio_blk as spec;
 use vm::Regs;
 use vm::blockdev::{BlockDev, BlockError};
@@ -63,7 +62,7 @@ impl Regs for BlkRegs {}
 /// The device.
 pub struct VirtioBlk {
     disk: Arc<Disk>,
-    worker: Option<Worker>,
+    worker: Option<Worker<Request, (u16, u32)>>,
     /// Chains handed to the worker and not finished yet.
     ahead: u16,
 }
@@ -73,7 +72,7 @@ struct Disk {
     dev: Arc<dyn BlockDev>,
     serial: String,
     /// Set while requests are to end early because their result is not wanted any more.
-    cancel: AtomicBool,
+    cancel: Arc<AtomicBool>,
 }
 
 /// A request as the driver made it, with what of the negotiation it depends on.
@@ -267,119 +266,20 @@ impl Disk {
     }
 }
 
-/// The thread that does requests, and the lists between it and the device.
-struct Worker {
-    disk: Arc<Disk>,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Shared {
-    lists: Mutex<Lists>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Lists {
-    waiting: VecDeque<Request>,
-    /// Heads and lengths of finished chains.
-    done: VecDeque<(u16, u32)>,
-    busy: bool,
-    stop: bool,
-    wake: Option<Arc<Wake>>,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Lists> {
-        self.lists.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn wait<'a>(&self, lists: MutexGuard<'a, Lists>) -> MutexGuard<'a, Lists> {
-        self.changed.wait(lists).unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn run(&self, disk: &Disk) {
-        let mut bounce = Vec::new();
-        loop {
-            let request = {
-                let mut lists = self.lock();
-                loop {
-                    if lists.stop {
-                        return;
-                    }
-                    if let Some(request) = lists.waiting.pop_front() {
-                        lists.busy = true;
-                        break request;
-                    }
-                    lists = self.wait(lists);
-                }
-            };
-            let len = disk.execute(&request, &mut bounce);
-            let mut lists = self.lock();
-            lists.busy = false;
-            lists.done.push_back((request.chain.head, len));
-            let wake = lists.wake.clone();
-            self.changed.notify_all();
-            drop(lists);
-            // Not under the lock: the woken transport takes it, and may be waiting for us to be idle.
-            if let Some(wake) = wake {
-                wake();
-            }
-        }
-    }
-}
-
-impl Worker {
-    fn start(disk: Arc<Disk>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let (in_thread, in_thread_disk) = (shared.clone(), disk.clone());
-        let run = move || in_thread.run(&in_thread_disk);
-        let thread = thread::Builder::new().name("virtio-blk".into()).spawn(run)?;
-        Ok(Self { disk, shared, thread: Some(thread) })
-    }
-
-    fn submit(&self, request: Request) {
-        self.shared.lock().waiting.push_back(request);
-        self.shared.changed.notify_all();
-    }
-
-    fn wait_idle(&self) {
-        let mut lists = self.shared.lock();
-        while lists.busy || !lists.waiting.is_empty() {
-            lists = self.shared.wait(lists);
-        }
-    }
-
-    fn cancel(&self) {
-        self.shared.lock().waiting.clear();
-        self.disk.cancel.store(true, Ordering::Release);
-        self.wait_idle();
-        self.disk.cancel.store(false, Ordering::Release);
-        self.shared.lock().done.clear();
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.disk.cancel.store(true, Ordering::Release);
-        self.shared.lock().stop = true;
-        self.shared.changed.notify_all();
-        // The last handle of the machine may be the one that the thread itself woke the device through.
-        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id()) {
-            let _ = thread.join();
-        }
-    }
-}
-
 impl VirtioBlk {
     /// A disk with the contents `dev`.
     ///
     /// # Errors
     /// When the host refuses a thread.
     pub fn new(dev: Arc<dyn BlockDev>, options: BlkOptions) -> std::io::Result<Self> {
-        let disk = Arc::new(Disk { dev, serial: options.serial, cancel: AtomicBool::new(false) });
-        let worker = if options.synchronous { None } else { Some(Worker::start(disk.clone())?) };
+        let cancel: Arc<AtomicBool> = Arc::default();
+        let disk = Arc::new(Disk { dev, serial: options.serial, cancel: cancel.clone() });
+        let mut worker = None;
+        if !options.synchronous {
+            let (disk, mut bounce) = (disk.clone(), Vec::new());
+            let work = move |request: Request| (request.chain.head, disk.execute(&request, &mut bounce));
+            worker = Some(Worker::start("virtio-blk", cancel, work)?);
+        }
         Ok(Self { disk, worker, ahead: 0 })
     }
 }
@@ -403,7 +303,9 @@ impl VirtioDevice for VirtioBlk {
         } else {
             bits.extend([spec::VIRTIO_BLK_F_DISCARD, spec::VIRTIO_BLK_F_WRITE_ZEROES]);
         }
-        bits.iter().fold(0, |features, bit| features | 1 << bit)
+        // A synchronous disk stops after a bounded number of requests, perhaps before the ring is empty.
+        let event_idx = if self.worker.is_some() { feature::EVENT_IDX } else { 0 };
+        bits.iter().fold(event_idx, |features, bit| features | 1 << bit)
     }
 
     /// 5.2.4, struct virtio_blk_config.
@@ -453,8 +355,7 @@ impl VirtioDevice for VirtioBlk {
             }
             return Ok(());
         };
-        let done = std::mem::take(&mut worker.shared.lock().done);
-        for (head, len) in done {
+        for (head, len) in worker.take_done() {
             self.ahead = self.ahead.saturating_sub(1);
             rings.finish(0, head, len)?;
         }
@@ -480,7 +381,7 @@ impl VirtioDevice for VirtioBlk {
 
     fn connect(&mut self, wake: Wake) {
         if let Some(worker) = &self.worker {
-            worker.shared.lock().wake = Some(Arc::new(wake));
+            worker.on_done(wake);
         }
     }
 }
@@ -490,7 +391,8 @@ mod tests {
     use super::*;
     use crate::testing::{Poke, check_reset, check_save_load, hammer};
     use crate::virtio::testing::{DATA, Driver, MemoryDisk, RAM, WRITE};
-    use std::sync::atomic::Ordering;
+    use std::sync::Mutex;
+    use std::thread;
     use vm::Part;
 
     const HEADER: u64 = DATA;
@@ -673,6 +575,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn event_indexes_save_interrupts_and_notifications() {
+        let mut d = driver(&MemoryDisk::new(8));
+        let used_event = d.avail_ring(0) + 4 + 2 * u64::from(d.size);
+        let avail_event = d.used_ring(0) + 4 + 8 * u64::from(d.size);
+        d.store(d.avail_ring(0), &1u16.to_le_bytes()); // the flag has no meaning now
+        for (used, wanted, interrupt) in [(0, 1, false), (1, 1, true), (2, 1, false), (3, 0xffff, false), (4, 4, true)]
+        {
+            d.store(used_event, &u16::to_le_bytes(wanted));
+            assert_eq!(request(&mut d, spec::VIRTIO_BLK_T_FLUSH, 0, &[]).0, OK);
+            d.cell.with(|transport| transport.drain()).unwrap();
+            assert_eq!(d.irq.get(0), interrupt, "{used}");
+            assert_eq!(d.load_u16(avail_event), used + 1, "to be notified of the next request");
+            d.cell.w(0x64, 1);
+        }
+        let synchronous = driver_with(&MemoryDisk::new(8), true, false, ALL);
+        assert_eq!(synchronous.offered() & feature::EVENT_IDX, 0);
+    }
+
     /// A request is held up in the disk; `f` runs meanwhile, without the gate if it opens it.
     fn with_held_request(f: impl FnOnce(&mut Driver<VirtioBlk>, std::sync::MutexGuard<'_, ()>)) {
         let disk = MemoryDisk::new(8);
@@ -684,6 +605,7 @@ mod tests {
         d.offer(0, 0);
         d.kick(0);
         assert_eq!(d.used_index(0), 0, "the vCPU did not wait");
+        d.wait(|| disk.entered.load(Ordering::SeqCst) == 1);
         f(&mut d, gate);
     }
 
@@ -716,8 +638,11 @@ mod tests {
         });
         with_held_request(|d, gate| {
             let cell = d.cell.clone();
+            let cancel = cell.with(|transport| transport.device().disk.cancel.clone()).unwrap();
             let reset = thread::spawn(move || cell.w(0x70, 0));
-            thread::sleep(std::time::Duration::from_millis(20));
+            while !cancel.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
             drop(gate);
             reset.join().unwrap();
             assert_eq!((d.used_index(0), d.load(STATUS, 1)), (0, vec![0xff]), "memory is not touched after a reset");

@@ -87,6 +87,9 @@ impl VirtioConsole {
         for _ in 0..rings.size(TRANSMIT) {
             let Some(chain) = rings.peek(TRANSMIT, 0)? else { break };
             let len = chain.readable.len().min(OUTPUT_MAX);
+            if len != chain.readable.len() {
+                vm::log!(GuestError, "virtio-console: output of {} bytes cut off", chain.readable.len());
+            }
             let mut done = 0;
             while done < len {
                 let mut bytes = vec![0; CHUNK.min(len - done) as usize];
@@ -119,6 +122,10 @@ impl VirtioDevice for VirtioConsole {
         if let (EMERG_WR, [character, ..]) = (offset, bytes) {
             self.port.send(&[*character]);
         }
+    }
+
+    fn reset(&mut self, _regs: &mut ConsoleRegs) {
+        // The terminal is as large as before.
     }
 
     fn config_changed(&mut self, regs: &mut ConsoleRegs) -> bool {
@@ -210,6 +217,7 @@ mod tests {
         b.d.cell.w(0x108, b'!'.into());
         assert_eq!(*b.sent.lock().unwrap(), b"!");
         assert_eq!(b.d.cell.r(0x108), 0);
+        assert_eq!(b.d.cell.r(0x100), 24 << 16 | 80, "a driver's reset does not change the terminal");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - [`queue`]: the rings: validated descriptor chains out of guest memory, used buffers back;
 //! - [`transport`]: what every transport does alike: status, features, queues, interrupts, broken rings;
 //! - [`mmio`]: the memory-mapped transport's registers;
+//! - [`worker`]: a thread for what takes the host a while;
 //! - one file per device, each an implementation of [`VirtioDevice`].
 //!
 //! Work is done when the transport's cell settles: [`VirtioDevice::process`] looks at the rings, serves or hands over what
@@ -23,11 +24,15 @@ pub mod rng;
 #[cfg(test)]
 pub mod testing;
 pub mod transport;
+pub mod worker;
 
 /// Feature bits that belong to no single device (6, Reserved Feature Bits).
 pub mod feature {
     /// Chains may continue in a table in other memory (2.7.5.3).
     pub const INDIRECT_DESC: u64 = 1 << 28;
+    /// Each side says at which index it wants to be notified next (2.7.10). For devices that look at a ring again until it is
+    /// empty: only then is the driver asked for a notification.
+    pub const EVENT_IDX: u64 = 1 << 29;
     /// The driver follows version 1 or later of the standard.
     pub const VERSION_1: u64 = 1 << 32;
     /// Legacy: buffers may be cut anywhere.
@@ -62,6 +67,10 @@ pub trait VirtioDevice: Send + 'static {
     }
     /// The driver is ready and accepted `features`.
     fn activate(&mut self, _regs: &mut Self::Regs, _features: u64) {}
+    /// Back to the state before any driver came. What the host end decides, such as a terminal's size, stays.
+    fn reset(&mut self, regs: &mut Self::Regs) {
+        *regs = Default::default();
+    }
     /// Serves the rings as far as possible now: at most as many chains at a time as a queue has descriptors.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Split virtqueues (2.7) as devices see them. Ring arithmetic and descriptor walking are the `virtio-queue` crate's; here
 //! is what it leaves to its user: the saved form, and that nothing malformed comes through.
 
+use crate::virtio::feature;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -154,6 +155,10 @@ impl<'a> Rings<'a> {
         self.queues.get(queue).map_or(0, |regs| regs.size)
     }
 
+    fn event_idx(&self) -> bool {
+        self.features & feature::EVENT_IDX != 0
+    }
+
     /// The ring arithmetic for queue `queue`, `ahead` entries after the finished ones; `None` when it is not set up.
     fn ring(&self, queue: usize, ahead: u16) -> Result<Option<Queue>, Malformed> {
         let (Some(regs), Some(&max_size)) = (self.queues.get(queue), self.sizes.get(queue)) else { return Ok(None) };
@@ -164,7 +169,7 @@ impl<'a> Rings<'a> {
             max_size,
             next_avail: regs.next_avail.wrapping_add(ahead),
             next_used: regs.next_used,
-            event_idx_enabled: false,
+            event_idx_enabled: self.event_idx(),
             size: regs.size,
             ready: true,
             desc_table: regs.desc,
@@ -189,8 +194,16 @@ impl<'a> Rings<'a> {
         }
         let size = ring.size();
         let memory = &*self.memory;
-        let mut available = ring.iter(memory).map_err(|_| Malformed("available index"))?;
-        let Some(descriptors) = available.next() else { return Ok(None) };
+        let next = |ring: &mut Queue| Ok(ring.iter(memory).map_err(|_| Malformed("available index"))?.next());
+        let mut found = next(&mut ring)?;
+        // 2.7.10: ask for a notification, then look once more, because the driver may not have seen that in time.
+        if found.is_none()
+            && self.event_idx()
+            && ring.enable_notification(memory).map_err(|_| Malformed("used ring"))?
+        {
+            found = next(&mut ring)?;
+        }
+        let Some(descriptors) = found else { return Ok(None) };
         let head = descriptors.head_index();
         if head >= size {
             return Err(Malformed("head beyond the descriptor table"));
@@ -235,13 +248,15 @@ impl<'a> Rings<'a> {
     pub fn finish(&mut self, queue: usize, head: u16, len: u32) -> Result<(), Malformed> {
         let Some(mut ring) = self.ring(queue, 0)? else { return Err(Malformed("queue closed with work under way")) };
         ring.add_used(&*self.memory, head, len).map_err(|_| Malformed("used ring"))?;
-        // 2.7.7.1: the index is visible before the driver's wish about interrupts is read; the crate has the fence.
+        // 2.7.7.1: the index is visible before the driver's wish about interrupts is read; the crate has the fence. With
+        // event indexes it is this one entry that the driver waits for or not, and the flag says nothing.
         let notify = ring.needs_notification(&*self.memory).map_err(|_| Malformed("used ring"))?;
         if let Some(regs) = self.queues.get_mut(queue) {
             regs.next_avail = regs.next_avail.wrapping_add(1);
             regs.next_used = ring.next_used();
             let flags: u16 = self.memory.load(GuestAddress(regs.avail), Ordering::Relaxed).unwrap_or(0);
-            self.interrupt |= notify && u16::from_le(flags) & AVAIL_NO_INTERRUPT == 0;
+            let muted = u16::from_le(flags) & AVAIL_NO_INTERRUPT != 0;
+            self.interrupt |= if self.features & feature::EVENT_IDX != 0 { notify } else { !muted };
         }
         Ok(())
     }

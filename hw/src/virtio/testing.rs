@@ -204,6 +204,8 @@ pub struct MemoryDisk {
     pub calls: Mutex<Vec<String>>,
     pub read_only: bool,
     pub failing: std::sync::atomic::AtomicBool,
+    /// Requests that have come, whether held or not.
+    pub entered: std::sync::atomic::AtomicUsize,
     /// Held by a test to keep requests waiting.
     pub gate: Mutex<()>,
 }
@@ -215,6 +217,7 @@ impl MemoryDisk {
     }
 
     fn call(&self, text: String) -> Result<(), BlockError> {
+        self.entered.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         drop(self.gate.lock());
         self.calls.lock().unwrap().push(text);
         if self.failing.load(std::sync::atomic::Ordering::SeqCst) {

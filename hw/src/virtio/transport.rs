@@ -84,7 +84,9 @@ impl<D: VirtioDevice> Virtio<D> {
     /// Resets the device, as the machine does and as a driver does by writing 0 to the status.
     pub fn reset(&mut self, regs: &mut VirtioRegs<D::Regs>) {
         self.device.abandon();
-        *regs = VirtioRegs { current: true, ..self.power_on() };
+        self.device.reset(&mut regs.device);
+        let device = std::mem::take(&mut regs.device);
+        *regs = VirtioRegs { current: true, device, ..self.power_on() };
     }
 
     /// All features on offer.
