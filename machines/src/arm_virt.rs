@@ -40,7 +40,7 @@ use hw::virtio::rng::VirtioRng;
 use hw::virtio::{NoDevice, VirtioDevice};
 use std::sync::Arc;
 use vm::chardev::CharPort;
-use vm::{DeviceCell, Gpa, MmioPort, Ram};
+use vm::{DeviceCell, Gpa, Ram};
 
 const NAME: &str = "virt";
 /// Where RAM begins.
@@ -381,7 +381,7 @@ fn affinity(gic: GicVersion, n: u32) -> u32 {
         GicVersion::V2 => 8,
         GicVersion::V3 => 16,
     };
-    n / cluster << 8 | n % cluster
+    ((n / cluster) << 8) | (n % cluster)
 }
 
 fn fw_cfg(w: &Wires<'_>, ram: u64, cpus: u32, for_firmware: ForFirmware) -> Made {
@@ -393,9 +393,7 @@ fn fw_cfg(w: &Wires<'_>, ram: u64, cpus: u32, for_firmware: ForFirmware) -> Made
     if let Some((kernel, initrd, cmdline)) = for_firmware {
         device.add_kernel(kernel, initrd, &cmdline);
     }
-    let cell: Arc<DeviceCell<FwCfg>> = Arc::new(DeviceCell::new(device));
-    let _: &dyn MmioPort = &*cell;
-    Made::cell(cell)
+    Made::cell(Arc::new(DeviceCell::new(device)))
 }
 
 // The device tree. Bindings are those of Linux, Documentation/devicetree/bindings.
