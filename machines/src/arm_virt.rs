@@ -40,7 +40,7 @@ use hw::virtio::rng::VirtioRng;
 use hw::virtio::{NoDevice, VirtioDevice};
 use std::sync::Arc;
 use vm::chardev::CharPort;
-use vm::{DeviceCell, Gpa, MmioPort, Ram};
+use vm::{DeviceCell, Gpa, Ram};
 
 const NAME: &str = "virt";
 /// Where RAM begins.
@@ -369,19 +369,15 @@ fn gicv2(w: &mut Wires<'_>, cpus: u32) -> Result<Made, Error> {
 }
 
 fn gicv3(w: &mut Wires<'_>, cpus: u32) -> Result<Made, Error> {
-    let cpu = |n| Processor { affinity: affinity(GicVersion::V3, n), lines: lines(w, n) };
+    let cpu = |n| Processor { affinity: affinity(n), lines: lines(w, n) };
     let cell = Arc::new(DeviceCell::new(Gicv3::new(SPIS, (0..cpus).map(cpu).collect())));
     w.sysregs().map(&icc::registers(), icc::port(&cell));
     Ok(gic_made(cell, cpus))
 }
 
-/// Aff3 to Aff0 of CPU `n`: clusters of as many CPUs as one SGI register write reaches.
-fn affinity(gic: GicVersion, n: u32) -> u32 {
-    let cluster = match gic {
-        GicVersion::V2 => 8,
-        GicVersion::V3 => 16,
-    };
-    n / cluster << 8 | n % cluster
+/// Aff3 to Aff0 of CPU `n`, as in its MPIDR_EL1: clusters of 8.
+fn affinity(n: u32) -> u32 {
+    ((n / 8) << 8) | (n % 8)
 }
 
 fn fw_cfg(w: &Wires<'_>, ram: u64, cpus: u32, for_firmware: ForFirmware) -> Made {
@@ -393,9 +389,7 @@ fn fw_cfg(w: &Wires<'_>, ram: u64, cpus: u32, for_firmware: ForFirmware) -> Made
     if let Some((kernel, initrd, cmdline)) = for_firmware {
         device.add_kernel(kernel, initrd, &cmdline);
     }
-    let cell: Arc<DeviceCell<FwCfg>> = Arc::new(DeviceCell::new(device));
-    let _: &dyn MmioPort = &*cell;
-    Made::cell(cell)
+    Made::cell(Arc::new(DeviceCell::new(device)))
 }
 
 // The device tree. Bindings are those of Linux, Documentation/devicetree/bindings.
@@ -433,7 +427,7 @@ pub fn fdt(config: &Config, board: &Board) -> Fdt {
     let mut cpus = Node::new("cpus").cells("#address-cells", &[1]).cells("#size-cells", &[0]);
     let mut cluster = Node::new("cluster0");
     for n in 0..config.cpus {
-        let affinity = affinity(config.gic, n);
+        let affinity = affinity(n);
         let core = Node::new(format!("core{n}")).cells("cpu", &[PHANDLE_CPU + n]);
         cluster.children.push(core);
         let cpu = Node::new(format!("cpu@{affinity:x}"))

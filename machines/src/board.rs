@@ -186,7 +186,7 @@ pub struct Board {
     pub cpus: Vec<CpuDesc>,
     /// Parts in memory order.
     pub parts: Vec<PartDesc>,
-    /// Where the power button leads: a press is a short high level.
+    /// Where the power button leads: high while it is pressed. It is the part `power-button` of the machine.
     pub power_button: Option<Pin>,
 }
 
@@ -251,7 +251,7 @@ impl fmt::Display for Board {
             writeln!(f, "{name:<10} {:<22} {:#011x}+{len:#x}", "ram", gpa.0)?;
         }
         if let Some(pin) = &self.power_button {
-            writeln!(f, "power button -> {pin}")?;
+            writeln!(f, "power-button -> {pin}")?;
         }
         Ok(())
     }

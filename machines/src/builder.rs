@@ -5,6 +5,7 @@ use crate::boot::Blob;
 use crate::error::{Error, list};
 use crate::fdt::Fdt;
 use crate::machine::Machine;
+use crate::power_key::PowerKey;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use vm::blockdev::BlockDev;
@@ -174,6 +175,9 @@ impl<'a> Wires<'a> {
     }
 }
 
+/// The path of the power button in snapshots and messages.
+const POWER_BUTTON: &str = "power-button";
+
 /// The most vCPUs that can be run now; more wait for PSCI's CPU_ON in the run loop.
 const MAX_VCPUS: usize = 1;
 
@@ -252,7 +256,13 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
             boot: boot.regs.clone().filter(|_| id == 0),
         })?);
     }
-    let power_button = board.power_button.as_ref().map(|pin| sinks.line("power button", pin)).transpose()?;
+    let mut power_key = None;
+    if let Some(pin) = &board.power_button {
+        let key = PowerKey::new(sinks.line(POWER_BUTTON, pin)?, host.timers.clock().clone());
+        let cell = DeviceCell::with_timers(key, &host.timers);
+        parts.insert(POWER_BUTTON.into(), cell.clone());
+        power_key = Some(cell);
+    }
     let machine = Machine {
         name: board.name.into(),
         bus,
@@ -263,7 +273,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
         vcpus,
         memories,
         boot,
-        power_button,
+        power_key,
         drains,
     };
     machine.write_boot()?;
@@ -292,7 +302,7 @@ fn check(board: &Board) -> Result<(), Error> {
     let mut inputs: BTreeMap<&str, &[(String, u32)]> = BTreeMap::new();
     let cpus = board.cpus.iter().map(|cpu| (cpu.path.as_str(), cpu.inputs.as_slice()));
     let parts = board.parts.iter().map(|part| (part.path.as_str(), part.inputs.as_slice()));
-    for (path, kinds) in cpus.chain(parts) {
+    for (path, kinds) in cpus.chain(parts).chain([(POWER_BUTTON, [].as_slice())]) {
         if inputs.insert(path, kinds).is_some() {
             return Err(Error::Duplicate { path: path.into() });
         }
@@ -320,7 +330,7 @@ fn check(board: &Board) -> Result<(), Error> {
     let drivers = drivers.chain(board.parts.iter().map(|part| (&part.path, &part.irqs)));
     for (path, pin) in drivers
         .flat_map(|(path, pins)| pins.iter().map(move |pin| (path.as_str(), pin)))
-        .chain(board.power_button.iter().map(|pin| ("power button", pin)))
+        .chain(board.power_button.iter().map(|pin| (POWER_BUTTON, pin)))
     {
         let known = match inputs.get(pin.part.as_str()) {
             None => format!("there is no `{}`", pin.part),

@@ -110,9 +110,9 @@ impl Node {
 
     /// A property of one or two cells as a number.
     pub fn number(&self, name: &str) -> Option<u64> {
-        match self.prop(name)? {
-            &[a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d]).into()),
-            &[a, b, c, d, e, f, g, h] => Some(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
+        match *self.prop(name)? {
+            [a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d]).into()),
+            [a, b, c, d, e, f, g, h] => Some(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 use crate::builder::Boot;
 use crate::error::Error;
 use crate::fdt::BadFdt;
+use crate::power_key::PowerKey;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vm::entropy::Entropy;
@@ -10,7 +11,7 @@ use vm::power::Power;
 use vm::snapshot::Snapshot;
 use vm::timer::Timers;
 use vm::vcpu::Vcpu;
-use vm::{AddressSpace, Gpa, IrqLine, LoadError, Part, Ram, ResetKind};
+use vm::{AddressSpace, DeviceCell, Gpa, LoadError, Part, Ram, ResetKind};
 
 /// A machine.
 pub struct Machine {
@@ -31,7 +32,7 @@ pub struct Machine {
     /// RAM and other memory that belongs to a saved machine, with name and address.
     pub memories: Vec<(String, Gpa, Arc<Ram>)>,
     pub(crate) boot: Boot,
-    pub(crate) power_button: Option<IrqLine>,
+    pub(crate) power_key: Option<Arc<DeviceCell<PowerKey>>>,
     pub(crate) drains: Vec<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -86,12 +87,9 @@ impl Machine {
         Ok(())
     }
 
-    /// Presses the power button; whether the machine has one.
+    /// Presses the power button for a moment; whether the machine has one.
     pub fn press_power_button(&self) -> bool {
-        let Some(button) = &self.power_button else { return false };
-        button.set(true);
-        button.set(false);
-        true
+        self.power_key.as_ref().is_some_and(|key| key.with(PowerKey::press).is_ok())
     }
 
     /// Everything but memory. The vCPUs must not be running.

@@ -37,7 +37,7 @@ impl Blob {
     /// # Errors
     /// [`BusError`] when it lies outside of memory.
     pub fn write(&self, bus: &AddressSpace) -> Result<(), BusError> {
-        const ZEROS: [u8; 65536] = [0; 65536];
+        static ZEROS: [u8; 65536] = [0; 65536];
         bus.write(self.gpa, &self.bytes)?;
         let mut at = self.gpa.0.saturating_add(self.bytes.len() as u64);
         while at < self.end() {
