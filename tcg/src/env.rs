@@ -34,6 +34,9 @@ pub struct Env<F: Frontend> {
     pub(crate) budget: AtomicI64,
     /// Not zero when an exception waits in `exception`.
     pub(crate) raised: u64,
+    /// Mode and space of the running code, as the jump cache has them.
+    pub(crate) mode: u64,
+    pub(crate) space: u64,
     /// The block that compiled code left from.
     pub(crate) left: *const Block,
     /// A filter over the pages that the jump cache knows: a clear bit means no entry.
@@ -208,6 +211,8 @@ impl<F: Frontend> Env<F> {
             vectors: [0; 4],
             budget: AtomicI64::new(0),
             raised: 0,
+            mode: 0,
+            space: 0,
             left: std::ptr::null(),
             jump_pages: [0; 16],
             tlb: Tlb::default(),

@@ -38,6 +38,10 @@ pub trait Compiler<F: Frontend>: Send + Sync {
     fn request(&self, shared: &Arc<Shared<F>>, block: Arc<Block>);
     /// The code at these entries is no longer reachable.
     fn free(&self, entries: &[u64]);
+    /// The host function `(env, entry) -> exit` that enters compiled code.
+    fn entry(&self) -> u64;
+    /// Blocks compiled so far and bytes of host code made of them.
+    fn stats(&self) -> (u64, u64);
 }
 
 /// What all vCPUs of a machine have in common.
@@ -50,6 +54,7 @@ pub struct Shared<F: Frontend> {
     kickers: Mutex<Vec<Arc<Kicker>>>,
     tiers: Tiers,
     compiler: Option<Box<dyn Compiler<F>>>,
+    entry: u64,
     /// Guest instructions translated so far.
     pub translated: AtomicU64,
 }
@@ -85,6 +90,15 @@ impl<F: Frontend> Shared<F> {
         ir
     }
 
+    /// Throws everything away because compiled code has outgrown its memory.
+    pub fn code_memory_full(&self) {
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+        self.cache.lock().unwrap().flush(epoch);
+        for kicker in self.kickers.lock().unwrap().iter() {
+            kicker.interrupt();
+        }
+    }
+
     fn bury(&self) {
         let seen = self.kickers.lock().unwrap().iter().map(|k| k.epoch.load(Ordering::Acquire)).min();
         if let Some(seen) = seen {
@@ -113,6 +127,7 @@ impl<F: Frontend> Tcg<F> {
     /// Translation of `frontend`'s instruction set. Without a compiler everything is interpreted.
     pub fn new(frontend: F, tiers: Tiers, compiler: Option<Box<dyn Compiler<F>>>) -> Self {
         let helpers = frontend.helpers();
+        let entry = compiler.as_ref().map_or(0, |c| c.entry());
         Tcg {
             shared: Arc::new(Shared {
                 frontend,
@@ -122,6 +137,7 @@ impl<F: Frontend> Tcg<F> {
                 kickers: Mutex::default(),
                 tiers,
                 compiler,
+                entry,
                 translated: AtomicU64::new(0),
             }),
         }
@@ -309,6 +325,7 @@ impl<F: Frontend> Env<F> {
         let frontend = &shared.frontend;
         let key = frontend.key(&self.cpu);
         let (mode, space) = (key.mode, key.space);
+        (self.mode, self.space) = (mode, space.into());
         let mut found = self.lookup(key);
         loop {
             let block = match found {
@@ -327,10 +344,12 @@ impl<F: Frontend> Env<F> {
             let host = block.host.load(Ordering::Acquire);
             let (exit, block) = if host != 0 {
                 // SAFETY: the entry belongs to code that a compiler installed for this environment's type.
-                let enter = unsafe { std::mem::transmute::<u64, extern "C" fn(*mut Env<F>) -> u32>(host) };
-                let exit = enter(self);
-                // SAFETY: compiled code leaves the block it left from, which is alive as above.
-                (exit_of(exit), unsafe { &*self.left })
+                let enter = unsafe { std::mem::transmute::<u64, extern "C" fn(*mut Env<F>, u64) -> u32>(shared.entry) };
+                match exit_of(enter(self, host)) {
+                    // SAFETY: compiled code names the block it left from, which is alive as above.
+                    Some(exit) => (Some(exit), unsafe { &*self.left }),
+                    None => (None, block),
+                }
             } else {
                 self.budget.store(left, Ordering::Relaxed);
                 self.count_run(&shared, block);

@@ -7,6 +7,9 @@
 //! `interp`, one arm in each compiler; the tests in `tests/` run it on every tier.
 
 pub mod cache;
+pub mod code_memory;
+#[cfg(feature = "cranelift")]
+pub mod cranelift;
 pub mod env;
 pub mod exec;
 pub mod explain;

@@ -51,22 +51,22 @@ impl Timers {
         self.armed.lock().unwrap().queue.first().map(|(at, _)| *at)
     }
 
-    /// Fires every timer whose deadline is not after the clock's time, earliest first; each fires once and is disarmed.
+    /// Fires every timer whose deadline is not after the clock's time, earliest first; each is disarmed before its
+    /// callback runs. One that its callback arms for the past fires at the next call, so that a call always ends.
     pub fn expire(&self) {
         let now = self.clock.now();
-        loop {
-            let callback = {
-                let mut armed = self.armed.lock().unwrap();
-                match armed.queue.first().copied() {
-                    Some((at, id)) if at <= now => {
-                        armed.queue.pop_first();
-                        let timer = armed.timers.get_mut(&id).expect("a queued timer exists");
-                        timer.0 = None;
-                        timer.1.clone()
-                    }
-                    _ => return,
+        let mut due: Vec<Callback> = Vec::new();
+        {
+            let mut armed = self.armed.lock().unwrap();
+            while let Some((_, id)) = armed.queue.first().copied().filter(|(at, _)| *at <= now) {
+                armed.queue.pop_first();
+                if let Some(timer) = armed.timers.get_mut(&id) {
+                    timer.0 = None;
+                    due.push(timer.1.clone());
                 }
-            };
+            }
+        }
+        for callback in due {
             callback(now);
         }
     }

@@ -4,6 +4,7 @@ use crate::a64;
 use crate::disassemble;
 use crate::exception::{self, Exception};
 use crate::features::Features;
+use crate::integer_helpers;
 use crate::mmu;
 use crate::mode::Mode;
 use crate::model::Model;
@@ -36,8 +37,17 @@ impl Arm {
 /// The state that helpers act on.
 pub type Env = tcg::Env<Arm>;
 
-/// All helpers: those of the system from 0, the next group from [`exception::SYSTEM_HELPERS`].
-static HELPERS: LazyLock<Vec<Helper<Arm>>> = LazyLock::new(|| exception::HELPERS.to_vec());
+/// All helpers: those of the system, then the other groups in order of their numbers.
+static HELPERS: LazyLock<Vec<Helper<Arm>>> = LazyLock::new(|| {
+    let mut all = exception::HELPERS.to_vec();
+    // Each group begins at its own number; what lies between is never called.
+    let filler = all[usize::from(exception::RAISE.0)];
+    for (first, group) in [(integer_helpers::FIRST, integer_helpers::HELPERS)] {
+        all.resize(first.into(), filler);
+        all.extend_from_slice(group);
+    }
+    all
+});
 static HELPER_NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| HELPERS.iter().map(|h| h.name).collect());
 
 /// Registers before the system registers in [`Frontend::regs`]: X0 to X30, SP, PC, CPSR, V0 to V31.
@@ -96,6 +106,7 @@ impl Cpu {
             fpcr: 0,
             fpsr: 0,
             sys: SystemRegisters::default(),
+            guarded_seen: false,
             mode: 0,
             event: false,
             off: false,
@@ -123,7 +134,7 @@ impl Cpu {
         // OSLSR_EL1: the OS lock is implemented (OSLM 0b10) and set.
         self.sys.oslsr_el1 = 0xa;
         self.sys.pmu.counted_ns = self.wires.clock.now().0;
-        (self.event, self.off, self.local_kernel_code) = (false, false, false);
+        (self.event, self.off, self.local_kernel_code, self.guarded_seen) = (false, false, false, false);
         self.update_mode();
         self.update_pmu();
         self.update_timers();
@@ -174,6 +185,7 @@ impl Cpu {
         (self.sp_el, self.elr, self.spsr) = (saved.sp_el, saved.elr, saved.spsr);
         (self.fpcr, self.fpsr, self.sys) = (saved.fpcr, saved.fpsr, saved.sys);
         (self.event, self.off, self.local_kernel_code) = (saved.event, saved.off, false);
+        self.guarded_seen = false;
         self.update_mode();
         self.update_pmu();
         self.update_timers();
@@ -226,6 +238,10 @@ impl Frontend for Arm {
             Ok(walked) => {
                 // Executable at EL1 in one address space only: the next change of ASID must forget its code.
                 env.cpu.local_kernel_code |= mmu == mmu::EL1 && walked.page.execute && !walked.page.global;
+                if walked.page.code_mode != 0 && !env.cpu.guarded_seen {
+                    env.cpu.guarded_seen = true;
+                    env.cpu.update_mode();
+                }
                 Ok(walked.page)
             }
             Err(fault) => {

@@ -15,6 +15,7 @@ pub mod fp;
 pub mod frontend;
 pub mod generic_timer;
 pub mod helpers;
+pub mod integer_helpers;
 pub mod mmu;
 pub mod mode;
 pub mod model;

@@ -46,8 +46,11 @@ mode! {
     il with_il: 18, 1;
     /// SCTLR_EL1.BT0 or BT1 for the level: PACIASP is no landing pad of a `BTYPE` 3 branch.
     bt with_bt: 19, 1;
+    /// A guarded page was ever seen: indirect branches keep track of BTYPE. Deviation: until then SPSR_EL1.BTYPE of an
+    /// interrupt between an indirect branch and its target reads as zero.
+    bti with_bti: 20, 1;
     /// The program counter is no multiple of 4: its fetch is a PC alignment fault.
-    pc_misaligned with_pc_misaligned: 20, 1;
+    pc_misaligned with_pc_misaligned: 21, 1;
 }
 
 impl Cpu {
@@ -80,6 +83,7 @@ impl Cpu {
             .with_pauth(bit(31) | bit(30) << 1 | bit(27) << 2 | bit(13) << 3)
             .with_il(p.il.into())
             .with_bt(if el0 { bit(35) } else { bit(36) })
+            .with_bti(self.guarded_seen.into())
             .0;
     }
 

@@ -1,7 +1,8 @@
 //! Pointer authentication codes (FEAT_PAuth) with the architected algorithm QARMA5.
 //!
-//! Arm ARM DDI 0487, chapter D8, section "Pointer authentication", and the shared pseudocode `AddPAC`, `Auth`, `Strip`, `ComputePAC`; the
-//! cipher: R. Avanzi, "The QARMA Block Cipher Family", IACR ToSC 2017, issue 1 (QARMA-64, r = 5, S-box sigma 2).
+//! Arm ARM DDI 0487, chapter D8, section "Pointer authentication", and the shared pseudocode `AddPAC`, `Auth`, `Strip` and
+//! `ComputePAC`; the cipher: R. Avanzi, "The QARMA Block Cipher Family", IACR ToSC 2017, issue 1 (QARMA-64, r = 5, S-box
+//! sigma 2).
 //!
 //! Plain FEAT_PAuth: no FEAT_EPAC, FEAT_PAuth2 or FEAT_FPAC. Who calls passes what the translation regime decides: whether the
 //! top byte is ignored (`tbi`) and the lowest bit of the PAC field (`bottom_pac_bit`).

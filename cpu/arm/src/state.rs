@@ -54,6 +54,8 @@ pub struct Cpu {
     pub fpsr: u64,
     /// All other system registers.
     pub sys: SystemRegisters,
+    /// A translation with the guarded attribute was ever used.
+    pub guarded_seen: bool,
     /// The mode bits that translation depends on, kept up to date by [`Cpu::update_mode`].
     pub mode: u64,
     /// The event register of WFE.

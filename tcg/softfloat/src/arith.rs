@@ -170,6 +170,12 @@ pub(crate) fn sqrt_exact<F: Format>(a: F::Bits, env: &mut Env) -> F::Bits {
 
 /// `sqrt(radicand) * 2^64` with a sticky last bit, precise enough for the format. Bit 127 of the result is set.
 fn root<F: Format>(radicand: u128) -> u128 {
+    if F::RANGE.precision <= 30 {
+        // The significand's last bits are zero, and so is the radicand's lower half.
+        let high = (radicand >> 64) as u64;
+        let root = high.isqrt();
+        return u128::from(root) << 96 | u128::from(root * root != high);
+    }
     let root = radicand.isqrt();
     let mut rest = radicand - root * root;
     if F::RANGE.precision <= 62 {
@@ -238,4 +244,71 @@ pub fn mul_add_unpacked<F: Format>(a: Unpacked, b: Unpacked, c: Unpacked, scale:
     let shift = product.leading_zeros();
     let product = Term { sign, exp: exp - shift as i32 + 1, sig: product << shift >> 1 };
     add_terms::<F>(product, addend, env)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::round::Range;
+
+    /// As wide as a significand may be.
+    #[derive(Clone, Copy, Debug)]
+    struct Widest;
+
+    impl Format for Widest {
+        type Bits = u64;
+        const EXP_BITS: u32 = 15;
+        const FRAC_BITS: u32 = 48;
+        const RANGE: Range = Range { precision: 64, emin: -16382, emax: 16383 };
+    }
+
+    const SIGNIFICANDS: [u64; 8] = [
+        1 << 63,
+        1 << 63 | 1,
+        3 << 62,
+        0xaaaa_aaaa_aaaa_aaab,
+        0xb504_f333_f9de_6484,
+        0xffff_ffff_0000_0001,
+        u64::MAX - 1,
+        u64::MAX,
+    ];
+
+    /// The 256-bit product, upper half first: halves compare as the product does.
+    fn multiply(a: u128, b: u128) -> (u128, u128) {
+        let low = |x: u128| x & u128::from(u64::MAX);
+        let (a1, a0, b1, b0) = (a >> 64, low(a), b >> 64, low(b));
+        let middle = a1 * b0 + ((a0 * b0) >> 64);
+        let (middle, carry) = middle.overflowing_add(a0 * b1);
+        (a1 * b1 + (middle >> 64) + (u128::from(carry) << 64), middle << 64 | low(a0 * b0))
+    }
+
+    /// 63 bits are not enough for the widest format: the routines must go on to twice as many.
+    #[test]
+    fn quotients_of_64_bits() {
+        for a in SIGNIFICANDS {
+            for b in SIGNIFICANDS {
+                let dividend = (u128::from(a) >> 1, u128::from(a) << 127);
+                let q = quotient::<Widest>(a, b);
+                let below = multiply(q & !1, b.into());
+                assert!(below <= dividend && dividend < multiply((q & !1) + 2, b.into()), "{a:#x} / {b:#x}: {q:#x}");
+                assert!(q & 1 != 0 || below == dividend, "{a:#x} / {b:#x}: {q:#x} is not exact");
+            }
+        }
+    }
+
+    #[test]
+    fn roots_of_64_bits() {
+        for a in SIGNIFICANDS {
+            for radicand in [u128::from(a) << 63, u128::from(a) << 64] {
+                let r = root::<Widest>(radicand);
+                assert!(r >> 127 == 1, "{r:#x} is not normalised");
+                // The last 60 bits are one sticky bit.
+                let kept = r >> 60 << 60;
+                let square = multiply(kept, kept);
+                let next = kept.checked_add(1 << 60).map_or((u128::MAX, u128::MAX), |next| multiply(next, next));
+                assert!(square <= (radicand, 0) && (radicand, 0) < next, "{radicand:#x}: {r:#x}");
+                assert_eq!(r != kept, square != (radicand, 0), "{radicand:#x}: {r:#x}");
+            }
+        }
+    }
 }

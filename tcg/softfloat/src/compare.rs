@@ -4,7 +4,7 @@ use core::cmp::Ordering;
 
 use crate::arith::note_denormals;
 use crate::env::{Env, Flags};
-use crate::format::{Class, Format, Unpacked, operand};
+use crate::format::{Bits, Class, Format, Unpacked, operand};
 use crate::nan::propagate;
 
 /// How two values compare.
@@ -61,6 +61,30 @@ pub(crate) fn compare<F: Format>(a: F::Bits, b: F::Bits, signalling: bool, env: 
     order(&a, &b).into()
 }
 
+/// The smaller or larger of two operands whose order is known.
+#[inline(always)]
+pub(crate) fn pick<B: Bits>(a: B, b: B, order: Ordering, max: bool) -> B {
+    match order {
+        Ordering::Less => {
+            if max {
+                b
+            } else {
+                a
+            }
+        }
+        Ordering::Greater => {
+            if max {
+                a
+            } else {
+                b
+            }
+        }
+        // Equal values differ at most in the sign of a zero: positive is larger.
+        Ordering::Equal if max => a & b,
+        Ordering::Equal => a | b,
+    }
+}
+
 /// Packs an operand that was not changed, or flushed.
 fn repack<F: Format>(value: &Unpacked, bits: F::Bits) -> F::Bits {
     if value.is_zero() { F::zero(value.sign) } else { bits }
@@ -73,13 +97,7 @@ pub(crate) fn extremum<F: Format>(a: F::Bits, b: F::Bits, max: bool, env: &mut E
         return propagate::<F>(&[x, y], env);
     }
     note_denormals(x.denormal || y.denormal, env);
-    let x_wins = match order(&x, &y) {
-        Ordering::Less => !max,
-        Ordering::Greater => max,
-        // Equal values differ at most in the sign of a zero.
-        Ordering::Equal => x.sign != max,
-    };
-    if x_wins { repack::<F>(&x, a) } else { repack::<F>(&y, b) }
+    pick(repack::<F>(&x, a), repack::<F>(&y, b), order(&x, &y), max)
 }
 
 pub(crate) fn extremum_number<F: Format>(a: F::Bits, b: F::Bits, max: bool, env: &mut Env) -> F::Bits {

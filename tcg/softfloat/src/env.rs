@@ -43,7 +43,7 @@ pub enum NanRule {
     X87,
 }
 
-/// A set of exception flags.
+/// A set of exception flags. Bits 0 to 4 are IEEE 754's five, in the order of its section 7.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Flags(u8);
 
@@ -67,8 +67,15 @@ impl Flags {
     pub const DENORMAL_USED: Self = Self(1 << 6);
 
     /// The set as an integer: one bit per constant of this type.
+    #[inline(always)]
     pub const fn bits(self) -> u8 {
         self.0
+    }
+
+    /// The set of the given bits; bit 7 is ignored.
+    #[inline(always)]
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits & 0x7f)
     }
 
     /// Whether every flag of `other` is in this set.
@@ -85,12 +92,14 @@ impl Flags {
 
 impl BitOr for Flags {
     type Output = Self;
+    #[inline(always)]
     fn bitor(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 }
 
 impl BitOrAssign for Flags {
+    #[inline(always)]
     fn bitor_assign(&mut self, other: Self) {
         self.0 |= other.0;
     }
@@ -98,6 +107,7 @@ impl BitOrAssign for Flags {
 
 impl BitAnd for Flags {
     type Output = Self;
+    #[inline(always)]
     fn bitand(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
@@ -105,6 +115,7 @@ impl BitAnd for Flags {
 
 impl Not for Flags {
     type Output = Self;
+    #[inline(always)]
     fn not(self) -> Self {
         Self(!self.0 & 0x7f)
     }

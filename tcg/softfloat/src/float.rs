@@ -1,10 +1,10 @@
 //! All operations, as methods of the formats.
 
 use crate::arith::{add_exact, div_exact, mul_add_exact, mul_exact, scale, sqrt_exact};
-use crate::compare::{Relation, compare, extremum, extremum_number};
+use crate::compare::{Relation, compare, extremum, extremum_number, pick};
 use crate::convert::convert;
 use crate::env::{Env, Rounding};
-use crate::format::Format;
+use crate::format::{Bits, Format};
 use crate::host::Host;
 use crate::integer::{Int, OutOfRange, from_int, round_to_integral, to_int};
 
@@ -79,23 +79,39 @@ pub trait Float: Format + Host {
     }
 
     /// The larger operand; any NaN operand gives a NaN, and +0 is larger than -0 (IEEE 754-2019 `maximum`, Arm FMAX).
+    #[inline(always)]
     fn max(a: Self::Bits, b: Self::Bits, env: &mut Env) -> Self::Bits {
-        extremum::<Self>(a, b, true, env)
+        match Self::host_compare(a, b) {
+            Some(order) => pick(a, b, order, true),
+            None => extremum::<Self>(a, b, true, env),
+        }
     }
 
     /// The smaller operand, otherwise as `max` (IEEE 754-2019 `minimum`, Arm FMIN).
+    #[inline(always)]
     fn min(a: Self::Bits, b: Self::Bits, env: &mut Env) -> Self::Bits {
-        extremum::<Self>(a, b, false, env)
+        match Self::host_compare(a, b) {
+            Some(order) => pick(a, b, order, false),
+            None => extremum::<Self>(a, b, false, env),
+        }
     }
 
     /// The larger operand; a number beats a quiet NaN (IEEE 754-2008 `maxNum`, Arm FMAXNM).
+    #[inline(always)]
     fn max_num(a: Self::Bits, b: Self::Bits, env: &mut Env) -> Self::Bits {
-        extremum_number::<Self>(a, b, true, env)
+        match Self::host_compare(a, b) {
+            Some(order) => pick(a, b, order, true),
+            None => extremum_number::<Self>(a, b, true, env),
+        }
     }
 
     /// The smaller operand; a number beats a quiet NaN (IEEE 754-2008 `minNum`, Arm FMINNM).
+    #[inline(always)]
     fn min_num(a: Self::Bits, b: Self::Bits, env: &mut Env) -> Self::Bits {
-        extremum_number::<Self>(a, b, false, env)
+        match Self::host_compare(a, b) {
+            Some(order) => pick(a, b, order, false),
+            None => extremum_number::<Self>(a, b, false, env),
+        }
     }
 
     /// Rounds to an integral value in the same format. Inexact is raised only if `exact` asks for it
@@ -107,8 +123,16 @@ pub trait Float: Format + Host {
     /// Converts to format `D`, in the environment's rounding direction. Half precision follows `Env::alt_half`, and
     /// its denormals are never flushed.
     #[inline(always)]
-    fn convert<D: Format>(a: Self::Bits, env: &mut Env) -> D::Bits {
-        convert::<Self, D>(a, env)
+    fn convert<D: Host>(a: Self::Bits, env: &mut Env) -> D::Bits {
+        let fast = match (Self::WIDTH, D::WIDTH) {
+            (32, 64) => Self::host_to_f64(a).map(D::Bits::from_u64),
+            (64, 32) if env.host_rounding() => D::host_from_f64(a.to_u64()),
+            _ => None,
+        };
+        match fast {
+            Some(result) => result,
+            None => convert::<Self, D>(a, env),
+        }
     }
 
     /// Converts `a * 2^frac_bits` to an integer, of which the low `int.bits` bits are returned, the others zero.

@@ -1,10 +1,14 @@
 //! Formats, and numbers taken apart.
 
+use core::ops::{BitAnd, BitOr};
+
 use crate::env::{Env, Flags};
 use crate::round::Range;
 
 /// Raw bits of a value.
-pub trait Bits: Copy + Eq + core::fmt::Debug + core::fmt::LowerHex + 'static {
+pub trait Bits:
+    Copy + Eq + BitAnd<Output = Self> + BitOr<Output = Self> + core::fmt::Debug + core::fmt::LowerHex + 'static
+{
     /// Zero-extends.
     fn to_u64(self) -> u64;
     /// Truncates.

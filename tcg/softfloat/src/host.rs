@@ -40,6 +40,16 @@ pub trait Host: Format {
     fn host_mul_add(_a: Self::Bits, _b: Self::Bits, _c: Self::Bits) -> Option<Self::Bits> {
         None
     }
+    /// Widens to double precision, if the fast path applies. Needs no particular environment.
+    #[inline(always)]
+    fn host_to_f64(_a: Self::Bits) -> Option<u64> {
+        None
+    }
+    /// Narrows from double precision, if the fast path applies.
+    #[inline(always)]
+    fn host_from_f64(_a: u64) -> Option<Self::Bits> {
+        None
+    }
     /// Compares, if the fast path applies. Needs no particular environment.
     #[inline(always)]
     fn host_compare(_a: Self::Bits, _b: Self::Bits) -> Option<Ordering> {
@@ -51,7 +61,7 @@ impl Host for F16 {}
 impl Host for BF16 {}
 
 macro_rules! host {
-    ($format:ty, $bits:ty, $native:ty) => {
+    ($format:ty, $bits:ty, $native:ty, { $($conversions:item)* }) => {
         impl $format {
             /// Neither denormal, infinite nor NaN.
             #[inline(always)]
@@ -82,6 +92,8 @@ macro_rules! host {
         }
 
         impl Host for $format {
+            $($conversions)*
+
             #[inline(always)]
             fn host_add(a: $bits, b: $bits) -> Option<$bits> {
                 let sum = <$native>::from_bits(a) + <$native>::from_bits(b);
@@ -140,5 +152,16 @@ macro_rules! host {
     };
 }
 
-host!(F32, u32, f32);
-host!(F64, u64, f64);
+host!(F32, u32, f32, {
+    #[inline(always)]
+    fn host_to_f64(a: u32) -> Option<u64> {
+        Self::plain(a).then(|| f64::from(f32::from_bits(a)).to_bits())
+    }
+
+    #[inline(always)]
+    fn host_from_f64(a: u64) -> Option<u32> {
+        let narrow = f64::from_bits(a) as f32;
+        (F64::plain(a) && (Self::settled(narrow) || a << 1 == 0)).then_some(narrow.to_bits())
+    }
+});
+host!(F64, u64, f64, {});

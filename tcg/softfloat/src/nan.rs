@@ -38,3 +38,48 @@ fn choose(operands: &[Unpacked], rule: NanRule) -> Option<&Unpacked> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::F32;
+
+    const QUIET_SMALL: u32 = 0x7fc0_0001;
+    const QUIET_LARGE: u32 = 0xffc0_0002;
+    const SIGNALLING: u32 = 0x7f80_0003;
+    const ONE: u32 = 0x3f80_0000;
+
+    fn result(operands: [u32; 2], env: Env) -> (u32, Flags) {
+        let mut env = env;
+        (propagate::<F32>(&operands.map(F32::unpack), &mut env), env.flags)
+    }
+
+    #[test]
+    fn rules() {
+        use NanRule::{Arm, Sse, X87};
+        let quieted = SIGNALLING | 0x40_0000;
+        for (rule, operands, expect) in [
+            (Arm, [QUIET_SMALL, QUIET_LARGE], QUIET_SMALL),
+            (Sse, [QUIET_SMALL, QUIET_LARGE], QUIET_SMALL),
+            (X87, [QUIET_SMALL, QUIET_LARGE], QUIET_LARGE),
+            (X87, [QUIET_LARGE, QUIET_SMALL], QUIET_LARGE),
+            (Arm, [QUIET_SMALL, SIGNALLING], quieted),
+            (Sse, [QUIET_SMALL, SIGNALLING], QUIET_SMALL),
+            (X87, [SIGNALLING, QUIET_SMALL], QUIET_SMALL),
+            (X87, [SIGNALLING, SIGNALLING | 1 << 31], quieted),
+            (X87, [ONE, SIGNALLING], quieted),
+        ] {
+            let flags =
+                if operands.iter().any(|v| v & 0x7fff_ffff == SIGNALLING) { Flags::INVALID } else { Flags::NONE };
+            assert_eq!(result(operands, Env { nan: rule, ..Env::ARM }), (expect, flags), "{rule:?} {operands:x?}");
+        }
+    }
+
+    #[test]
+    fn default_nans() {
+        let positive = Env { default_nan: true, ..Env::ARM };
+        assert_eq!(result([ONE, QUIET_LARGE], positive), (0x7fc0_0000, Flags::NONE));
+        assert_eq!(result([ONE, SIGNALLING], positive), (0x7fc0_0000, Flags::INVALID));
+        assert_eq!(invalid::<F32>(&mut Env::SSE.clone()), 0xffc0_0000);
+    }
+}

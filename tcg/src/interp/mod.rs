@@ -9,7 +9,7 @@ mod run;
 mod vector;
 
 pub use decode::{Limits, decode};
-pub(crate) use run::{Exit, run};
+pub(crate) use run::{Exit, kind_of, pack_mem, run, unpack_atomic, unpack_mem};
 pub use vector::{vbinary, vshift, vunary};
 
 /// One micro-operation.

@@ -33,7 +33,7 @@ pub(crate) enum Exit {
 const PAGE: u64 = vm::ram::PAGE_SIZE;
 
 /// The memory operand packed into a micro-operation's constant, above its displacement.
-pub(super) fn pack_mem(displacement: i32, mem: Mem) -> u64 {
+pub(crate) fn pack_mem(displacement: i32, mem: Mem) -> u64 {
     let order = match mem.order {
         Order::Relaxed => 0,
         Order::Acquire => 1,
@@ -47,7 +47,7 @@ pub(super) fn pack_mem(displacement: i32, mem: Mem) -> u64 {
         | order << 41
 }
 
-fn unpack_mem(imm: u64) -> Mem {
+pub(crate) fn unpack_mem(imm: u64) -> Mem {
     let order = [Order::Relaxed, Order::Acquire, Order::Release, Order::AcqRel][(imm >> 41 & 3) as usize];
     Mem { mmu: (imm >> 32 & 0xf) as u8, align_log2: (imm >> 36 & 0xf) as u8, order, swap: imm >> 40 & 1 != 0 }
 }
@@ -88,6 +88,17 @@ pub(super) const TYPES: &[Ty] = &[Ty::I8, Ty::I16, Ty::I32, Ty::I64, Ty::V128];
 
 fn packed<T: Copy>(table: &[T], imm: u64) -> (T, Ty) {
     (table[(imm & 0xff) as usize], TYPES[(imm >> 8 & 0xff) as usize])
+}
+
+/// A read-modify-write's operation and type as a number.
+pub(crate) fn kind_of(op: AtomicOp, ty: Ty) -> u64 {
+    let position = |at: Option<usize>| at.expect("the tables list every variant") as u64;
+    position(ATOMICS.iter().position(|o| *o == op)) | position(TYPES.iter().position(|t| *t == ty)) << 8
+}
+
+/// What [`kind_of`] packed.
+pub(crate) fn unpack_atomic(kind: u64) -> (AtomicOp, Ty) {
+    packed(ATOMICS, kind)
 }
 
 /// Executes a block from its start; the budget is the caller's business.

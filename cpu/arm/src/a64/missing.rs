@@ -8,22 +8,7 @@ impl Translator<'_> {
     pub fn abs_v(&mut self, _: Simd2Reg) -> Next {
         self.undefined()
     }
-    pub fn adc(&mut self, _: AddSubCarry) -> Next {
-        self.undefined()
-    }
-    pub fn adcs(&mut self, _: AddSubCarry) -> Next {
-        self.undefined()
-    }
-    pub fn add_ext(&mut self, _: AddSubExt) -> Next {
-        self.undefined()
-    }
-    pub fn add_imm(&mut self, _: AddSubImm) -> Next {
-        self.undefined()
-    }
     pub fn add_s(&mut self, _: Scalar3Same) -> Next {
-        self.undefined()
-    }
-    pub fn add_shift(&mut self, _: AddSubShift) -> Next {
         self.undefined()
     }
     pub fn add_v(&mut self, _: Simd3Same) -> Next {
@@ -38,22 +23,7 @@ impl Translator<'_> {
     pub fn addp_v(&mut self, _: Simd3Same) -> Next {
         self.undefined()
     }
-    pub fn adds_ext(&mut self, _: AddSubExt) -> Next {
-        self.undefined()
-    }
-    pub fn adds_imm(&mut self, _: AddSubImm) -> Next {
-        self.undefined()
-    }
-    pub fn adds_shift(&mut self, _: AddSubShift) -> Next {
-        self.undefined()
-    }
     pub fn addv(&mut self, _: Simd2Reg) -> Next {
-        self.undefined()
-    }
-    pub fn adr(&mut self, _: PcRel) -> Next {
-        self.undefined()
-    }
-    pub fn adrp(&mut self, _: PcRel) -> Next {
         self.undefined()
     }
     pub fn aesd(&mut self, _: Crypto2Reg) -> Next {
@@ -68,22 +38,7 @@ impl Translator<'_> {
     pub fn aesmc(&mut self, _: Crypto2Reg) -> Next {
         self.undefined()
     }
-    pub fn and_imm(&mut self, _: LogicalImm) -> Next {
-        self.undefined()
-    }
-    pub fn and_shift(&mut self, _: LogicalShift) -> Next {
-        self.undefined()
-    }
     pub fn and_v(&mut self, _: Simd3Reg) -> Next {
-        self.undefined()
-    }
-    pub fn ands_imm(&mut self, _: LogicalImm) -> Next {
-        self.undefined()
-    }
-    pub fn ands_shift(&mut self, _: LogicalShift) -> Next {
-        self.undefined()
-    }
-    pub fn asrv(&mut self, _: DataProc2) -> Next {
         self.undefined()
     }
     pub fn autda(&mut self, _: PAuthReg) -> Next {
@@ -116,28 +71,13 @@ impl Translator<'_> {
     pub fn autibz(&mut self) -> Next {
         self.undefined()
     }
-    pub fn b(&mut self, _: BranchImm) -> Next {
-        self.undefined()
-    }
-    pub fn b_cond(&mut self, _: BranchCond) -> Next {
-        self.undefined()
-    }
     pub fn bcax(&mut self, _: Crypto4Reg) -> Next {
-        self.undefined()
-    }
-    pub fn bfm(&mut self, _: Bitfield) -> Next {
         self.undefined()
     }
     pub fn bic_imm_v(&mut self, _: SimdModImm) -> Next {
         self.undefined()
     }
-    pub fn bic_shift(&mut self, _: LogicalShift) -> Next {
-        self.undefined()
-    }
     pub fn bic_v(&mut self, _: Simd3Reg) -> Next {
-        self.undefined()
-    }
-    pub fn bics_shift(&mut self, _: LogicalShift) -> Next {
         self.undefined()
     }
     pub fn bif_v(&mut self, _: Simd3Reg) -> Next {
@@ -146,19 +86,10 @@ impl Translator<'_> {
     pub fn bit_v(&mut self, _: Simd3Reg) -> Next {
         self.undefined()
     }
-    pub fn bl(&mut self, _: BranchImm) -> Next {
-        self.undefined()
-    }
-    pub fn blr(&mut self, _: BranchReg) -> Next {
-        self.undefined()
-    }
     pub fn blra(&mut self, _: BranchAuth) -> Next {
         self.undefined()
     }
     pub fn blraz(&mut self, _: BranchAuthZero) -> Next {
-        self.undefined()
-    }
-    pub fn br(&mut self, _: BranchReg) -> Next {
         self.undefined()
     }
     pub fn bra(&mut self, _: BranchAuth) -> Next {
@@ -170,37 +101,7 @@ impl Translator<'_> {
     pub fn bsl_v(&mut self, _: Simd3Reg) -> Next {
         self.undefined()
     }
-    pub fn cas(&mut self, _: CompareSwap) -> Next {
-        self.undefined()
-    }
-    pub fn casp(&mut self, _: CompareSwapPair) -> Next {
-        self.undefined()
-    }
-    pub fn cbnz(&mut self, _: CompareBranch) -> Next {
-        self.undefined()
-    }
-    pub fn cbz(&mut self, _: CompareBranch) -> Next {
-        self.undefined()
-    }
-    pub fn ccmn_imm(&mut self, _: CondCompareImm) -> Next {
-        self.undefined()
-    }
-    pub fn ccmn_reg(&mut self, _: CondCompareReg) -> Next {
-        self.undefined()
-    }
-    pub fn ccmp_imm(&mut self, _: CondCompareImm) -> Next {
-        self.undefined()
-    }
-    pub fn ccmp_reg(&mut self, _: CondCompareReg) -> Next {
-        self.undefined()
-    }
-    pub fn cls(&mut self, _: DataProc1) -> Next {
-        self.undefined()
-    }
     pub fn cls_v(&mut self, _: Simd2Reg) -> Next {
-        self.undefined()
-    }
-    pub fn clz(&mut self, _: DataProc1) -> Next {
         self.undefined()
     }
     pub fn clz_v(&mut self, _: Simd2Reg) -> Next {
@@ -275,24 +176,6 @@ impl Translator<'_> {
     pub fn cnt_v(&mut self, _: Simd2Reg) -> Next {
         self.undefined()
     }
-    pub fn crc32(&mut self, _: Crc32) -> Next {
-        self.undefined()
-    }
-    pub fn crc32c(&mut self, _: Crc32) -> Next {
-        self.undefined()
-    }
-    pub fn csel(&mut self, _: CondSelect) -> Next {
-        self.undefined()
-    }
-    pub fn csinc(&mut self, _: CondSelect) -> Next {
-        self.undefined()
-    }
-    pub fn csinv(&mut self, _: CondSelect) -> Next {
-        self.undefined()
-    }
-    pub fn csneg(&mut self, _: CondSelect) -> Next {
-        self.undefined()
-    }
     pub fn dup_elem_s(&mut self, _: SimdCopy1) -> Next {
         self.undefined()
     }
@@ -302,25 +185,13 @@ impl Translator<'_> {
     pub fn dup_general(&mut self, _: SimdCopy) -> Next {
         self.undefined()
     }
-    pub fn eon_shift(&mut self, _: LogicalShift) -> Next {
-        self.undefined()
-    }
     pub fn eor3(&mut self, _: Crypto4Reg) -> Next {
-        self.undefined()
-    }
-    pub fn eor_imm(&mut self, _: LogicalImm) -> Next {
-        self.undefined()
-    }
-    pub fn eor_shift(&mut self, _: LogicalShift) -> Next {
         self.undefined()
     }
     pub fn eor_v(&mut self, _: Simd3Reg) -> Next {
         self.undefined()
     }
     pub fn ext_v(&mut self, _: SimdExt) -> Next {
-        self.undefined()
-    }
-    pub fn extr(&mut self, _: Extract) -> Next {
         self.undefined()
     }
     pub fn fabd_s(&mut self, _: Scalar3SameFp) -> Next {
@@ -854,43 +725,10 @@ impl Translator<'_> {
     pub fn ld_single_post(&mut self, _: SimdSinglePost) -> Next {
         self.undefined()
     }
-    pub fn ldadd(&mut self, _: AtomicMemory) -> Next {
-        self.undefined()
-    }
-    pub fn ldapr(&mut self, _: LoadStoreOrdered) -> Next {
-        self.undefined()
-    }
-    pub fn ldapur(&mut self, _: LoadStoreImm9) -> Next {
-        self.undefined()
-    }
-    pub fn ldar(&mut self, _: LoadStoreOrdered) -> Next {
-        self.undefined()
-    }
-    pub fn ldclr(&mut self, _: AtomicMemory) -> Next {
-        self.undefined()
-    }
-    pub fn ldeor(&mut self, _: AtomicMemory) -> Next {
-        self.undefined()
-    }
-    pub fn ldlar(&mut self, _: LoadStoreOrdered) -> Next {
-        self.undefined()
-    }
-    pub fn ldnp(&mut self, _: LoadStorePair) -> Next {
-        self.undefined()
-    }
     pub fn ldnp_v(&mut self, _: LoadStorePair) -> Next {
         self.undefined()
     }
-    pub fn ldp(&mut self, _: LoadStorePair) -> Next {
-        self.undefined()
-    }
-    pub fn ldp_post(&mut self, _: LoadStorePair) -> Next {
-        self.undefined()
-    }
     pub fn ldp_post_v(&mut self, _: LoadStorePair) -> Next {
-        self.undefined()
-    }
-    pub fn ldp_pre(&mut self, _: LoadStorePair) -> Next {
         self.undefined()
     }
     pub fn ldp_pre_v(&mut self, _: LoadStorePair) -> Next {
@@ -899,31 +737,16 @@ impl Translator<'_> {
     pub fn ldp_v(&mut self, _: LoadStorePair) -> Next {
         self.undefined()
     }
-    pub fn ldr_imm(&mut self, _: LoadStoreImm) -> Next {
-        self.undefined()
-    }
     pub fn ldr_imm_v(&mut self, _: LoadStoreImm) -> Next {
-        self.undefined()
-    }
-    pub fn ldr_literal(&mut self, _: LoadLiteral) -> Next {
         self.undefined()
     }
     pub fn ldr_literal_v(&mut self, _: LoadLiteral) -> Next {
         self.undefined()
     }
-    pub fn ldr_post(&mut self, _: LoadStoreImm9) -> Next {
-        self.undefined()
-    }
     pub fn ldr_post_v(&mut self, _: LoadStoreImm9) -> Next {
         self.undefined()
     }
-    pub fn ldr_pre(&mut self, _: LoadStoreImm9) -> Next {
-        self.undefined()
-    }
     pub fn ldr_pre_v(&mut self, _: LoadStoreImm9) -> Next {
-        self.undefined()
-    }
-    pub fn ldr_reg(&mut self, _: LoadStoreReg) -> Next {
         self.undefined()
     }
     pub fn ldr_reg_v(&mut self, _: LoadStoreReg) -> Next {
@@ -932,43 +755,7 @@ impl Translator<'_> {
     pub fn ldra(&mut self, _: LoadAuth) -> Next {
         self.undefined()
     }
-    pub fn ldset(&mut self, _: AtomicMemory) -> Next {
-        self.undefined()
-    }
-    pub fn ldsmax(&mut self, _: AtomicMemory) -> Next {
-        self.undefined()
-    }
-    pub fn ldsmin(&mut self, _: AtomicMemory) -> Next {
-        self.undefined()
-    }
-    pub fn ldtr(&mut self, _: LoadStoreImm9) -> Next {
-        self.undefined()
-    }
-    pub fn ldumax(&mut self, _: AtomicMemory) -> Next {
-        self.undefined()
-    }
-    pub fn ldumin(&mut self, _: AtomicMemory) -> Next {
-        self.undefined()
-    }
-    pub fn ldur(&mut self, _: LoadStoreImm9) -> Next {
-        self.undefined()
-    }
     pub fn ldur_v(&mut self, _: LoadStoreImm9) -> Next {
-        self.undefined()
-    }
-    pub fn ldxp(&mut self, _: LoadExclusivePair) -> Next {
-        self.undefined()
-    }
-    pub fn ldxr(&mut self, _: LoadExclusive) -> Next {
-        self.undefined()
-    }
-    pub fn lslv(&mut self, _: DataProc2) -> Next {
-        self.undefined()
-    }
-    pub fn lsrv(&mut self, _: DataProc2) -> Next {
-        self.undefined()
-    }
-    pub fn madd(&mut self, _: MulAdd) -> Next {
         self.undefined()
     }
     pub fn mla_elem_v(&mut self, _: SimdElement) -> Next {
@@ -984,18 +771,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn movi_v(&mut self, _: SimdModImm) -> Next {
-        self.undefined()
-    }
-    pub fn movk(&mut self, _: MoveWide) -> Next {
-        self.undefined()
-    }
-    pub fn movn(&mut self, _: MoveWide) -> Next {
-        self.undefined()
-    }
-    pub fn movz(&mut self, _: MoveWide) -> Next {
-        self.undefined()
-    }
-    pub fn msub(&mut self, _: MulAdd) -> Next {
         self.undefined()
     }
     pub fn mul_elem_v(&mut self, _: SimdElement) -> Next {
@@ -1016,19 +791,10 @@ impl Translator<'_> {
     pub fn not_v(&mut self, _: Simd2Reg) -> Next {
         self.undefined()
     }
-    pub fn orn_shift(&mut self, _: LogicalShift) -> Next {
-        self.undefined()
-    }
     pub fn orn_v(&mut self, _: Simd3Reg) -> Next {
         self.undefined()
     }
-    pub fn orr_imm(&mut self, _: LogicalImm) -> Next {
-        self.undefined()
-    }
     pub fn orr_imm_v(&mut self, _: SimdModImm) -> Next {
-        self.undefined()
-    }
-    pub fn orr_shift(&mut self, _: LogicalShift) -> Next {
         self.undefined()
     }
     pub fn orr_v(&mut self, _: Simd3Reg) -> Next {
@@ -1073,58 +839,25 @@ impl Translator<'_> {
     pub fn pmull_v(&mut self, _: Simd3Different) -> Next {
         self.undefined()
     }
-    pub fn prfm_imm(&mut self, _: PrefetchImm) -> Next {
-        self.undefined()
-    }
-    pub fn prfm_literal(&mut self, _: PrefetchLiteral) -> Next {
-        self.undefined()
-    }
-    pub fn prfm_reg(&mut self, _: PrefetchReg) -> Next {
-        self.undefined()
-    }
-    pub fn prfum(&mut self, _: PrefetchUnscaled) -> Next {
-        self.undefined()
-    }
     pub fn raddhn_v(&mut self, _: Simd3Different) -> Next {
         self.undefined()
     }
     pub fn rax1(&mut self, _: Crypto3Reg) -> Next {
         self.undefined()
     }
-    pub fn rbit(&mut self, _: DataProc1) -> Next {
-        self.undefined()
-    }
     pub fn rbit_v(&mut self, _: Simd2Reg) -> Next {
-        self.undefined()
-    }
-    pub fn ret(&mut self, _: BranchReg) -> Next {
         self.undefined()
     }
     pub fn reta(&mut self, _: ReturnAuth) -> Next {
         self.undefined()
     }
-    pub fn rev16(&mut self, _: DataProc1) -> Next {
-        self.undefined()
-    }
     pub fn rev16_v(&mut self, _: Simd2Reg) -> Next {
-        self.undefined()
-    }
-    pub fn rev32(&mut self, _: DataProc1) -> Next {
         self.undefined()
     }
     pub fn rev32_v(&mut self, _: Simd2Reg) -> Next {
         self.undefined()
     }
-    pub fn rev64(&mut self, _: DataProc1) -> Next {
-        self.undefined()
-    }
     pub fn rev64_v(&mut self, _: Simd2Reg) -> Next {
-        self.undefined()
-    }
-    pub fn rmif(&mut self, _: Rmif) -> Next {
-        self.undefined()
-    }
-    pub fn rorv(&mut self, _: DataProc2) -> Next {
         self.undefined()
     }
     pub fn rshrn_v(&mut self, _: SimdShiftImm) -> Next {
@@ -1160,15 +893,6 @@ impl Translator<'_> {
     pub fn saddw_v(&mut self, _: Simd3Different) -> Next {
         self.undefined()
     }
-    pub fn sbc(&mut self, _: AddSubCarry) -> Next {
-        self.undefined()
-    }
-    pub fn sbcs(&mut self, _: AddSubCarry) -> Next {
-        self.undefined()
-    }
-    pub fn sbfm(&mut self, _: Bitfield) -> Next {
-        self.undefined()
-    }
     pub fn scvtf_fixed(&mut self, _: FpFixed) -> Next {
         self.undefined()
     }
@@ -1187,19 +911,10 @@ impl Translator<'_> {
     pub fn scvtf_v(&mut self, _: Simd2RegFp) -> Next {
         self.undefined()
     }
-    pub fn sdiv(&mut self, _: DataProc2) -> Next {
-        self.undefined()
-    }
     pub fn sdot_elem_v(&mut self, _: SimdElement) -> Next {
         self.undefined()
     }
     pub fn sdot_v(&mut self, _: Simd3Reg) -> Next {
-        self.undefined()
-    }
-    pub fn setf16(&mut self, _: Setf) -> Next {
-        self.undefined()
-    }
-    pub fn setf8(&mut self, _: Setf) -> Next {
         self.undefined()
     }
     pub fn sha1c(&mut self, _: Crypto3Reg) -> Next {
@@ -1295,9 +1010,6 @@ impl Translator<'_> {
     pub fn sm4ekey(&mut self, _: Crypto3Reg) -> Next {
         self.undefined()
     }
-    pub fn smaddl(&mut self, _: MulAddLong) -> Next {
-        self.undefined()
-    }
     pub fn smax_v(&mut self, _: Simd3Same) -> Next {
         self.undefined()
     }
@@ -1329,12 +1041,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn smov(&mut self, _: SimdCopy) -> Next {
-        self.undefined()
-    }
-    pub fn smsubl(&mut self, _: MulAddLong) -> Next {
-        self.undefined()
-    }
-    pub fn smulh(&mut self, _: MulHigh) -> Next {
         self.undefined()
     }
     pub fn smull_elem_v(&mut self, _: SimdElement) -> Next {
@@ -1577,31 +1283,10 @@ impl Translator<'_> {
     pub fn st_single_post(&mut self, _: SimdSinglePost) -> Next {
         self.undefined()
     }
-    pub fn stllr(&mut self, _: LoadStoreOrdered) -> Next {
-        self.undefined()
-    }
-    pub fn stlr(&mut self, _: LoadStoreOrdered) -> Next {
-        self.undefined()
-    }
-    pub fn stlur(&mut self, _: LoadStoreImm9) -> Next {
-        self.undefined()
-    }
-    pub fn stnp(&mut self, _: LoadStorePair) -> Next {
-        self.undefined()
-    }
     pub fn stnp_v(&mut self, _: LoadStorePair) -> Next {
         self.undefined()
     }
-    pub fn stp(&mut self, _: LoadStorePair) -> Next {
-        self.undefined()
-    }
-    pub fn stp_post(&mut self, _: LoadStorePair) -> Next {
-        self.undefined()
-    }
     pub fn stp_post_v(&mut self, _: LoadStorePair) -> Next {
-        self.undefined()
-    }
-    pub fn stp_pre(&mut self, _: LoadStorePair) -> Next {
         self.undefined()
     }
     pub fn stp_pre_v(&mut self, _: LoadStorePair) -> Next {
@@ -1610,55 +1295,22 @@ impl Translator<'_> {
     pub fn stp_v(&mut self, _: LoadStorePair) -> Next {
         self.undefined()
     }
-    pub fn str_imm(&mut self, _: LoadStoreImm) -> Next {
-        self.undefined()
-    }
     pub fn str_imm_v(&mut self, _: LoadStoreImm) -> Next {
-        self.undefined()
-    }
-    pub fn str_post(&mut self, _: LoadStoreImm9) -> Next {
         self.undefined()
     }
     pub fn str_post_v(&mut self, _: LoadStoreImm9) -> Next {
         self.undefined()
     }
-    pub fn str_pre(&mut self, _: LoadStoreImm9) -> Next {
-        self.undefined()
-    }
     pub fn str_pre_v(&mut self, _: LoadStoreImm9) -> Next {
-        self.undefined()
-    }
-    pub fn str_reg(&mut self, _: LoadStoreReg) -> Next {
         self.undefined()
     }
     pub fn str_reg_v(&mut self, _: LoadStoreReg) -> Next {
         self.undefined()
     }
-    pub fn sttr(&mut self, _: LoadStoreImm9) -> Next {
-        self.undefined()
-    }
-    pub fn stur(&mut self, _: LoadStoreImm9) -> Next {
-        self.undefined()
-    }
     pub fn stur_v(&mut self, _: LoadStoreImm9) -> Next {
         self.undefined()
     }
-    pub fn stxp(&mut self, _: StoreExclusivePair) -> Next {
-        self.undefined()
-    }
-    pub fn stxr(&mut self, _: StoreExclusive) -> Next {
-        self.undefined()
-    }
-    pub fn sub_ext(&mut self, _: AddSubExt) -> Next {
-        self.undefined()
-    }
-    pub fn sub_imm(&mut self, _: AddSubImm) -> Next {
-        self.undefined()
-    }
     pub fn sub_s(&mut self, _: Scalar3Same) -> Next {
-        self.undefined()
-    }
-    pub fn sub_shift(&mut self, _: AddSubShift) -> Next {
         self.undefined()
     }
     pub fn sub_v(&mut self, _: Simd3Same) -> Next {
@@ -1667,34 +1319,16 @@ impl Translator<'_> {
     pub fn subhn_v(&mut self, _: Simd3Different) -> Next {
         self.undefined()
     }
-    pub fn subs_ext(&mut self, _: AddSubExt) -> Next {
-        self.undefined()
-    }
-    pub fn subs_imm(&mut self, _: AddSubImm) -> Next {
-        self.undefined()
-    }
-    pub fn subs_shift(&mut self, _: AddSubShift) -> Next {
-        self.undefined()
-    }
     pub fn suqadd_s(&mut self, _: Scalar2Reg) -> Next {
         self.undefined()
     }
     pub fn suqadd_v(&mut self, _: Simd2Reg) -> Next {
         self.undefined()
     }
-    pub fn swp(&mut self, _: AtomicMemory) -> Next {
-        self.undefined()
-    }
     pub fn tbl_v(&mut self, _: SimdTable) -> Next {
         self.undefined()
     }
-    pub fn tbnz(&mut self, _: TestBranch) -> Next {
-        self.undefined()
-    }
     pub fn tbx_v(&mut self, _: SimdTable) -> Next {
-        self.undefined()
-    }
-    pub fn tbz(&mut self, _: TestBranch) -> Next {
         self.undefined()
     }
     pub fn trn1_v(&mut self, _: Simd3Same) -> Next {
@@ -1730,9 +1364,6 @@ impl Translator<'_> {
     pub fn uaddw_v(&mut self, _: Simd3Different) -> Next {
         self.undefined()
     }
-    pub fn ubfm(&mut self, _: Bitfield) -> Next {
-        self.undefined()
-    }
     pub fn ucvtf_fixed(&mut self, _: FpFixed) -> Next {
         self.undefined()
     }
@@ -1751,9 +1382,6 @@ impl Translator<'_> {
     pub fn ucvtf_v(&mut self, _: Simd2RegFp) -> Next {
         self.undefined()
     }
-    pub fn udiv(&mut self, _: DataProc2) -> Next {
-        self.undefined()
-    }
     pub fn udot_elem_v(&mut self, _: SimdElement) -> Next {
         self.undefined()
     }
@@ -1764,9 +1392,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn uhsub_v(&mut self, _: Simd3Same) -> Next {
-        self.undefined()
-    }
-    pub fn umaddl(&mut self, _: MulAddLong) -> Next {
         self.undefined()
     }
     pub fn umax_v(&mut self, _: Simd3Same) -> Next {
@@ -1800,12 +1425,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn umov(&mut self, _: SimdCopy) -> Next {
-        self.undefined()
-    }
-    pub fn umsubl(&mut self, _: MulAddLong) -> Next {
-        self.undefined()
-    }
-    pub fn umulh(&mut self, _: MulHigh) -> Next {
         self.undefined()
     }
     pub fn umull_elem_v(&mut self, _: SimdElement) -> Next {

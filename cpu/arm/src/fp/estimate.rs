@@ -84,3 +84,67 @@ pub fn unsigned_rsqrt_estimate(op: u32) -> u32 {
         _ => u32::MAX,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use softfloat::{F16, F32, F64, Rounding};
+
+    use super::*;
+    use crate::fp::{FPCR_FZ, FPCR_FZ16, FPSR_DZC, FPSR_IDC, FPSR_IOC, FPSR_IXC, FPSR_OFC, FPSR_UFC, env, fpsr_flags};
+
+    fn check<F: Float>(estimate: fn(F::Bits, &mut Env) -> F::Bits, fpcr: u32, op: F::Bits, expect: (F::Bits, u32)) {
+        let mut env = env(fpcr, 0);
+        assert_eq!((estimate(op, &mut env), fpsr_flags(env.flags)), expect, "estimate of {op:x}");
+    }
+
+    #[test]
+    fn reciprocals() {
+        check::<F32>(fp_recip_estimate::<F32>, 0, 0x3f80_0000, (0x3f7f_8000, 0));
+        check::<F64>(fp_recip_estimate::<F64>, 0, 0xc008_0000_0000_0000, (0xbfd5_5000_0000_0000, 0));
+        check::<F32>(fp_recip_estimate::<F32>, 0, 0x8000_0000, (0xff80_0000, FPSR_DZC));
+        check::<F32>(fp_recip_estimate::<F32>, 0, 0x7f80_0001, (0x7fc0_0001, FPSR_IOC));
+        // Too small for a finite reciprocal, and the smallest that is not.
+        check::<F32>(fp_recip_estimate::<F32>, 0, 0x001f_ffff, (0x7f80_0000, FPSR_OFC | FPSR_IXC));
+        check::<F32>(fp_recip_estimate::<F32>, 0, 0x0020_0000, (0x7f7f_8000, 0));
+        check::<F32>(fp_recip_estimate::<F32>, FPCR_FZ, 0x0020_0000, (0x7f80_0000, FPSR_DZC | FPSR_IDC));
+        // Denormal reciprocals.
+        check::<F32>(fp_recip_estimate::<F32>, 0, 0x7f00_0000, (0x003f_e000, 0));
+        check::<F32>(fp_recip_estimate::<F32>, FPCR_FZ, 0x7f00_0000, (0, FPSR_UFC));
+        check::<F16>(fp_recip_estimate::<F16>, FPCR_FZ16, 0xf800, (0x8000, FPSR_UFC));
+        check::<F16>(fp_recip_estimate::<F16>, FPCR_FZ16, 0x03ff, (0x7c00, FPSR_DZC));
+    }
+
+    #[test]
+    fn overflow_follows_the_rounding_mode() {
+        for (rounding, expect) in [
+            (Rounding::NearestEven, [0x7f80_0000, 0xff80_0000]),
+            (Rounding::TowardPositive, [0x7f80_0000, 0xff7f_ffff]),
+            (Rounding::TowardNegative, [0x7f7f_ffff, 0xff80_0000]),
+            (Rounding::TowardZero, [0x7f7f_ffff, 0xff7f_ffff]),
+        ] {
+            let mut env = Env { rounding, ..env(0, 0) };
+            assert_eq!([1, 0x8000_0001].map(|op| fp_recip_estimate::<F32>(op, &mut env)), expect, "{rounding:?}");
+        }
+    }
+
+    #[test]
+    fn reciprocal_roots() {
+        check::<F32>(fp_rsqrt_estimate::<F32>, 0, 0x3f80_0000, (0x3f7f_8000, 0));
+        check::<F32>(fp_rsqrt_estimate::<F32>, 0, 0x4080_0000, (0x3eff_8000, 0));
+        check::<F32>(fp_rsqrt_estimate::<F32>, 0, 0x8000_0000, (0xff80_0000, FPSR_DZC));
+        check::<F32>(fp_rsqrt_estimate::<F32>, 0, 0xbf80_0000, (0x7fc0_0000, FPSR_IOC));
+        check::<F32>(fp_rsqrt_estimate::<F32>, 0, 0x7f80_0000, (0, 0));
+    }
+
+    #[test]
+    fn unsigned_estimates() {
+        assert_eq!(
+            [0, 0x7fff_ffff, 0x8000_0000, u32::MAX].map(unsigned_recip_estimate),
+            [u32::MAX, u32::MAX, 0xff80_0000, 0x8000_0000]
+        );
+        assert_eq!(
+            [0, 0x3fff_ffff, 0x4000_0000, u32::MAX].map(unsigned_rsqrt_estimate),
+            [u32::MAX, u32::MAX, 0xff80_0000, 0x8000_0000]
+        );
+    }
+}

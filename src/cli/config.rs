@@ -1,0 +1,210 @@
+//! What a command line asks for, as plain data.
+
+use host::chardev::Spec;
+use host::disk::DiskOptions;
+use std::path::PathBuf;
+use vm::log::Item;
+
+/// What the program shall do.
+#[derive(Debug, PartialEq)]
+pub enum Command {
+    /// Show the help of `mimic`.
+    Help,
+    /// Show the help of `system-aarch64`.
+    HelpSystem,
+    /// Show the version.
+    Version,
+    /// Show what values an option takes.
+    List(List),
+    /// Show what these A64 instruction words are translated to.
+    ExplainA64(Vec<u32>),
+    /// Run a machine.
+    System(Box<Config>),
+}
+
+/// A question in place of a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum List {
+    /// `-M help`.
+    Machines,
+    /// `-cpu help`, for the machine given with it.
+    Cpus { machine: String },
+    /// `-device help`.
+    Devices,
+    /// `-device DRIVER,help`.
+    DeviceProperties(&'static str),
+    /// `-d help`.
+    LogItems,
+    /// `-accel help`.
+    Accelerators,
+    /// `-chardev help`.
+    Chardevs,
+    /// `-object help`.
+    Objects,
+    /// `-netdev help`.
+    Netdevs,
+}
+
+/// A machine as ordered on the command line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub machine: Machine,
+    pub cpu: Cpu,
+    /// Guest RAM in bytes.
+    pub ram_bytes: u64,
+    /// Number of CPUs.
+    pub cpus: u32,
+    pub accel: Accel,
+    pub kernel: Option<PathBuf>,
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    pub append: Option<String>,
+    /// Device tree to use in place of the generated one.
+    pub dtb: Option<PathBuf>,
+    /// Every drive, in the order of the command line.
+    pub drives: Vec<Drive>,
+    /// Every `-device`, in the order of the command line; drives with `if=virtio` are not among them.
+    pub devices: Vec<Device>,
+    /// Every character host end, those of `-serial` and `-monitor` included. Ids are unique.
+    pub chardevs: Vec<Chardev>,
+    /// The serial ports in order: the id of the chardev, or `None` for a port without a host end.
+    pub serials: Vec<Option<String>>,
+    /// Ids of the chardevs that the monitor is on.
+    pub monitors: Vec<String>,
+    /// Sources of entropy.
+    pub rngs: Vec<Rng>,
+    pub rtc: RtcBase,
+    /// End when the guest resets.
+    pub no_reboot: bool,
+    /// Keep the stopped machine when the guest powers off.
+    pub no_shutdown: bool,
+    /// Do not start the CPU.
+    pub start_paused: bool,
+    pub log: Log,
+    /// The key that introduces the keys of a shared terminal (`-echr`).
+    pub escape: u8,
+    pub name: Option<String>,
+    /// File to write the process id to.
+    pub pidfile: Option<PathBuf>,
+    /// Neither serial ports nor other default devices that were not asked for.
+    pub nodefaults: bool,
+    /// Lines to show on standard error before the start.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// As typed; the boards know whether it exists.
+    pub name: String,
+    pub gic: Option<Gic>,
+    /// Write the device tree here and end.
+    pub dump_dtb: Option<PathBuf>,
+}
+
+/// The interrupt controller of an ARM board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gic {
+    V2,
+    V3,
+    /// The newest that is implemented.
+    Max,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cpu {
+    /// As typed; the CPU front end knows whether it exists.
+    pub model: String,
+    /// Features switched on or off, in order.
+    pub features: Vec<(String, bool)>,
+}
+
+/// The translator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accel {
+    /// The one tier to use; `None` lets code get hot.
+    pub tier: Option<u8>,
+    /// Bytes of host code to keep.
+    pub code_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drive {
+    /// Unique; made up (`virtio0`) where none was given.
+    pub id: String,
+    pub interface: Interface,
+    /// Place among the drives of the same interface.
+    pub index: u32,
+    pub disk: DiskOptions,
+}
+
+/// How a drive is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interface {
+    /// By a `-device` that names it.
+    None,
+    /// By a virtio block device of its own.
+    Virtio,
+    /// As flash memory of the board: unit 0 is the first bank.
+    Pflash,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    pub id: Option<String>,
+    pub kind: DeviceKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// `drive` is the id of a [`Drive`] with [`Interface::None`]; `serial` is what the guest reads as its serial number.
+    VirtioBlk { drive: String, serial: Option<String> },
+    /// `rng` is the id of an [`Rng`]; without one the host's generator.
+    VirtioRng { rng: Option<String> },
+    /// The bus for the consoles that follow.
+    VirtioSerial,
+    /// A console on the virtio-serial bus `bus` (the last one before it if `None`).
+    Virtconsole { chardev: String, bus: Option<String> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chardev {
+    pub id: String,
+    pub spec: Spec,
+    /// Several devices share it by the escape keys.
+    pub mux: bool,
+    /// On a terminal, Ctrl-C and Ctrl-Z act on the emulator rather than going to the guest.
+    pub signal: bool,
+    /// File that gets a copy of the guest's output.
+    pub log: Option<LogFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    pub path: PathBuf,
+    /// Keep what it holds.
+    pub append: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rng {
+    pub id: String,
+    /// Where bytes come from; `None` for the host's generator.
+    pub filename: Option<PathBuf>,
+}
+
+/// What real-time clocks show when the machine starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RtcBase {
+    /// The host's time in UTC.
+    #[default]
+    Utc,
+    /// This many seconds after 1970-01-01 00:00.
+    At(u64),
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Log {
+    pub items: Vec<Item>,
+    /// Where lines go in place of standard error.
+    pub file: Option<PathBuf>,
+}

@@ -1,0 +1,87 @@
+//! `-drive` and its short forms.
+
+use super::CliError;
+use super::config::{Drive, Interface};
+use super::fields::Fields;
+use host::disk::{Cache, DiskOptions};
+
+/// Reads the value of `option` (`drive`) and adds it to `drives`.
+pub fn add(drives: &mut Vec<Drive>, option: &str, text: &str) -> Result<(), CliError> {
+    let mut fields = Fields::new(option, text, "");
+    let path = fields.need("file", "name the image: file=FILE")?;
+    let interface = interface(&mut fields)?;
+    let format = fields.take("format");
+    let probe = match format.as_deref() {
+        Some("raw") => false,
+        None => true,
+        Some(
+            other @ ("qcow2" | "qcow" | "vmdk" | "vdi" | "vhdx" | "vpc" | "qed" | "dmg" | "luks" | "bochs" | "cloop"),
+        ) => {
+            let advice = "convert it with `qemu-img convert -O raw FILE NEW` and use format=raw";
+            return Err(fields.error(format!("the format {other} is not implemented yet"), advice));
+        }
+        Some(other) => return Err(fields.error(format!("unknown format `{other}`"), "use format=raw")),
+    };
+    let read_only = fields.switch("readonly")?;
+    let read_only = read_only.or(fields.switch("read-only")?).unwrap_or(false);
+    let snapshot = fields.switch("snapshot")?.unwrap_or(false);
+    if let Some("cdrom") = fields.choice("media", &[("disk", "disk"), ("cdrom", "cdrom")])? {
+        let advice = "use media=disk,readonly=on: Linux mounts ISO images from any disk";
+        return Err(fields.error("CD-ROM drives are not implemented yet", advice));
+    }
+    let cache = [
+        ("none", Cache::Writeback),
+        ("writeback", Cache::Writeback),
+        ("writethrough", Cache::Writethrough),
+        ("directsync", Cache::Writethrough),
+        ("unsafe", Cache::Unsafe),
+    ];
+    let cache = fields.choice("cache", &cache)?.unwrap_or_default();
+    let discard = [("ignore", false), ("off", false), ("unmap", true), ("on", true)];
+    let discard = fields.choice("discard", &discard)?.unwrap_or(false);
+    // How the host does its work and what the guest is told of errors: one way each.
+    fields.choice("aio", &[("threads", ()), ("native", ()), ("io_uring", ())])?;
+    fields.choice("werror", &[("report", ()), ("enospc", ())])?;
+    fields.choice("rerror", &[("report", ())])?;
+    fields.choice("detect-zeroes", &[("off", ())])?;
+    fields.number("bus", 0)?;
+    let index = fields.number("index", 63)?;
+    let index = index.or(fields.number("unit", 63)?);
+    let taken = |index: u32, drives: &[Drive]| {
+        interface != Interface::None && drives.iter().any(|drive| drive.interface == interface && drive.index == index)
+    };
+    let index = match index {
+        Some(index) if taken(index as u32, drives) => {
+            return Err(
+                fields.error(format!("index={index} is taken by another drive"), "use another index or leave it out")
+            );
+        }
+        Some(index) => index as u32,
+        None => (0..).find(|index| !taken(*index, drives)).unwrap_or_default(),
+    };
+    let id = fields.take("id");
+    let id = id.unwrap_or_else(|| match interface {
+        Interface::Virtio => format!("virtio{index}"),
+        Interface::Pflash => format!("pflash{index}"),
+        Interface::None => format!("none{}", drives.len()),
+    });
+    if drives.iter().any(|drive| drive.id == id) {
+        return Err(fields.error(format!("another drive has the id `{id}`"), "choose another id="));
+    }
+    fields.finish()?;
+    let disk = DiskOptions { path: path.into(), read_only, snapshot, cache, discard, probe };
+    drives.push(Drive { id, interface, index, disk });
+    Ok(())
+}
+
+fn interface(fields: &mut Fields<'_>) -> Result<Interface, CliError> {
+    match fields.take("if").as_deref() {
+        None | Some("virtio") => Ok(Interface::Virtio),
+        Some("none") => Ok(Interface::None),
+        Some("pflash") => Ok(Interface::Pflash),
+        Some(other @ ("ide" | "scsi" | "sd" | "mtd" | "floppy")) => {
+            Err(fields.error(format!("if={other} is not implemented yet"), "use if=virtio"))
+        }
+        Some(other) => Err(fields.error(format!("unknown if={other}"), "use if=virtio|none|pflash")),
+    }
+}

@@ -1,0 +1,137 @@
+//! Host code: one memfd mapped twice, writable here and executable there, so that no page is ever both.
+// UNSAFETY: maps memory and writes machine code into it.
+
+#![allow(unsafe_code)]
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::c_void;
+use std::ptr::null_mut;
+
+/// Alignment of functions.
+const ALIGN: usize = 64;
+
+/// An arena of executable memory.
+pub struct CodeMemory {
+    write: *mut u8,
+    execute: *mut u8,
+    size: usize,
+    /// Free stretches by offset.
+    free: BTreeMap<usize, usize>,
+    /// Lengths of stretches in use by entry address.
+    used: HashMap<u64, usize>,
+}
+
+// SAFETY: the mappings belong to this value alone; code in them is only run through entries it gave out.
+unsafe impl Send for CodeMemory {}
+
+impl CodeMemory {
+    /// An empty arena of `size` bytes; only what is used takes host memory.
+    ///
+    /// # Errors
+    /// When the host refuses the mappings.
+    pub fn new(size: usize) -> rustix::io::Result<Self> {
+        let size = size.next_multiple_of(4096).max(4096);
+        let fd = memfd_create("mimic-code", MemfdFlags::CLOEXEC)?;
+        ftruncate(&fd, size as u64)?;
+        let map = |prot| {
+            // SAFETY: a fresh mapping at an address that the kernel chooses.
+            unsafe { mmap(null_mut(), size, prot, MapFlags::SHARED, &fd, 0) }
+        };
+        let write = map(ProtFlags::READ | ProtFlags::WRITE)?;
+        let execute = match map(ProtFlags::READ | ProtFlags::EXEC) {
+            Ok(execute) => execute,
+            Err(error) => {
+                // SAFETY: `write` was mapped above and is used nowhere else.
+                unsafe { munmap(write, size) }?;
+                return Err(error);
+            }
+        };
+        Ok(Self {
+            write: write.cast(),
+            execute: execute.cast(),
+            size,
+            free: BTreeMap::from([(0, size)]),
+            used: HashMap::new(),
+        })
+    }
+
+    /// Places a function; gives its entry, or `None` when there is no room.
+    pub fn place(&mut self, code: &[u8]) -> Option<u64> {
+        let len = code.len().max(1).next_multiple_of(ALIGN);
+        let (&at, &room) = self.free.iter().find(|(_, room)| **room >= len)?;
+        self.free.remove(&at);
+        if room > len {
+            self.free.insert(at + len, room - len);
+        }
+        // SAFETY: the stretch lies inside the mapping and is in use by nobody.
+        let entry = unsafe {
+            std::ptr::copy_nonoverlapping(code.as_ptr(), self.write.add(at), code.len());
+            self.execute.add(at) as u64
+        };
+        self.used.insert(entry, len);
+        Some(entry)
+    }
+
+    /// Gives a function's memory back. Nobody may run it any more.
+    pub fn free(&mut self, entry: u64) {
+        let Some(mut len) = self.used.remove(&entry) else { return };
+        let mut at = entry as usize - self.execute as usize;
+        if let Some(after) = self.free.remove(&(at + len)) {
+            len += after;
+        }
+        if let Some((&before, &room)) = self.free.range(..at).next_back()
+            && before + room == at
+        {
+            self.free.remove(&before);
+            at = before;
+            len += room;
+        }
+        self.free.insert(at, len);
+    }
+
+    /// Bytes in use.
+    pub fn used_bytes(&self) -> usize {
+        self.size - self.free.values().sum::<usize>()
+    }
+}
+
+impl Drop for CodeMemory {
+    fn drop(&mut self) {
+        for map in [self.write, self.execute] {
+            // SAFETY: mapped in `new` with this size; a failure leaves the mapping, which harms nobody.
+            let _ = unsafe { munmap(map.cast::<c_void>(), self.size) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_are_reused_and_joined() {
+        let mut memory = CodeMemory::new(4096).unwrap();
+        let all: Vec<u64> = std::iter::from_fn(|| memory.place(&[0xc3; 100])).collect();
+        assert_eq!((all.len(), memory.used_bytes()), (32, 4096));
+        for entry in &all {
+            memory.free(*entry);
+        }
+        assert_eq!((memory.used_bytes(), memory.free.len()), (0, 1));
+        let entry = memory.place(&[0xc3; 4096]).unwrap();
+        assert_eq!(memory.place(&[0xc3]), None);
+        memory.free(entry);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn placed_code_runs() {
+        let mut memory = CodeMemory::new(4096).unwrap();
+        // mov eax, 42; ret
+        let entry = memory.place(&[0xb8, 42, 0, 0, 0, 0xc3]).unwrap();
+        // SAFETY: the six bytes are a function without arguments.
+        let f = unsafe { std::mem::transmute::<u64, extern "C" fn() -> u32>(entry) };
+        assert_eq!(f(), 42);
+    }
+}

@@ -1,0 +1,259 @@
+//! What a command line asks for.
+
+use crate::cli::config::*;
+use crate::cli::parse;
+use host::chardev::{Address, Role, Spec};
+use host::disk::{Cache, DiskOptions};
+use vm::log::Item;
+
+fn command(words: &[&str]) -> Command {
+    parse(words.iter().map(Into::into)).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+fn system(line: &str) -> Config {
+    let words: Vec<&str> = ["qemu-system-aarch64"].into_iter().chain(line.split_whitespace()).collect();
+    match command(&words) {
+        Command::System(config) => *config,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// The chardev of each serial port, and whether a monitor shares it; then the monitors of their own.
+fn ends(config: &Config) -> String {
+    let chardev = |id: &str| config.chardevs.iter().find(|chardev| chardev.id == id).unwrap();
+    let show = |id: &str| {
+        let Chardev { spec, mux, signal, .. } = chardev(id);
+        let name = format!("{spec:?}").to_lowercase();
+        format!("{name}{}{}", if *mux { "+mux" } else { "" }, if *signal { "" } else { "-signal" })
+    };
+    let mut shown = Vec::new();
+    for serial in &config.serials {
+        let Some(id) = serial else {
+            shown.push("none".to_string());
+            continue;
+        };
+        let monitor = if config.monitors.contains(id) { "+monitor" } else { "" };
+        shown.push(show(id) + monitor);
+    }
+    for id in config.monitors.iter().filter(|id| !config.serials.contains(&Some(id.to_string()))) {
+        shown.push(format!("monitor:{}", show(id)));
+    }
+    shown.join(" ")
+}
+
+#[test]
+fn commands_and_names() {
+    assert_eq!(command(&["mimic"]), Command::Help);
+    assert_eq!(command(&["mimic", "--help"]), Command::Help);
+    assert_eq!(command(&["mimic", "help", "system-aarch64"]), Command::HelpSystem);
+    assert_eq!(command(&["mimic", "--version"]), Command::Version);
+    assert_eq!(command(&["/usr/bin/qemu-system-aarch64", "--version"]), Command::Version);
+    assert_eq!(command(&["./mimic-system-aarch64", "-h"]), Command::HelpSystem);
+    assert_eq!(command(&["mimic", "system-aarch64", "-M", "help"]), Command::List(List::Machines));
+    let cpus = List::Cpus { machine: "virt-10.0".into() };
+    assert_eq!(command(&["mimic", "system-aarch64", "-cpu", "help", "-M", "virt-10.0"]), Command::List(cpus));
+    assert_eq!(
+        command(&["mimic", "explain", "a64", "91000420", "0xd503201f_d65f03c0"]),
+        Command::ExplainA64(vec![0x9100_0420, 0xd503_201f, 0xd65f_03c0])
+    );
+}
+
+#[test]
+fn defaults() {
+    let config = system("");
+    let want = Config {
+        machine: Machine { name: "virt".into(), gic: None, dump_dtb: None },
+        cpu: Cpu { model: "max".into(), features: vec![] },
+        ram_bytes: 128 << 20,
+        cpus: 1,
+        accel: Accel { tier: None, code_bytes: None },
+        kernel: None,
+        initrd: None,
+        append: None,
+        dtb: None,
+        drives: vec![],
+        devices: vec![],
+        chardevs: vec![Chardev { id: "serial0".into(), spec: Spec::Stdio, mux: true, signal: false, log: None }],
+        serials: vec![Some("serial0".into())],
+        monitors: vec!["serial0".into()],
+        rngs: vec![],
+        rtc: RtcBase::Utc,
+        no_reboot: false,
+        no_shutdown: false,
+        start_paused: false,
+        log: Log::default(),
+        escape: 1,
+        name: None,
+        pidfile: None,
+        nodefaults: false,
+        warnings: vec![],
+    };
+    assert_eq!(config, want);
+    assert_eq!(system("-nographic"), want);
+}
+
+#[test]
+fn one_dash_or_two_and_every_simple_option() {
+    let config = system(
+        "--machine type=virt,gic-version=3,secure=off,accel=tcg --cpu cortex-a57,+crc32,-sve,pmu=off -m size=1.5G \
+         -smp cpus=1,sockets=1 -accel tcg,tier=1,tb-size=64,thread=single -kernel Image -initrd initrd.img --append quiet \
+         -dtb board.dtb -no-reboot -no-shutdown -S -d in_asm,op_opt,guest_errors,int,int -D log.txt -name guest=me,process=p \
+         -rtc base=2000-03-01 -echr 0x14 -pidfile pid -nodefaults -no-user-config -vga none -nic none -net none",
+    );
+    assert_eq!(config.machine, Machine { name: "virt".into(), gic: Some(Gic::V3), dump_dtb: None });
+    let features = [("crc32", true), ("sve", false), ("pmu", false)].map(|(name, on)| (name.to_string(), on));
+    assert_eq!(config.cpu, Cpu { model: "cortex-a57".into(), features: features.to_vec() });
+    assert_eq!((config.ram_bytes, config.cpus), (3 << 29, 1));
+    assert_eq!(config.accel, Accel { tier: Some(1), code_bytes: Some(64 << 20) });
+    assert_eq!(config.kernel, Some("Image".into()));
+    assert_eq!(config.initrd, Some("initrd.img".into()));
+    assert_eq!(config.append.as_deref(), Some("quiet"));
+    assert_eq!(config.dtb, Some("board.dtb".into()));
+    assert!(config.no_reboot && config.no_shutdown && config.start_paused && config.nodefaults);
+    assert_eq!(config.log.items, [Item::InAsm, Item::IrOpt, Item::GuestError, Item::Int]);
+    assert_eq!(config.log.file, Some("log.txt".into()));
+    assert_eq!(config.name.as_deref(), Some("me"));
+    assert_eq!(config.rtc, RtcBase::At(951_868_800));
+    assert_eq!((config.escape, config.pidfile), (0x14, Some("pid".into())));
+    assert_eq!((config.serials, config.monitors, config.chardevs), (vec![], vec![], vec![]));
+}
+
+#[test]
+fn what_cannot_be_had_is_said_once() {
+    assert_eq!(system("-machine virt,accel=kvm:tcg").warnings, ["kvm is not implemented yet: using tcg"]);
+    assert_eq!(system("-d cpu,int").warnings, ["-d cpu: there is no such item yet; it is ignored"]);
+    assert_eq!(system("-m 512").warnings, [""; 0]);
+}
+
+#[test]
+fn where_serial_ports_and_monitor_are() {
+    let rows = [
+        ("", "stdio+mux-signal+monitor"),
+        ("-nographic", "stdio+mux-signal+monitor"),
+        ("-display none", "null"),
+        ("-serial stdio", "stdio"),
+        ("-serial stdio -display none", "stdio"),
+        ("-serial mon:stdio", "stdio+mux-signal+monitor"),
+        ("-nographic -serial mon:stdio", "stdio+mux-signal+monitor"),
+        ("-nographic -serial stdio", "stdio+mux-signal+monitor"),
+        ("-nographic -monitor none", "stdio"),
+        ("-nographic -serial null", "null monitor:stdio"),
+        ("-nographic -serial none", "none monitor:stdio"),
+        ("-monitor stdio", "null monitor:stdio"),
+        ("-serial null -serial none -serial pty", "null none pty"),
+        ("-nographic -nodefaults", ""),
+        ("-nodefaults -serial stdio", "stdio"),
+        ("-nographic -monitor null", "stdio monitor:null"),
+        ("-chardev stdio,id=c,mux=on -serial chardev:c -mon chardev=c", "stdio+mux-signal+monitor"),
+        ("-chardev stdio,id=c,signal=off -serial chardev:c -monitor none", "stdio-signal"),
+        ("-chardev stdio,id=c -device virtio-serial -device virtconsole,chardev=c", "null"),
+    ];
+    for (line, want) in rows {
+        assert_eq!(ends(&system(line)), want, "{line}");
+    }
+}
+
+#[test]
+fn chardevs() {
+    let unix = |path: &str, role| Spec::Socket { address: Address::Unix(path.into()), role };
+    let tcp = |host: &str, port, role| Spec::Socket { address: Address::Tcp { host: host.into(), port }, role };
+    let client = Role::Client { reconnect: None };
+    let rows = [
+        ("-serial unix:/s,server,nowait", unix("/s", Role::Server { wait: false })),
+        ("-serial unix:/s,server=on", unix("/s", Role::Server { wait: true })),
+        ("-serial mon:unix:/s,server=on,wait=off", unix("/s", Role::Server { wait: false })),
+        ("-serial unix:/s", unix("/s", client)),
+        ("-serial unix:/a=b,,c", unix("/a=b,c", client)),
+        ("-serial tcp::4444,server=on,wait=off", tcp("", 4444, Role::Server { wait: false })),
+        ("-serial tcp:[::1]:4444", tcp("::1", 4444, client)),
+        ("-serial mon:tcp:h:1", tcp("h", 1, client)),
+        ("-serial file:a,b", Spec::File { path: "a,b".into(), append: false }),
+        ("-serial pipe:p", Spec::Pipe { path: "p".into() }),
+        ("-chardev file,id=c,path=a,,b,append=on", Spec::File { path: "a,b".into(), append: true }),
+        ("-chardev socket,id=c,path=/s,server=on,wait=off", unix("/s", Role::Server { wait: false })),
+        (
+            "-chardev socket,id=c,host=h,port=5,reconnect=2",
+            tcp("h", 5, Role::Client { reconnect: Some(std::time::Duration::from_secs(2)) }),
+        ),
+        ("-chardev pty,id=c", Spec::Pty),
+    ];
+    for (line, want) in rows {
+        assert_eq!(system(line).chardevs[0].spec, want, "{line}");
+    }
+    let logged = system("-chardev pty,id=c,logfile=a.log,logappend=on").chardevs.remove(0);
+    assert_eq!(logged.log, Some(LogFile { path: "a.log".into(), append: true }));
+}
+
+#[test]
+fn drives() {
+    let disk = |path: &str| DiskOptions { path: path.into(), probe: true, ..DiskOptions::default() };
+    let drive = |id: &str, interface, index, disk| Drive { id: id.into(), interface, index, disk };
+    let config = system(
+        "-drive file=a,,b.img,format=raw,if=none,id=hd0,readonly=on,cache=none -hda c.img -drive file=d.img,cache=unsafe \
+         -drive if=pflash,file=code.fd,format=raw,unit=0,read-only=on -pflash vars.fd -drive file=e,snapshot=on,discard=unmap",
+    );
+    let want = [
+        drive("hd0", Interface::None, 0, DiskOptions { read_only: true, probe: false, ..disk("a,b.img") }),
+        drive("virtio0", Interface::Virtio, 0, disk("c.img")),
+        drive("virtio1", Interface::Virtio, 1, DiskOptions { cache: Cache::Unsafe, ..disk("d.img") }),
+        drive("pflash0", Interface::Pflash, 0, DiskOptions { read_only: true, probe: false, ..disk("code.fd") }),
+        drive("pflash1", Interface::Pflash, 1, DiskOptions { probe: false, ..disk("vars.fd") }),
+        drive("virtio2", Interface::Virtio, 2, DiskOptions { snapshot: true, discard: true, ..disk("e") }),
+    ];
+    assert_eq!(config.drives, want);
+    assert!(system("-snapshot -hda a -hdb b").drives.iter().all(|drive| drive.disk.snapshot));
+}
+
+#[test]
+fn devices() {
+    let config = system(
+        r#"-drive if=none,id=hd0,file=a -device {"driver":"virtio-blk-device","drive":"hd0","id":"disk","serial":"S1"}
+           -object rng-random,id=r0,filename=/dev/urandom -device virtio-rng-device,rng=r0 -device virtio-rng
+           -chardev pty,id=c -device virtio-serial-device,id=bus0 -device virtconsole,chardev=c,bus=bus0.0"#,
+    );
+    let kinds: Vec<DeviceKind> = config.devices.iter().map(|device| device.kind.clone()).collect();
+    let want = [
+        DeviceKind::VirtioBlk { drive: "hd0".into(), serial: Some("S1".into()) },
+        DeviceKind::VirtioRng { rng: Some("r0".into()) },
+        DeviceKind::VirtioRng { rng: None },
+        DeviceKind::VirtioSerial,
+        DeviceKind::Virtconsole { chardev: "c".into(), bus: Some("bus0".into()) },
+    ];
+    assert_eq!(kinds, want);
+    assert_eq!(config.devices[0].id.as_deref(), Some("disk"));
+    assert_eq!(config.rngs, [Rng { id: "r0".into(), filename: Some("/dev/urandom".into()) }]);
+}
+
+#[test]
+fn no_words_make_the_parser_panic() {
+    let pieces: Vec<String> = include_str!("errors.in")
+        .lines()
+        .flat_map(|line| line.split_whitespace().skip(2))
+        .flat_map(|word| {
+            [word.to_string()].into_iter().chain(word.split_inclusive([',', '=', ':']).map(str::to_string))
+        })
+        .chain(["", "-", "--", ",", "=", "\u{e9}", "0x", "{}", "mon:", "help", "1.5", "on"].map(str::to_string))
+        .collect();
+    let mut seed = 7u64;
+    let mut pick = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    let (mut good, mut bad) = (0, 0);
+    for _ in 0..20_000 {
+        let mut words = vec!["qemu-system-aarch64".to_string()];
+        for _ in 0..1 + pick(5) {
+            let word: String = (0..1 + pick(3)).map(|_| pieces[pick(pieces.len())].as_str()).collect();
+            words.push(word);
+        }
+        match parse(words.iter().map(Into::into)) {
+            Ok(_) => good += 1,
+            Err(error) => {
+                bad += 1;
+                let error = error.to_string();
+                assert!(!error.chars().any(char::is_control) && error.contains("; "), "{words:?}: {error}");
+            }
+        }
+    }
+    assert!(good > 10 && bad > 100, "{good} good, {bad} bad");
+}
