@@ -27,5 +27,8 @@ pub mod sysreg;
 pub mod wires;
 pub mod wiring;
 
+#[cfg(test)]
+mod testing;
+
 pub use features::{Feature, Features};
 pub use frontend::Arm;
