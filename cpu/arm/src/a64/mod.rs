@@ -8,6 +8,7 @@ pub mod decode;
 pub mod dp_imm;
 pub mod dp_reg;
 pub mod load_store;
+pub mod pauth;
 mod missing;
 pub mod system;
 mod translator;
