@@ -773,10 +773,20 @@ unsafe fn exchange_host(host: *mut u8, bytes: u8, expected: u128, new: u128) -> 
 unsafe fn exchange_16(host: *mut u128, expected: u128, new: u128) -> u128 {
     if std::arch::is_x86_feature_detected!("cmpxchg16b") {
         // SAFETY: valid and aligned by the caller, the instruction exists.
-        return unsafe { std::arch::x86_64::cmpxchg16b(host, expected, new, Ordering::SeqCst, Ordering::SeqCst) };
+        return unsafe { exchange_16_atomic(host, expected, new) };
     }
     // SAFETY: by the caller. Deviation: not atomic on the few processors without the instruction.
     unsafe { exchange_16_plain(host, expected, new) }
+}
+
+/// # Safety
+/// `host` must be valid and aligned to 16 bytes; the processor must have the instruction.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "cmpxchg16b")]
+#[inline(never)] // a caller without the feature would get a library call instead of the instruction
+unsafe fn exchange_16_atomic(host: *mut u128, expected: u128, new: u128) -> u128 {
+    // SAFETY: by the caller.
+    unsafe { std::arch::x86_64::cmpxchg16b(host, expected, new, Ordering::SeqCst, Ordering::SeqCst) }
 }
 
 /// # Safety

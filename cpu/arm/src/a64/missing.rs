@@ -41,39 +41,6 @@ impl Translator<'_> {
     pub fn and_v(&mut self, _: Simd3Reg) -> Next {
         self.undefined()
     }
-    pub fn autda(&mut self, _: PAuthReg) -> Next {
-        self.undefined()
-    }
-    pub fn autdb(&mut self, _: PAuthReg) -> Next {
-        self.undefined()
-    }
-    pub fn autia(&mut self, _: PAuthReg) -> Next {
-        self.undefined()
-    }
-    pub fn autia1716(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn autiasp(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn autiaz(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn autib(&mut self, _: PAuthReg) -> Next {
-        self.undefined()
-    }
-    pub fn autib1716(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn autibsp(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn autibz(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn axflag(&mut self) -> Next {
-        self.undefined()
-    }
     pub fn bcax(&mut self, _: Crypto4Reg) -> Next {
         self.undefined()
     }
@@ -89,31 +56,7 @@ impl Translator<'_> {
     pub fn bit_v(&mut self, _: Simd3Reg) -> Next {
         self.undefined()
     }
-    pub fn blra(&mut self, _: BranchAuth) -> Next {
-        self.undefined()
-    }
-    pub fn blraz(&mut self, _: BranchAuthZero) -> Next {
-        self.undefined()
-    }
-    pub fn bra(&mut self, _: BranchAuth) -> Next {
-        self.undefined()
-    }
-    pub fn braz(&mut self, _: BranchAuthZero) -> Next {
-        self.undefined()
-    }
-    pub fn brk(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
     pub fn bsl_v(&mut self, _: Simd3Reg) -> Next {
-        self.undefined()
-    }
-    pub fn bti(&mut self, _: Bti) -> Next {
-        self.undefined()
-    }
-    pub fn cfinv(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn clrex(&mut self, _: Barrier) -> Next {
         self.undefined()
     }
     pub fn cls_v(&mut self, _: Simd2Reg) -> Next {
@@ -191,27 +134,6 @@ impl Translator<'_> {
     pub fn cnt_v(&mut self, _: Simd2Reg) -> Next {
         self.undefined()
     }
-    pub fn csdb(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn dcps1(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn dcps2(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn dcps3(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn dmb(&mut self, _: Barrier) -> Next {
-        self.undefined()
-    }
-    pub fn drps(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn dsb(&mut self, _: Barrier) -> Next {
-        self.undefined()
-    }
     pub fn dup_elem_s(&mut self, _: SimdCopy1) -> Next {
         self.undefined()
     }
@@ -225,15 +147,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn eor_v(&mut self, _: Simd3Reg) -> Next {
-        self.undefined()
-    }
-    pub fn eret(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn ereta(&mut self, _: ReturnAuth) -> Next {
-        self.undefined()
-    }
-    pub fn esb(&mut self) -> Next {
         self.undefined()
     }
     pub fn ext_v(&mut self, _: SimdExt) -> Next {
@@ -746,22 +659,10 @@ impl Translator<'_> {
     pub fn fsub_v(&mut self, _: Simd3SameFp) -> Next {
         self.undefined()
     }
-    pub fn hint(&mut self, _: Hint) -> Next {
-        self.undefined()
-    }
-    pub fn hlt(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn hvc(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
     pub fn ins_elem(&mut self, _: SimdInsElement) -> Next {
         self.undefined()
     }
     pub fn ins_general(&mut self, _: SimdCopy1) -> Next {
-        self.undefined()
-    }
-    pub fn isb(&mut self, _: Barrier) -> Next {
         self.undefined()
     }
     pub fn ld_multiple(&mut self, _: SimdMultiple) -> Next {
@@ -809,9 +710,6 @@ impl Translator<'_> {
     pub fn ldr_reg_v(&mut self, _: LoadStoreReg) -> Next {
         self.undefined()
     }
-    pub fn ldra(&mut self, _: LoadAuth) -> Next {
-        self.undefined()
-    }
     pub fn ldur_v(&mut self, _: LoadStoreImm9) -> Next {
         self.undefined()
     }
@@ -828,15 +726,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn movi_v(&mut self, _: SimdModImm) -> Next {
-        self.undefined()
-    }
-    pub fn mrs(&mut self, _: SysReg) -> Next {
-        self.undefined()
-    }
-    pub fn msr_imm(&mut self, _: MsrImm) -> Next {
-        self.undefined()
-    }
-    pub fn msr_reg(&mut self, _: SysReg) -> Next {
         self.undefined()
     }
     pub fn mul_elem_v(&mut self, _: SimdElement) -> Next {
@@ -866,39 +755,6 @@ impl Translator<'_> {
     pub fn orr_v(&mut self, _: Simd3Reg) -> Next {
         self.undefined()
     }
-    pub fn pacda(&mut self, _: PAuthReg) -> Next {
-        self.undefined()
-    }
-    pub fn pacdb(&mut self, _: PAuthReg) -> Next {
-        self.undefined()
-    }
-    pub fn pacga(&mut self, _: Pacga) -> Next {
-        self.undefined()
-    }
-    pub fn pacia(&mut self, _: PAuthReg) -> Next {
-        self.undefined()
-    }
-    pub fn pacia1716(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn paciasp(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn paciaz(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn pacib(&mut self, _: PAuthReg) -> Next {
-        self.undefined()
-    }
-    pub fn pacib1716(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn pacibsp(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn pacibz(&mut self) -> Next {
-        self.undefined()
-    }
     pub fn pmul_v(&mut self, _: Simd3Same) -> Next {
         self.undefined()
     }
@@ -912,9 +768,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn rbit_v(&mut self, _: Simd2Reg) -> Next {
-        self.undefined()
-    }
-    pub fn reta(&mut self, _: ReturnAuth) -> Next {
         self.undefined()
     }
     pub fn rev16_v(&mut self, _: Simd2Reg) -> Next {
@@ -959,9 +812,6 @@ impl Translator<'_> {
     pub fn saddw_v(&mut self, _: Simd3Different) -> Next {
         self.undefined()
     }
-    pub fn sb(&mut self) -> Next {
-        self.undefined()
-    }
     pub fn scvtf_fixed(&mut self, _: FpFixed) -> Next {
         self.undefined()
     }
@@ -984,12 +834,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn sdot_v(&mut self, _: Simd3Reg) -> Next {
-        self.undefined()
-    }
-    pub fn sev(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn sevl(&mut self) -> Next {
         self.undefined()
     }
     pub fn sha1c(&mut self, _: Crypto3Reg) -> Next {
@@ -1092,9 +936,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn smaxv(&mut self, _: Simd2Reg) -> Next {
-        self.undefined()
-    }
-    pub fn smc(&mut self, _: Exception) -> Next {
         self.undefined()
     }
     pub fn smin_v(&mut self, _: Simd3Same) -> Next {
@@ -1403,15 +1244,6 @@ impl Translator<'_> {
     pub fn suqadd_v(&mut self, _: Simd2Reg) -> Next {
         self.undefined()
     }
-    pub fn svc(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn sys(&mut self, _: Sys) -> Next {
-        self.undefined()
-    }
-    pub fn sysl(&mut self, _: Sys) -> Next {
-        self.undefined()
-    }
     pub fn tbl_v(&mut self, _: SimdTable) -> Next {
         self.undefined()
     }
@@ -1634,31 +1466,10 @@ impl Translator<'_> {
     pub fn uzp2_v(&mut self, _: Simd3Same) -> Next {
         self.undefined()
     }
-    pub fn wfe(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn wfi(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn xaflag(&mut self) -> Next {
-        self.undefined()
-    }
     pub fn xar(&mut self, _: Xar) -> Next {
         self.undefined()
     }
-    pub fn xpacd(&mut self, _: PAuthStrip) -> Next {
-        self.undefined()
-    }
-    pub fn xpaci(&mut self, _: PAuthStrip) -> Next {
-        self.undefined()
-    }
-    pub fn xpaclri(&mut self) -> Next {
-        self.undefined()
-    }
     pub fn xtn_v(&mut self, _: Simd2Reg) -> Next {
-        self.undefined()
-    }
-    pub fn yield_op(&mut self) -> Next {
         self.undefined()
     }
     pub fn zip1_v(&mut self, _: Simd3Same) -> Next {

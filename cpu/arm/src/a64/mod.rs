@@ -8,8 +8,8 @@ pub mod decode;
 pub mod dp_imm;
 pub mod dp_reg;
 pub mod load_store;
-pub mod pauth;
 mod missing;
+pub mod pauth;
 pub mod system;
 mod translator;
 
