@@ -332,8 +332,10 @@ impl<F: Frontend> Env<F> {
                 // SAFETY: blocks in the jump cache and behind links live until this vCPU has acknowledged the epoch of
                 // their death, which it does between slices only.
                 Ok(block) => unsafe { &*block },
+                // A fetch that does not fit the budget any more is made again in the next slice.
+                Err(_) if self.budget.load(Ordering::Relaxed) < 1 => return Pause::Budget,
                 Err(exception) => {
-                    frontend.take(self, exception);
+                    self.take_fetch_fault(&shared, exception);
                     return Pause::Resync;
                 }
             };
@@ -368,17 +370,31 @@ impl<F: Frontend> Env<F> {
                 }
                 Some(Exit::Resync) => return Pause::Resync,
                 Some(Exit::Raised) => {
-                    let pc = self.pc().wrapping_add(self.fault_pc.into());
-                    self.set_pc(pc);
-                    self.raised = 0;
-                    if let Some(exception) = self.exception.take() {
-                        frontend.take(self, exception);
-                    }
+                    self.take_raised(&shared, block);
                     return Pause::Resync;
                 }
                 None => return Pause::Budget,
             };
         }
+    }
+
+    /// Enters the handler of the exception that `block` raised. The instruction that raised it counts as executed, those
+    /// after it do not.
+    fn take_raised(&mut self, shared: &Arc<Shared<F>>, block: &Block) {
+        let unused = block.insns.saturating_sub(block.code.insns_to(self.fault_pc));
+        self.budget.fetch_add(unused.into(), Ordering::Relaxed);
+        let pc = self.pc().wrapping_add(self.fault_pc.into());
+        self.set_pc(pc);
+        self.raised = 0;
+        if let Some(exception) = self.exception.take() {
+            shared.frontend.take(self, exception);
+        }
+    }
+
+    /// Enters the handler of an exception that a fetch raised; it counts as an instruction, so that a budget always ends.
+    fn take_fetch_fault(&mut self, shared: &Arc<Shared<F>>, exception: F::Exception) {
+        self.budget.fetch_sub(1, Ordering::Relaxed);
+        shared.frontend.take(self, exception);
     }
 
     /// Counts a run and asks for compilation when there were enough.
@@ -407,11 +423,12 @@ impl<F: Frontend> Env<F> {
         let to = self.lookup(Key { pc, mode, space })?;
         // SAFETY: as in `slice`.
         let to_key = unsafe { (*to).key };
-        if to_key.gpa.0 / PAGE_SIZE == from.key.gpa.0 / PAGE_SIZE
-            && (from.key.gpa.0 % PAGE_SIZE).wrapping_add(pc.0) % PAGE_SIZE
-                == (to_key.gpa.0 % PAGE_SIZE).wrapping_add(from.key.gpa.0) % PAGE_SIZE
-            && self.same_page(from, pc, to_key)
-        {
+        let start = from.key.gpa.0 % PAGE_SIZE;
+        let target = from.code.exit_distance(exit).map(|distance| start.wrapping_add(distance as u64));
+        // A link holds at every virtual address of the block only if the exit stays in the page.
+        if target.is_some_and(|target| {
+            target < PAGE_SIZE && to_key.gpa.0 == from.key.gpa.0 - start + target && to_key.mode == from.key.mode
+        }) {
             let mut cache = shared.cache.lock().unwrap();
             let find = |cache: &CodeCache, key| cache.find(key).cloned();
             if let (Some(a), Some(b)) = (find(&cache, &from.key), find(&cache, &to_key))
@@ -422,15 +439,6 @@ impl<F: Frontend> Env<F> {
             }
         }
         Ok(to)
-    }
-
-    /// Whether the fixed exit that led from `from` to `pc` stayed in the virtual page.
-    fn same_page(&self, from: &Block, pc: Gva, to: BlockKey) -> bool {
-        // A fixed exit adds a constant to the address of the block; physical and virtual distance agree only within
-        // the page.
-        let physical = to.gpa.0.wrapping_sub(from.key.gpa.0);
-        let start = pc.0.wrapping_sub(physical);
-        start / PAGE_SIZE == pc.0 / PAGE_SIZE
     }
 }
 
@@ -484,7 +492,7 @@ impl<F: Frontend> TcgVcpu<F> {
         let key = shared.frontend.key(&env.cpu);
         let page = match env.fetch_page(key.pc, key.space) {
             Ok(page) => page,
-            Err(exception) => return shared.frontend.take(env, exception),
+            Err(exception) => return env.take_fetch_fault(&shared, exception),
         };
         let offset = key.pc.0 % PAGE_SIZE;
         let block_key = BlockKey { gpa: Gpa(page.gpa.0 + offset), mode: key.mode | page.code_mode };
@@ -497,12 +505,7 @@ impl<F: Frontend> TcgVcpu<F> {
         env.budget.fetch_sub(block.insns.into(), Ordering::Relaxed);
         // SAFETY: the block was decoded for `F`.
         if unsafe { interp::run(env, &block) } == Exit::Raised {
-            let pc = env.pc().wrapping_add(env.fault_pc.into());
-            env.set_pc(pc);
-            env.raised = 0;
-            if let Some(exception) = env.exception.take() {
-                shared.frontend.take(env, exception);
-            }
+            env.take_raised(&shared, &block);
         }
     }
 }
@@ -526,18 +529,14 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
                 continue;
             }
             let pause = self.env.slice();
-            let mut rest = self.env.budget.load(Ordering::Relaxed);
-            if rest < -(KICK / 2) {
-                rest += KICK;
-            }
-            if pause == Pause::Budget && rest == slice && left.is_some() {
+            if pause == Pause::Budget && self.env.budget.load(Ordering::Relaxed) == slice && left.is_some() {
                 // Not even one block fits.
-                self.env.budget.store(rest, Ordering::Release);
-                self.run_part(rest as u32);
-                rest = self.env.budget.load(Ordering::Relaxed);
-                if rest < -(KICK / 2) {
-                    rest += KICK;
-                }
+                self.run_part(slice as u32);
+            }
+            let mut rest = self.env.budget.load(Ordering::Relaxed);
+            while rest < -(KICK / 2) {
+                // One of the kicks of this slice.
+                rest += KICK;
             }
             let done = (slice - rest).max(0) as u64;
             self.executed += done;

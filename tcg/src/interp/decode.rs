@@ -75,7 +75,12 @@ pub fn decode<F: Frontend>(block: &Block, helpers: &[Helper<F>], limits: &Limits
         d.release(at);
     }
     d.terminal()?;
-    Some(Code { uops: d.uops.into_boxed_slice(), marks: d.marks.into_boxed_slice() })
+    let exits = match block.end {
+        Some(Terminal::Jump(to)) => [Some(to), None],
+        Some(Terminal::Branch(_, to, other)) => [Some(to), Some(other)],
+        _ => [None, None],
+    };
+    Some(Code { uops: d.uops.into_boxed_slice(), marks: d.marks.into_boxed_slice(), exits })
 }
 
 impl<F: Frontend> Decoder<'_, F> {
