@@ -404,6 +404,12 @@ impl<F: Frontend> Env<F> {
         Ok(())
     }
 
+    /// The exception for a fetch that cannot be made.
+    pub(crate) fn fetch_error(&mut self, gva: Gva, gpa: Gpa) -> F::Exception {
+        let mmu = self.shared.clone().frontend.fetch_regime(&self.cpu);
+        self.bus_error(gva, gpa, Want { intent: Intent::Fetch, mmu })
+    }
+
     fn bus_error(&mut self, gva: Gva, gpa: Gpa, want: Want) -> F::Exception {
         let shared = self.shared.clone();
         log!(GuestError, "{:?} at {gva} (physical {gpa}): nothing answers", want.intent);
@@ -532,8 +538,9 @@ impl<F: Frontend> Env<F> {
             let range = offset..offset + u64::from(bytes);
             if ram.code().touches(&range) {
                 let shared = self.shared.clone();
-                shared.invalidate(ram.id(), range);
-                self.sync_with_cache();
+                if shared.invalidate(ram.id(), range) || self.behind_cache() {
+                    self.sync_with_cache();
+                }
             }
         }
     }
@@ -567,7 +574,9 @@ impl<F: Frontend> Env<F> {
         let gpa = Gpa(found.gpa.0 & PAGE_MASK);
         let view = self.view.clone();
         let ram = match Self::host_of(&view, gpa) {
-            Some((span, ram, offset)) if gpa.0 + (PAGE_SIZE - 1) <= span.last.0 => Some((ram.clone(), offset)),
+            Some((span, ram, offset)) if gpa.0 + (PAGE_SIZE - 1) <= span.last.0 && offset.is_multiple_of(PAGE_SIZE) => {
+                Some((ram.clone(), offset))
+            }
             _ => None,
         };
         if view.find(gpa).is_none() {
