@@ -37,19 +37,23 @@ impl Arm {
 /// The state that helpers act on.
 pub type Env = tcg::Env<Arm>;
 
-/// Where the groups of helpers start, each with its own numbers: the system's and the integer instructions'.
-const GROUPS: &[(u16, &[Helper<Arm>])] = &[(0, exception::HELPERS), (integer_helpers::FIRST, integer_helpers::HELPERS)];
-
 extern "C" fn no_helper(_: &mut Env) -> u64 {
     0
 }
 
-/// All helpers by number; numbers between groups belong to nobody.
+/// All helpers by number: the system's from 0, those of SIMD and floating point, those of integer instructions. Numbers
+/// between the groups belong to nobody.
 static HELPERS: LazyLock<Vec<Helper<Arm>>> = LazyLock::new(|| {
+    let groups = [
+        (0, exception::HELPERS.to_vec()),
+        (a64::simd::FIRST_HELPER, a64::simd::helpers().collect()),
+        (usize::from(integer_helpers::FIRST), integer_helpers::HELPERS.to_vec()),
+    ];
     let mut all = Vec::new();
-    for (first, group) in GROUPS {
-        all.resize(usize::from(*first), Helper::plain("none", Func::F0(no_helper)));
-        all.extend_from_slice(group);
+    for (first, group) in groups {
+        assert!(all.len() <= first, "groups do not overlap");
+        all.resize(first, Helper::plain("none", Func::F0(no_helper)));
+        all.extend(group);
     }
     all
 });
