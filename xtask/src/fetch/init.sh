@@ -53,6 +53,8 @@ info)
     $busybox uname -srm
     $busybox cat /proc/cpuinfo /proc/interrupts /proc/iomem
     $busybox sha256sum $busybox
+    echo "mimic-guest: begin log"
+    $busybox dmesg -r
     echo "mimic-guest: end info"
     exec $busybox poweroff -f
     ;;

@@ -15,6 +15,7 @@ mod modules;
 mod rootfs;
 
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -56,7 +57,7 @@ pub fn kernel(name: &str) -> Kernel {
 /// Makes sure that `name` is there. `emulator` runs the second stage of a root file system.
 pub fn fetch(name: &str, emulator: &Path) -> Result<()> {
     let dir = places::guests().join(name);
-    if dir.join("stamp").exists() {
+    if fs::read_to_string(dir.join("stamp")).is_ok_and(|stamp| stamp.ends_with(&recipe(name))) {
         return Ok(());
     }
     host::ensure(host::UNPACK)?;
@@ -159,8 +160,7 @@ fn complete(dir: &Path, package: &Path, make: impl FnOnce(&Path) -> Result<()>) 
     }
     fs::create_dir_all(&new)?;
     make(&new)?;
-    let name = package.file_name().unwrap_or_default().to_string_lossy();
-    fs::write(new.join("stamp"), format!("{name}\n"))?;
+    stamp(&new, dir, &package.file_name().unwrap_or_default().to_string_lossy())?;
     if dir.exists() {
         fs::rename(dir, &old)?;
     }
@@ -169,6 +169,22 @@ fn complete(dir: &Path, package: &Path, make: impl FnOnce(&Path) -> Result<()>) 
         fs::remove_dir_all(&old)?;
     }
     Ok(())
+}
+
+/// Writes the stamp of the artefact `dir` into `new`: where it came from and the recipe that made it.
+fn stamp(new: &Path, dir: &Path, origin: &str) -> Result<()> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    fs::write(new.join("stamp"), format!("{origin}\n{}", recipe(&name))).context("cannot write the stamp")
+}
+
+/// Last line of a stamp: changes when our part of the artefact does, so that a fetch after an update renews it.
+fn recipe(name: &str) -> String {
+    let mut hasher = std::hash::DefaultHasher::new();
+    match name {
+        "rootfs-arm64" => rootfs::RECIPE.hash(&mut hasher),
+        _ => (include_str!("init.sh"), modules::WANTED).hash(&mut hasher),
+    }
+    format!("recipe {:016x}\n", hasher.finish())
 }
 
 fn only_entry(dir: &Path, prefix: &str) -> Result<PathBuf> {

@@ -11,7 +11,7 @@ use crate::command::output;
 
 /// What a Debian kernel needs for virtio disks, consoles, entropy, networks, the power key and an ext4 root file
 /// system. Some kernels have part of it built in or under another name: absent ones are left out.
-const WANTED: &[&str] = &[
+pub const WANTED: &[&str] = &[
     "virtio_mmio",
     "virtio_pci",
     "virtio_blk",

@@ -28,6 +28,10 @@ const PACKAGES: &[&str] = &[
     "sqlite3", "xz-utils", "bzip2", "zstd", "bc",
 ];
 
+/// All that decides what the image holds.
+pub const RECIPE: (&str, &str, &str, &[&str]) = (SUITE, SIZE, FIRSTBOOT, PACKAGES);
+const FIRSTBOOT: &str = include_str!("firstboot.sh");
+
 pub fn build(dir: &Path, emulator: &Path) -> Result<()> {
     host::ensure(host::ROOTFS)?;
     if !Path::new(KEYRING).exists() {
@@ -47,7 +51,7 @@ pub fn build(dir: &Path, emulator: &Path) -> Result<()> {
     let version = output(Command::new("e2fsck").env("PATH", admin_path()).args(["-fn"]).arg(&image));
     version.context("the finished image is not a clean file system")?;
     fs::remove_file(&unpacked)?;
-    fs::write(work.join("stamp"), format!("debootstrap {SUITE}\n"))?;
+    super::stamp(&work, dir, &format!("debootstrap {SUITE}"))?;
     if dir.exists() {
         fs::remove_dir_all(dir)?;
     }
@@ -66,12 +70,14 @@ fn first_stage(work: &Path, image: &Path) -> Result<()> {
     fs::create_dir_all(&cache)?;
     let modules = places::guests().join("debian-12/modules");
     let firstboot = work.join("mimic-firstboot");
-    fs::write(&firstboot, include_str!("firstboot.sh"))?;
+    fs::write(&firstboot, FIRSTBOOT)?;
     // One shell for all steps, because file owners and device nodes live as long as one fakeroot.
     let script = r#"
 set -e
 debootstrap --foreign --arch=arm64 --variant=minbase --force-check-gpg --keyring="$KEYRING" --cache-dir="$CACHE" \
     --include="$PACKAGES" "$SUITE" "$TREE" "$MIRROR"
+# In some containers debootstrap leaves a symbolic link to itself where /proc belongs.
+[ ! -L "$TREE/proc" ] || { rm "$TREE/proc"; mkdir "$TREE/proc"; }
 install -m 755 "$FIRSTBOOT" "$TREE/mimic-firstboot"
 mkdir -p "$TREE/usr/lib/modules" && cp -r "$MODULES"/. "$TREE/usr/lib/modules/"
 mke2fs -q -t ext4 -L mimic -d "$TREE" -E root_owner=0:0 "$IMAGE" "$SIZE"
