@@ -103,8 +103,8 @@ pub fn all() -> Vec<Case> {
         steps: &[
             (PROMPT, "echo $((6 * 7))-$(uname -m)\r"),
             (r"42-aarch64[\s\S]*# ", "sleep 1000 & jobs\r"),
-            (r"Running +sleep 1000[\s\S]*# ", "kill %1; sleep 1001\r"),
-            (r"sleep 1001\r\n", "\x03"),
+            (r"Running +sleep 1000[\s\S]*# ", "kill %1; echo asleep-$((1 + 1)); sleep 1001\r"),
+            (r"asleep-2\r\n", "\x03"),
             (r"\^C[\s\S]*# ", "echo status-$?\r"),
             (r"status-130[\s\S]*# ", "poweroff -f\r"),
         ],
@@ -146,7 +146,7 @@ pub fn all() -> Vec<Case> {
 }
 
 const USERSPACE: &str = r"mimic-guest: userspace reached";
-const PROMPT: &str = r"~ # ";
+const PROMPT: &str = r"/root # ";
 
 /// Boots to the first process and powers off: what the other cases vary.
 fn poweroff(kernel: &'static str, cpu: &'static str, gic: &str) -> Case {

@@ -11,7 +11,12 @@ mount -o remount,rw /
 
 finish() {
     echo "mimic-firstboot: $1"
+    # What package scripts may have left running would keep the disk busy. This spares the first process.
+    kill -9 -1
+    sleep 1
     sync
+    # The second stage has unmounted /proc on its way out.
+    mount -t proc proc /proc
     mount -o remount,ro /
     # 'o': power off now. The kernel does so from a work item, so stay until then.
     echo o >/proc/sysrq-trigger
