@@ -126,7 +126,8 @@ fn spread(costs: &[Cost], metric: fn(&Cost) -> f64) -> (f64, f64, f64) {
     let mut values: Vec<f64> = costs.iter().map(metric).collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    let median = if values.len() % 2 == 0 { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] };
+    let median =
+        if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] };
     (values[0], median, values[values.len() - 1])
 }
 

@@ -15,7 +15,7 @@ pub fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("cannot run `{name}`: is its package installed and on PATH?"))?;
     if !out.status.success() {
         let text = [out.stderr.as_slice(), out.stdout.as_slice()].concat();
-        bail!("`{name}` failed ({}): {}", out.status, last_lines(&String::from_utf8_lossy(&text), 3));
+        bail!("`{name}` failed ({}): {}", out.status, gist(&String::from_utf8_lossy(&text)));
     }
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }
@@ -52,9 +52,12 @@ pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     result
 }
 
-fn last_lines(text: &str, count: usize) -> String {
+/// The lines that say what went wrong, if they are marked as such (apt's and cargo's), else the last ones.
+fn gist(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(count)..].join(" | ")
+    let marked = |line: &&str| ["E:", "error:", "error["].iter().any(|mark| line.starts_with(mark));
+    let errors: Vec<&str> = lines.iter().copied().filter(marked).take(2).collect();
+    if errors.is_empty() { lines[lines.len().saturating_sub(3)..].join(" | ") } else { errors.join(" | ") }
 }
 
 #[cfg(test)]
@@ -68,6 +71,12 @@ mod tests {
         assert!(error.contains("`sh`") && error.contains("one | two") && error.contains('3'), "{error}");
         let error = output(&mut Command::new("no-such-program-here")).unwrap_err().to_string();
         assert!(error.contains("cannot run `no-such-program-here`"), "{error}");
+    }
+
+    #[test]
+    fn marked_errors_win_over_last_lines() {
+        assert_eq!(gist("a\nE: no list\nb\nc\nd\n"), "E: no list");
+        assert_eq!(gist("a\n\nb\nc\n d \n"), "b | c | d");
     }
 
     #[test]

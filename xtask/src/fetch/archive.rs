@@ -80,7 +80,9 @@ APT::Get::AllowUnauthenticated "false";
 APT::Sandbox::User "root";
 Acquire::AllowInsecureRepositories "false";
 Acquire::Languages "none";
-Acquire::Retries "3";
+Acquire::Retries "2";
+Acquire::http::Timeout "20";
+Acquire::https::Timeout "20";
 "#
         )
     }

@@ -139,7 +139,7 @@ mod tests {
         check("a // unsafe\nb", "a          \nb");
         check("a /* x /* y */ z */ b", &format!("a{}b", " ".repeat(19)));
         check(r#"f("unsafe \" {", 1)"#, "f(             , 1)");
-        check("f(r#\"a\"b\"#)", "f(         )");
+        check("f(r#\"a\"b\"#)", &format!("f({})", " ".repeat(8)));
         check("g('{', 'a, '\\'', b'x')", "g(   , 'a,     ,     )");
         check("for \"x\" bar\"y\"", "for     bar   ");
         check("fn f<'a>(x: &'a str)", "fn f<'a>(x: &'a str)");
