@@ -32,7 +32,11 @@ pub fn show(command: &mut Command) -> Result<()> {
 }
 
 /// Whether a program of that name is on PATH (or in the administrator's directories, where a user's PATH may not look).
+/// An absolute path is looked at where it says.
 pub fn exists(program: &str) -> bool {
+    if program.starts_with('/') {
+        return std::path::Path::new(program).exists();
+    }
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':')
         .chain(["/usr/sbin", "/sbin"])
@@ -82,6 +86,6 @@ mod tests {
     #[test]
     fn output_is_returned() {
         assert_eq!(output(Command::new("sh").args(["-c", "echo yes; echo no >&2"])).unwrap(), "yes\n");
-        assert!(exists("sh") && !exists("no-such-program-here"));
+        assert!(exists("sh") && exists("/bin/sh") && !exists("no-such-program-here") && !exists("/no/sh"));
     }
 }

@@ -21,7 +21,7 @@ pub fn run(emulator: Option<PathBuf>) -> Result<()> {
     if program.file_name().is_some_and(|name| name == "mimic") {
         command.arg("system-aarch64");
     }
-    command.args(["-M", "virt", "-m", "512", "-nographic", "-kernel"]);
+    command.args(["-M", "virt", "-cpu", "max", "-m", "512", "-nographic", "-kernel"]);
     match guest {
         Ok(kernel) => {
             command.arg(kernel.image).arg("-initrd").arg(kernel.initrd).args(["-append", "console=ttyAMA0"]);

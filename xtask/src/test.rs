@@ -42,7 +42,12 @@ pub fn run(options: Options) -> Result<()> {
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = options.jobs.unwrap_or(cores.min(4));
-    tally += boot::run(&boot::Options { emulator, quick: options.quick, only: options.only, jobs })?;
+    tally += boot::run(&boot::Options { emulator, quick: options.quick, only: options.only, jobs }).unwrap_or_else(
+        |error| {
+            println!("boot tests FAILED to start: {error:#}");
+            Tally { passed: 0, failed: 1 }
+        },
+    );
     println!("{} passed, {} failed", tally.passed, tally.failed);
     if tally.failed > 0 {
         bail!("{} tests failed", tally.failed);

@@ -8,12 +8,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::host::KEYRING;
 use crate::command::{exists, output, step};
 
 /// The mirror that redirects to a near one.
 const USUAL_MIRROR: &str = "http://deb.debian.org/debian";
-/// Keys of the archive.
-pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The suite whose keys every host's keyring has; its own keyring package brings the keys of later suites.
+const OLDEST: &str = "bookworm";
 
 /// A suite of the archive as seen by arm64.
 pub struct Archive {
@@ -27,9 +28,25 @@ impl Archive {
         if !exists("apt-get") {
             bail!("no apt on this host: guests come from Debian's archive through apt");
         }
-        if !Path::new(KEYRING).exists() {
-            bail!("no {KEYRING}: install the package debian-archive-keyring");
+        match Archive::open_with(suite, dir, Path::new(KEYRING)) {
+            // The host's keyring may be older than the suite. A keyring that the older suite vouches for is as good.
+            Err(error) if suite != OLDEST => Archive::newer_keyring(dir)
+                .and_then(|keyring| Archive::open_with(suite, dir, &keyring))
+                .map_err(|_| error),
+            result => result,
         }
+    }
+
+    /// Keys of the archive as of now: the verified package of the oldest suite.
+    fn newer_keyring(dir: &Path) -> Result<PathBuf> {
+        let package = Archive::open_with(OLDEST, dir, Path::new(KEYRING))?.package("debian-archive-keyring")?;
+        let tree = dir.join("keyring");
+        output(Command::new("dpkg-deb").arg("-x").arg(package).arg(&tree))?;
+        Ok(tree.join(KEYRING.trim_start_matches('/')))
+    }
+
+    fn open_with(suite: &'static str, dir: &Path, keyring: &Path) -> Result<Archive> {
+        let keyring = keyring.display();
         let archive = Archive { suite, dir: dir.join(suite) };
         for sub in ["lists/partial", "cache/archives/partial", "etc/preferences.d", "deb"] {
             let dir = archive.dir.join(sub);
@@ -39,7 +56,7 @@ impl Archive {
         fs::write(archive.dir.join("apt.conf"), archive.configuration())?;
         fs::write(
             archive.dir.join("etc/sources.list"),
-            format!("deb [target=Packages signed-by={KEYRING}] {} {suite} main\n", mirror()),
+            format!("deb [target=Packages signed-by={keyring}] {} {suite} main\n", mirror()),
         )?;
         let stamp = archive.dir.join("updated");
         let fresh = fs::metadata(&stamp)
@@ -48,7 +65,7 @@ impl Archive {
         if !fresh {
             step(&format!("fetch: package list of {suite}"), || {
                 output(archive.apt("apt-get").args(["update", "-q", "--error-on=any"])).with_context(|| {
-                    format!("no verified package list of {suite} (no network, or its signature is not in {KEYRING})")
+                    format!("no verified package list of {suite} (no network, or its signature is not in {keyring})")
                 })
             })?;
             fs::write(&stamp, "")?;

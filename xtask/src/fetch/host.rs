@@ -6,11 +6,11 @@ use anyhow::{Result, bail};
 
 use crate::command::{exists, output, step};
 
-/// A program and the Debian package that has it.
+/// A program, or the path of another file, and the Debian package that has it.
 pub type Need = (&'static str, &'static str);
 
 /// Unpacking kernels and busybox.
-pub const UNPACK: &[Need] = &[("dpkg-deb", "dpkg"), ("xz", "xz-utils")];
+pub const UNPACK: &[Need] = &[("dpkg-deb", "dpkg"), ("xz", "xz-utils"), (KEYRING, "debian-archive-keyring")];
 /// Building a root file system.
 pub const ROOTFS: &[Need] = &[
     ("debootstrap", "debootstrap"),
@@ -18,9 +18,10 @@ pub const ROOTFS: &[Need] = &[
     ("wget", "wget"),
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
-    ("dpkg-deb", "dpkg"),
-    ("xz", "xz-utils"),
+    (KEYRING, "debian-archive-keyring"),
 ];
+/// Keys of Debian's archive.
+pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The oracle emulator.
 pub const QEMU: &[Need] = &[("qemu-system-aarch64", "qemu-system-arm")];
 
