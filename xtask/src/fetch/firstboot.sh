@@ -11,13 +11,14 @@ mount -o remount,rw /
 
 finish() {
     echo "mimic-firstboot: $1"
-    # What package scripts may have left running would keep the disk busy. This spares the first process.
+    # Ends what package scripts may have left running; spares the first process.
     kill -9 -1
     sleep 1
+    # This process still holds files that upgrades have replaced, so the disk cannot become read-only; all of it is
+    # written here, and the check of the finished image replays the journal.
     sync
     # The second stage has unmounted /proc on its way out.
     mount -t proc proc /proc
-    mount -o remount,ro /
     # 'o': power off now. The kernel does so from a work item, so stay until then.
     echo o >/proc/sysrq-trigger
     while true; do sleep 1; done
