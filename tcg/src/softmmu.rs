@@ -825,11 +825,23 @@ unsafe fn exchange_16(host: *mut u128, expected: u128, new: u128) -> u128 {
 /// # Safety
 /// `host` must be valid and aligned to 16 bytes; the processor must have the instruction.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "cmpxchg16b")]
-#[inline(never)] // a caller without the feature would get a library call instead of the instruction
 unsafe fn exchange_16_atomic(host: *mut u128, expected: u128, new: u128) -> u128 {
-    // SAFETY: by the caller.
-    unsafe { std::arch::x86_64::cmpxchg16b(host, expected, new, Ordering::SeqCst, Ordering::SeqCst) }
+    let (low, high): (u64, u64);
+    // SAFETY: by the caller. RBX, which the compiler keeps for itself, is exchanged back.
+    unsafe {
+        std::arch::asm!(
+            "xchg {new_low}, rbx",
+            "lock cmpxchg16b xmmword ptr [{host}]",
+            "mov rbx, {new_low}",
+            new_low = inout(reg) new as u64 => _,
+            host = in(reg) host,
+            in("rcx") (new >> 64) as u64,
+            inout("rax") expected as u64 => low,
+            inout("rdx") (expected >> 64) as u64 => high,
+            options(nostack),
+        );
+    }
+    u128::from(low) | u128::from(high) << 64
 }
 
 /// # Safety
