@@ -5,7 +5,7 @@ use crate::features::Feature;
 use crate::frontend::{Arm, Env};
 use crate::mmu::Fault;
 use crate::state::{Cpu, NOT_EXCLUSIVE};
-use crate::wiring::{FIQ, IRQ};
+use crate::wiring::{PIN_FIQ, PIN_IRQ};
 use tcg::Helper;
 use tcg::ir::HelperId;
 use vm::log;
@@ -268,9 +268,9 @@ impl Cpu {
             return false;
         }
         let pending = |pin: u32, mask: u8| pins >> pin & 1 != 0 && self.pstate.daif & mask == 0;
-        let (vector, name) = if pending(FIQ, MASK_F) {
+        let (vector, name) = if pending(PIN_FIQ, MASK_F) {
             (Vector::Fiq, "FIQ")
-        } else if pending(IRQ, MASK_I) {
+        } else if pending(PIN_IRQ, MASK_I) {
             (Vector::Irq, "IRQ")
         } else {
             return false;
@@ -412,6 +412,18 @@ mod tests {
     }
 
     #[test]
+    fn an_indirect_branch_may_lead_to_a_misaligned_address() {
+        let mut m = machine(1, true);
+        m.cpu().x[0] = CODE + 0x102;
+        m.write_words(CODE, &[0xd61f_0000]); // br x0
+        m.step(2);
+        assert_eq!(
+            (m.cpu().sys.esr_el1, m.cpu().sys.far_el1, m.cpu().elr[1]),
+            (0x8a00_0000, CODE + 0x102, CODE + 0x102)
+        );
+    }
+
+    #[test]
     fn entry_changes_pstate() {
         let mut m = machine(0, false);
         // SPAN and DSSBS decide what PAN and SSBS become.
@@ -453,8 +465,8 @@ mod tests {
             for (el, spsel, group) in LEVELS {
                 let mut m = machine(el, spsel);
                 m.cpu().pstate.daif = daif;
-                m.pins.set_pin(IRQ, irq);
-                m.pins.set_pin(FIQ, fiq);
+                m.pins.set_pin(PIN_IRQ, irq);
+                m.pins.set_pin(PIN_FIQ, fiq);
                 m.step(0);
                 assert_eq!(m.cpu().pc, vector.map_or(CODE, |v| VECTORS + group + v), "{irq} {fiq} {daif:#x}");
                 if vector.is_some() {

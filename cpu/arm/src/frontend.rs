@@ -13,7 +13,7 @@ use crate::sysreg::{REGISTERS, SystemRegisters};
 use crate::wires::Wires;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, LazyLock};
-use tcg::frontend::{Frontend, Helper, Key, Translation};
+use tcg::frontend::{Frontend, Func, Helper, Key, Translation};
 use tcg::ir::{Block, Names, Slot};
 use vm::vcpu::{AccelError, BootRegs, Intent, Wiring};
 use vm::{BadState, Gpa, Gva};
@@ -37,14 +37,23 @@ impl Arm {
 /// The state that helpers act on.
 pub type Env = tcg::Env<Arm>;
 
-/// All helpers: those of the system, then the other groups in order of their numbers.
+extern "C" fn no_helper(_: &mut Env) -> u64 {
+    0
+}
+
+/// All helpers by number: the system's from 0, those of SIMD and floating point, those of integer instructions. Numbers
+/// between the groups belong to nobody.
 static HELPERS: LazyLock<Vec<Helper<Arm>>> = LazyLock::new(|| {
-    let mut all = exception::HELPERS.to_vec();
-    // Each group begins at its own number; what lies between is never called.
-    let filler = all[usize::from(exception::RAISE.0)];
-    for (first, group) in [(integer_helpers::FIRST, integer_helpers::HELPERS)] {
-        all.resize(first.into(), filler);
-        all.extend_from_slice(group);
+    let groups = [
+        (0, exception::HELPERS.to_vec()),
+        (a64::simd::FIRST_HELPER, a64::simd::helpers().collect()),
+        (usize::from(integer_helpers::FIRST), integer_helpers::HELPERS.to_vec()),
+    ];
+    let mut all = Vec::new();
+    for (first, group) in groups {
+        assert!(all.len() <= first, "groups do not overlap");
+        all.resize(first, Helper::plain("none", Func::F0(no_helper)));
+        all.extend(group);
     }
     all
 });
@@ -106,11 +115,11 @@ impl Cpu {
             fpcr: 0,
             fpsr: 0,
             sys: SystemRegisters::default(),
-            guarded_seen: false,
             mode: 0,
             event: false,
             off: false,
             local_kernel_code: false,
+            guarded_seen: false,
             model,
             wires,
         };
@@ -228,10 +237,13 @@ impl Frontend for Arm {
         }
     }
     fn key(&self, cpu: &Cpu) -> Key {
-        let mode = Mode(cpu.mode).with_btype(cpu.btype).with_pc_misaligned((cpu.pc & 3 != 0).into());
+        let mode = Mode(cpu.mode).with_btype(cpu.btype);
         // Code of EL1 is the same in all address spaces: see `walk`.
         let space = if cpu.pstate.el == 0 { cpu.asid() } else { 0 };
         Key { pc: Gva(cpu.pc), mode: mode.0, space }
+    }
+    fn pc_mode(&self, pc: Gva) -> u64 {
+        Mode::default().with_pc_misaligned((pc.0 & 3 != 0).into()).0
     }
     fn translate(&self, mode: u64, code: &[u8], limit: u32, ir: &mut Block) {
         a64::translate(self.features, mode, code, limit, ir);
@@ -242,7 +254,7 @@ impl Frontend for Arm {
             Ok(walked) => {
                 // Executable at EL1 in one address space only: the next change of ASID must forget its code.
                 env.cpu.local_kernel_code |= mmu == mmu::EL1 && walked.page.execute && !walked.page.global;
-                if walked.page.code_mode != 0 && !env.cpu.guarded_seen {
+                if intent == Intent::Fetch && walked.page.code_mode != 0 && !env.cpu.guarded_seen {
                     env.cpu.guarded_seen = true;
                     env.cpu.update_mode();
                 }
@@ -340,7 +352,6 @@ static VECTOR_NAMES: [&str; 32] = [
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::testing::{CODE, Machine, RAM};
     use vm::vcpu::Vcpu;
 

@@ -24,6 +24,7 @@ pub mod pmu;
 pub mod psci;
 pub mod state;
 pub mod sysreg;
+pub mod vector;
 pub mod wires;
 pub mod wiring;
 

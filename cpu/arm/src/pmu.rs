@@ -145,7 +145,7 @@ impl Cpu {
         let now = self.wires.clock.now();
         self.sys.pmu.count_to(now);
         let pmu = &self.sys.pmu;
-        self.wires.drive(wiring::PMU, pmu.pmcr & E != 0 && pmu.overflow & pmu.interrupts & ALL != 0);
+        self.wires.drive(wiring::OUT_PMU, pmu.pmcr & E != 0 && pmu.overflow & pmu.interrupts & ALL != 0);
     }
 
     /// When a counter overflows next.

@@ -346,13 +346,13 @@ fn performance_counters_count_and_overflow() {
     write(&mut m, "pmintenset_el1", 2);
     write(&mut m, "pmevcntr1_el0", 0xffff_ff9c);
     assert_eq!(m.timers.next_deadline(), Some(vm::VmTime(1600)));
-    assert!(!m.output(crate::wiring::PMU));
+    assert!(!m.output(crate::wiring::OUT_PMU));
     m.clock_to(1600);
     m.fire();
-    assert!(m.output(crate::wiring::PMU));
+    assert!(m.output(crate::wiring::OUT_PMU));
     assert_eq!(read(&mut m, "pmovsset_el0"), 2);
     write(&mut m, "pmovsclr_el0", 2);
-    assert!(!m.output(crate::wiring::PMU));
+    assert!(!m.output(crate::wiring::OUT_PMU));
     write(&mut m, "pmcr_el0", 0x47);
     assert_eq!((read(&mut m, "pmccntr_el0"), read(&mut m, "pmevcntr1_el0")), (0, 0), "P and C");
 }
