@@ -815,8 +815,23 @@ unsafe fn exchange_host(host: *mut u8, bytes: u8, expected: u128, new: u128) -> 
 #[cfg(target_arch = "x86_64")]
 unsafe fn exchange_16(host: *mut u128, expected: u128, new: u128) -> u128 {
     if std::arch::is_x86_feature_detected!("cmpxchg16b") {
-        // SAFETY: valid and aligned by the caller, the instruction exists.
-        return unsafe { std::arch::x86_64::cmpxchg16b(host, expected, new, Ordering::SeqCst, Ordering::SeqCst) };
+        let (mut low, mut high) = (expected as u64, (expected >> 64) as u64);
+        // The intrinsic becomes a call of libatomic where it is not inlined. RBX is the compiler's own register.
+        // SAFETY: valid and aligned by the caller, the instruction exists; RBX is as before afterwards.
+        unsafe {
+            std::arch::asm!(
+                "xchg rbx, {new_low}",
+                "lock cmpxchg16b [rdi]",
+                "mov rbx, {new_low}",
+                new_low = inout(reg) new as u64 => _,
+                in("rcx") (new >> 64) as u64,
+                inout("rax") low,
+                inout("rdx") high,
+                in("rdi") host,
+                options(nostack),
+            );
+        }
+        return u128::from(low) | u128::from(high) << 64;
     }
     // SAFETY: by the caller. Deviation: not atomic on the few processors without the instruction.
     unsafe { exchange_16_plain(host, expected, new) }
