@@ -2,7 +2,7 @@
 
 use crate::reference::{State, WINDOW};
 use crate::toy::{self, CODE, DATA, HALT, Machine, Page, Regs, Rng, Tier, V, X, entry};
-use tcg::ir::{self, AtomicOp, Binary, Block, Cond, HelperId, Lane, Mem, Op, Order, Slot, Terminal, Ty, Unary};
+use tcg::ir::{self, AtomicOp, Binary, Block, Cond, HelperId, Lane, Mem, Op, Order, Slot, Ty, Unary};
 use tcg::ir::{VBinary, VShift, VUnary, Val};
 use vm::vcpu::Vcpu;
 
@@ -242,7 +242,7 @@ impl Gen<'_> {
 }
 
 /// A random instruction.
-fn snippet(rng: &mut Rng) -> Block {
+pub fn snippet(rng: &mut Rng) -> Block {
     let mut g = Gen { ir: Block::default(), values: Vec::new(), rng };
     for _ in 0..1 + g.rng.below(14) {
         g.one();
@@ -258,23 +258,42 @@ pub fn random_regs(rng: &mut Rng) -> Regs {
     regs
 }
 
-/// The state after the instructions by the reference.
-fn expected(table: &[Block], before: &State) -> State {
+/// The instructions of a table, and what ends them: a loop over all of them as long as `x7` says, or nothing.
+pub fn program(table: &[Block], looped: bool) -> Vec<u32> {
     let mut words: Vec<u32> = (0..table.len()).map(entry).collect();
-    words.push(toy::NOP);
-    let mut ir = Block::default();
-    toy::translate(table, &words, 32, &mut ir);
-    if ir.end.is_none() {
-        ir.end(Terminal::Jump(0));
-    }
-    ir::verify(&ir).unwrap();
-    let mut state = before.clone();
-    state.run(&ir);
-    state
+    words.push(if looped { toy::loop_on(7, -(table.len() as i16)) } else { toy::NOP });
+    words
 }
 
-/// The same on a machine, which has the code already or gets it now.
-fn actual(machine: &mut Machine, before: &State) -> State {
+/// The state at the halt behind the instructions by the reference.
+pub fn expected(table: &[Block], looped: bool, before: &State) -> State {
+    let mut ir = Block::default();
+    toy::translate(table, &program(table, looped), 32, &mut ir);
+    ir::verify(&ir).unwrap_or_else(|e| panic!("{e}\n{}", ir.display(toy::names())));
+    let mut state = before.clone();
+    loop {
+        state.run(&ir);
+        if state.taken.is_some() {
+            return state;
+        }
+        if state.regs.pc != CODE {
+            state.regs.pc += 4;
+            return state;
+        }
+    }
+}
+
+/// Gives a machine the instructions.
+pub fn load(machine: &mut Machine, table: &[Block], looped: bool) {
+    let mut words = program(table, looped);
+    words.push(HALT);
+    *machine.tcg.shared().frontend.table.write().unwrap() = table.to_vec();
+    machine.code(CODE, &words);
+    machine.cpu().pages.insert((DATA + WINDOW as u64, None), Page { rwx: 0, ..Page::plain(0) });
+}
+
+/// The same on a machine that has the code.
+pub fn actual(machine: &mut Machine, before: &State) -> State {
     machine.ram.write(DATA, &before.memory).unwrap();
     machine.start(CODE);
     let cpu = machine.cpu();
@@ -287,16 +306,9 @@ fn actual(machine: &mut Machine, before: &State) -> State {
 }
 
 /// What differs between a machine of this tier and the reference, if anything does.
-fn difference(machine: &mut Machine, table: &[Block], before: &State) -> Option<String> {
-    let mut want = expected(table, before);
-    if want.taken.is_none() {
-        // The machine goes on to the halt behind the block.
-        want.regs.pc += 4;
-    }
-    let mut words: Vec<u32> = (0..table.len()).map(entry).collect();
-    words.extend([toy::NOP, HALT]);
-    *machine.tcg.shared().frontend.table.write().unwrap() = table.to_vec();
-    machine.code(CODE, &words);
+fn difference(machine: &mut Machine, table: &[Block], looped: bool, before: &State) -> Option<String> {
+    let want = expected(table, looped, before);
+    load(machine, table, looped);
     for run in 0..4 {
         let have = actual(machine, before);
         if have != want {
@@ -314,7 +326,7 @@ fn difference(machine: &mut Machine, table: &[Block], before: &State) -> Option<
 }
 
 /// Takes operations away as long as the difference stays.
-fn shrink(machine: &mut Machine, mut table: Vec<Block>, before: &State) -> Vec<Block> {
+fn shrink(machine: &mut Machine, mut table: Vec<Block>, looped: bool, before: &State) -> Vec<Block> {
     let mut smaller = true;
     while smaller {
         smaller = false;
@@ -322,7 +334,7 @@ fn shrink(machine: &mut Machine, mut table: Vec<Block>, before: &State) -> Vec<B
             if table.len() > 1 {
                 let mut fewer = table.clone();
                 fewer.remove(n);
-                if difference(machine, &fewer, before).is_some() {
+                if difference(machine, &fewer, looped, before).is_some() {
                     table = fewer;
                     smaller = true;
                     continue;
@@ -343,7 +355,7 @@ fn shrink(machine: &mut Machine, mut table: Vec<Block>, before: &State) -> Vec<B
                 for op in &mut fewer[n].ops[at..] {
                     *op = op.map_operands(|v| if v.0 as usize > at { Val(v.0 - 1) } else { v });
                 }
-                if difference(machine, &fewer, before).is_some() {
+                if difference(machine, &fewer, looped, before).is_some() {
                     table = fewer;
                     smaller = true;
                 }
@@ -354,15 +366,14 @@ fn shrink(machine: &mut Machine, mut table: Vec<Block>, before: &State) -> Vec<B
 }
 
 /// Whether a machine does with these instructions what the reference does; panics with the smallest such block.
-pub fn compare(machine: &mut Machine, tier: Tier, table: Vec<Block>, before: &State, seed: u64) {
-    machine.cpu().pages.insert((DATA + WINDOW as u64, None), Page { rwx: 0, ..Page::plain(0) });
-    if difference(machine, &table, before).is_none() {
+fn compare(machine: &mut Machine, tier: Tier, table: Vec<Block>, looped: bool, before: &State, seed: u64) {
+    if difference(machine, &table, looped, before).is_none() {
         return;
     }
-    let table = shrink(machine, table, before);
-    let what = difference(machine, &table, before).unwrap_or("(does not happen again)".into());
+    let table = shrink(machine, table, looped, before);
+    let what = difference(machine, &table, looped, before).unwrap_or("(does not happen again)".into());
     let text: String = table.iter().map(|b| format!("insn\n{}", b.display(toy::names()))).collect();
-    panic!("{tier:?}, seed {seed:#x}:\n{text}before {:x?}\n{what}", before.regs);
+    panic!("{tier:?}, seed {seed}, loop {looped}:\n{text}before {:x?}\n{what}", before.regs);
 }
 
 pub fn random_state(rng: &mut Rng) -> State {
@@ -381,8 +392,10 @@ fn random_blocks(tier: Tier, blocks: u64) {
     for seed in first..first + blocks {
         let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let table: Vec<Block> = (0..1 + rng.below(5)).map(|_| snippet(&mut rng)).collect();
-        let before = random_state(&mut rng);
-        compare(&mut machine, tier, table, &before, seed);
+        let mut before = random_state(&mut rng);
+        let looped = rng.one_in(3);
+        before.regs.x[7] = 1 + rng.below(4) as u64;
+        compare(&mut machine, tier, table, looped, &before, seed);
     }
 }
 
