@@ -220,7 +220,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.write_back();
         self.leave(BUDGET);
         self.b.switch_to_block(go_on);
-        self.b.ins().atomic_store(self.own, left, budget);
+        // A plain store: an atomic one would be a full fence.
+        self.b.ins().store(self.own, left, budget, 0);
     }
 
     fn cold_block(&mut self) -> Block {
