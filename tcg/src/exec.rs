@@ -337,10 +337,11 @@ impl<F: Frontend> Env<F> {
         let block = Arc::new(self.translate_block(key.pc, block_key, &code, 1, (home, 0)));
         let pointer = Arc::as_ptr(&block);
         let mut cache = shared.cache.lock().unwrap();
-        shared.retire(&mut cache, |cache, epoch| {
-            cache.entomb(block, epoch);
-            true
-        });
+        // Dead from the start: it lives until this vCPU looks around after this slice. Nobody is kicked, for a kick now
+        // would keep the block from being run at all.
+        let epoch = shared.epoch.load(Ordering::Relaxed).wrapping_add(1);
+        cache.entomb(block, epoch);
+        shared.epoch.store(epoch, Ordering::Release);
         Ok(pointer)
     }
 

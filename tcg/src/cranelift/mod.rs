@@ -117,6 +117,11 @@ impl<F: Frontend> Cranelift<F> {
         let queue = queue.transpose().map_err(|e| CompileError::Host(format!("cannot start a thread: {e}")))?;
         Ok(Self { worker, queue })
     }
+
+    /// Bytes of code memory in use.
+    pub fn used_bytes(&self) -> usize {
+        self.worker.memory.lock().unwrap().used_bytes()
+    }
 }
 
 impl Worker {

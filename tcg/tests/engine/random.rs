@@ -2,6 +2,7 @@
 
 use crate::reference::{State, WINDOW};
 use crate::toy::{self, CODE, DATA, HALT, Machine, Page, Regs, Rng, Tier, V, X, entry};
+use tcg::exec::Compiler as _;
 use tcg::ir::{self, AtomicOp, Binary, Block, Cond, HelperId, Lane, Mem, Op, Order, Slot, Ty, Unary};
 use tcg::ir::{VBinary, VShift, VUnary, Val};
 use vm::vcpu::Vcpu;
@@ -396,6 +397,9 @@ fn random_blocks(tier: Tier, blocks: u64) {
         let looped = rng.one_in(3);
         before.regs.x[7] = 1 + rng.below(4) as u64;
         compare(&mut machine, tier, table, looped, &before, seed);
+    }
+    if let Some(compiler) = &machine.compiler {
+        assert!(compiler.stats().0 > blocks / 4, "{} of {blocks} were compiled", compiler.stats().0);
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use tcg::cranelift::Cranelift;
-use tcg::exec::{Tcg, TcgVcpu, Tiers};
+use tcg::exec::{Compiler, Shared, Tcg, TcgVcpu, Tiers};
 use tcg::frontend::{Func, Helper, Key, Translation};
 use tcg::ir::{self, Block, HelperId, Names, Op, Slot, Terminal, Ty};
 use tcg::{Env, Frontend};
 use vm::clock::ManualClock;
 use vm::device::{Access, BusError, MmioPort};
+use vm::irq::IrqSink;
 use vm::power::Power;
 use vm::sysreg::SysregBus;
 use vm::timer::Timers;
@@ -114,7 +115,10 @@ pub struct Cpu {
     /// Where exceptions lead; 0 stops.
     pub vector: u64,
     pub irq_enabled: bool,
-    pub irqs: u64,
+    pub irqs: Arc<AtomicU64>,
+    /// Lowered when its interrupt is taken, if `acknowledge`.
+    pub pins: Arc<Pins>,
+    pub acknowledge: bool,
     pub polls: u64,
     pub walks: u64,
 }
@@ -358,7 +362,7 @@ impl Frontend for Toy {
     fn helpers(&self) -> &'static [Helper<Self>] {
         &HELPERS
     }
-    fn cpu(&self, _: &Wiring, _: Arc<dyn Fn() + Send + Sync>) -> Result<Cpu, AccelError> {
+    fn cpu(&self, wiring: &Wiring, _: Arc<dyn Fn() + Send + Sync>) -> Result<Cpu, AccelError> {
         Ok(Cpu {
             regs: Regs::default(),
             space: 0,
@@ -366,7 +370,9 @@ impl Frontend for Toy {
             taken: Vec::new(),
             vector: 0,
             irq_enabled: false,
-            irqs: 0,
+            irqs: Arc::default(),
+            pins: wiring.pins.clone(),
+            acknowledge: false,
             polls: 0,
             walks: 0,
         })
@@ -439,7 +445,10 @@ impl Frontend for Toy {
         let take = pins & 1 != 0 && env.cpu.irq_enabled;
         if take {
             env.cpu.irq_enabled = false;
-            env.cpu.irqs += 1;
+            if env.cpu.acknowledge {
+                env.cpu.pins.set_pin(0, false);
+            }
+            env.cpu.irqs.fetch_add(1, Ordering::AcqRel);
             let vector = env.cpu.vector;
             env.set_pc(vector);
         }
@@ -518,7 +527,25 @@ pub enum Tier {
 pub const TIERS: [Tier; 5] =
     [Tier::Interpreter, Tier::Compiled(1), Tier::Compiled(3), Tier::Background(1), Tier::Small];
 
+/// A compiler that tests can look into.
+struct Shown(Arc<Cranelift<Toy>>);
+impl Compiler<Toy> for Shown {
+    fn request(&self, shared: &Arc<Shared<Toy>>, block: Arc<tcg::cache::Block>) {
+        self.0.request(shared, block);
+    }
+    fn free(&self, entries: &[u64]) {
+        self.0.free(entries);
+    }
+    fn entry(&self) -> u64 {
+        self.0.entry()
+    }
+    fn stats(&self) -> (u64, u64) {
+        self.0.stats()
+    }
+}
+
 pub struct Machine {
+    pub compiler: Option<Arc<Cranelift<Toy>>>,
     pub tcg: Tcg<Toy>,
     pub vcpu: TcgVcpu<Toy>,
     pub bus: Arc<AddressSpace>,
@@ -542,10 +569,9 @@ impl Machine {
             Tier::Small => (Tiers { compile_after: Some(1), synchronous: true }, Some((64 << 10, false))),
         };
         let toy = Toy { table: RwLock::default(), translations: AtomicU64::new(0) };
-        let compiler = memory.map(|(bytes, background)| {
-            Box::new(Cranelift::<Toy>::new(bytes, background).unwrap()) as Box<dyn tcg::exec::Compiler<Toy>>
-        });
-        let tcg = Tcg::new(toy, tiers, compiler);
+        let compiler = memory.map(|(bytes, background)| Arc::new(Cranelift::<Toy>::new(bytes, background).unwrap()));
+        let shown = compiler.clone().map(|c| Box::new(Shown(c)) as Box<dyn Compiler<Toy>>);
+        let tcg = Tcg::new(toy, tiers, shown);
         let bus = AddressSpace::new();
         let (ram, rom) = (Ram::new(RAM_SIZE).unwrap(), Ram::new(0x1000).unwrap());
         let device = Arc::new(Recorder::default());
@@ -567,7 +593,7 @@ impl Machine {
             boot: None,
         };
         let vcpu = tcg.vcpu_of(wiring).unwrap();
-        Machine { tcg, vcpu, bus, ram, ram_id, rom, pins, device }
+        Machine { compiler, tcg, vcpu, bus, ram, ram_id, rom, pins, device }
     }
 
     pub fn cpu(&mut self) -> &mut Cpu {
