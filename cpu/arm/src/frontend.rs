@@ -5,7 +5,7 @@ use crate::exception;
 use crate::features::Features;
 use crate::state::{self, Cpu};
 use std::sync::{Arc, LazyLock};
-use tcg::frontend::{Frontend, Helper, Key, Translation};
+use tcg::frontend::{Frontend, Func, Helper, Key, Translation};
 use tcg::ir::{Block, Names, Slot};
 use vm::vcpu::{AccelError, BootRegs, Intent, Wiring};
 use vm::{BadState, Gpa, Gva};
@@ -19,9 +19,18 @@ pub struct Arm {
 /// The state that helpers act on.
 pub type Env = tcg::Env<Arm>;
 
-/// All helpers: those of the system, then those of SIMD and floating point. Each section numbers its own from the
-/// length of those before it.
-static HELPERS: LazyLock<Vec<Helper<Arm>>> = LazyLock::new(|| exception::HELPERS.iter().copied().collect());
+/// All helpers: those of the system from 0, those of SIMD and floating point from [`a64::simd::FIRST_HELPER`], and
+/// between them some that nothing calls.
+static HELPERS: LazyLock<Vec<Helper<Arm>>> = LazyLock::new(|| {
+    let mut all = exception::HELPERS.to_vec();
+    assert!(all.len() <= a64::simd::FIRST_HELPER, "the system's helpers end before those of SIMD");
+    all.resize(a64::simd::FIRST_HELPER, Helper::plain("unused", Func::F0(unused)));
+    all.extend(a64::simd::helpers());
+    all
+});
+extern "C" fn unused(_env: &mut Env) -> u64 {
+    0
+}
 static HELPER_NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| HELPERS.iter().map(|h| h.name).collect());
 
 impl Frontend for Arm {

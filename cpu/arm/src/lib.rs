@@ -21,6 +21,7 @@ pub mod pauth;
 pub mod psci;
 pub mod state;
 pub mod sysreg;
+pub mod vector;
 pub mod wires;
 pub mod wiring;
 

@@ -4,11 +4,15 @@
 //! To add an instruction: a row in a table, the method of the same name here, a line in the tests.
 
 pub mod branch;
+pub mod crypto_insns;
 pub mod decode;
 pub mod dp_imm;
 pub mod dp_reg;
+pub mod fp;
 pub mod load_store;
 mod missing;
+pub mod simd;
+pub mod simd_load_store;
 pub mod system;
 mod translator;
 

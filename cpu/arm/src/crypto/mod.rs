@@ -15,6 +15,8 @@ pub mod sha1;
 pub mod sha256;
 pub mod sha3;
 pub mod sha512;
+pub mod sm3;
+pub mod sm4;
 
 /// The four 32-bit elements of a vector, element 0 first.
 fn words(v: u128) -> [u32; 4] {
