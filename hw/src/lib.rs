@@ -1,3 +1,46 @@
-//! One file per chip.
+//! Chips: one file per chip, named by its part number, in a folder per kind.
+//!
+//! | folder   | what                                                                          |
+//! |----------|-------------------------------------------------------------------------------|
+//! | `char`   | serial ports                                                                  |
+//! | `rtc`    | clocks that keep the time of day                                              |
+//! | `gpio`   | general-purpose pins                                                          |
+//! | `block`  | storage chips that are not virtio                                             |
+//! | `misc`   | what fits nowhere else: firmware configuration                                |
+//! | `intc`   | interrupt controllers                                                         |
+//! | `virtio` | the virtio transport(s), the rings, and one file per virtio device            |
+//!
+//! A chip knows its manual, and the handles that it was built with: lines ([`vm::IrqLine`]), time ([`vm::clock::Clock`]),
+//! memory ([`vm::AddressSpace`]), host ends ([`vm::chardev::CharPort`], [`vm::blockdev::BlockDev`], ...). It does not know
+//! any CPU, board, address, interrupt number or host file, nor host time and randomness.
+//!
+//! Start reading at [`char::pl011`]: registers in one plain struct, which is what resets, is saved and is compared;
+//! `read` and `write` by register; one `update` that derives the outputs. [`vm::DeviceCell`] does the rest.
+//!
+//! To add a chip: write `KIND/PART.rs` with `impl Device` and `impl Mmio`; end it with tests of the manual's reset values,
+//! of each interrupt's cause, mask and clear, of saving and loading, and with the generic access test (the crate's
+//! `testing` module has all of these but the first two ready-made). Then name it in a board.
 
+#![forbid(unsafe_code)]
+
+pub mod block;
+pub mod char;
+pub mod gpio;
 pub mod intc;
+pub mod misc;
+pub mod rtc;
+pub mod virtio;
+
+#[cfg(test)]
+mod testing;
+
+/// The identification registers at 0xfe0..=0xffc that every Arm PrimeCell has: four bytes of its own and the four that
+/// say that it is a PrimeCell, each in the low byte of a word.
+pub(crate) fn primecell_id(peripheral: [u8; 4], offset: u64) -> Option<u64> {
+    const PRIMECELL: [u8; 4] = [0x0d, 0xf0, 0x05, 0xb1];
+    let index = usize::try_from(offset.checked_sub(0xfe0)? / 4).ok()?;
+    if !offset.is_multiple_of(4) {
+        return None;
+    }
+    peripheral.iter().chain(&PRIMECELL).nth(index).map(|byte| u64::from(*byte))
+}

@@ -15,6 +15,13 @@ pub struct IrqLine {
     to: Option<(Arc<dyn IrqSink>, u32)>,
 }
 
+impl Clone for IrqLine {
+    /// Another line to the same input, low whatever this one's level. Only one of them should be driven.
+    fn clone(&self) -> Self {
+        Self { high: AtomicBool::new(false), to: self.to.clone() }
+    }
+}
+
 impl IrqLine {
     /// A line, low, wired to input `pin` of `sink`.
     pub fn to(sink: Arc<dyn IrqSink>, pin: u32) -> Self {

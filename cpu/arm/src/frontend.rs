@@ -1,9 +1,17 @@
 //! What the translator sees of the architecture.
 
 use crate::a64;
-use crate::exception;
+use crate::disassemble;
+use crate::exception::{self, Exception};
 use crate::features::Features;
-use crate::state::{self, Cpu};
+use crate::integer_helpers;
+use crate::mmu;
+use crate::mode::Mode;
+use crate::model::Model;
+use crate::state::{self, Cpu, LEVELS, NOT_EXCLUSIVE, Pstate};
+use crate::sysreg::{REGISTERS, SystemRegisters};
+use crate::wires::Wires;
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, LazyLock};
 use tcg::frontend::{Frontend, Func, Helper, Key, Translation};
 use tcg::ir::{Block, Names, Slot};
@@ -16,26 +24,180 @@ pub struct Arm {
     pub features: Features,
 }
 
+impl Arm {
+    /// The architecture as the model that `-cpu` names has it.
+    ///
+    /// # Errors
+    /// As [`Model::parse`].
+    pub fn new(model: &str) -> Result<Arm, AccelError> {
+        Ok(Arm { features: Model::parse(model)?.features })
+    }
+}
+
 /// The state that helpers act on.
 pub type Env = tcg::Env<Arm>;
 
-/// All helpers: those of the system from 0, those of SIMD and floating point from [`a64::simd::FIRST_HELPER`], and
-/// between them some that nothing calls.
+/// All helpers: those of the system, then the other groups in order of their numbers.
 static HELPERS: LazyLock<Vec<Helper<Arm>>> = LazyLock::new(|| {
     let mut all = exception::HELPERS.to_vec();
-    assert!(all.len() <= a64::simd::FIRST_HELPER, "the system's helpers end before those of SIMD");
-    all.resize(a64::simd::FIRST_HELPER, Helper::plain("unused", Func::F0(unused)));
-    all.extend(a64::simd::helpers());
+    // Each group begins at its own number; what lies between is never called.
+    let filler = all[usize::from(exception::RAISE.0)];
+    let simd: Vec<_> = a64::simd::helpers().into_iter().collect();
+    for (first, group) in [(a64::simd::FIRST_HELPER, &simd[..]), (integer_helpers::FIRST.into(), integer_helpers::HELPERS)] {
+        assert!(all.len() <= first, "groups of helpers do not overlap");
+        all.resize(first, filler);
+        all.extend_from_slice(group);
+    }
     all
 });
-extern "C" fn unused(_env: &mut Env) -> u64 {
-    0
-}
 static HELPER_NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| HELPERS.iter().map(|h| h.name).collect());
+
+/// Registers before the system registers in [`Frontend::regs`]: X0 to X30, SP, PC, CPSR, V0 to V31.
+const SP: usize = 31;
+const PC: usize = 32;
+const CPSR: usize = 33;
+const V: usize = 34;
+const SYSTEM: usize = V + 32;
+
+/// The registers of a vCPU as saved.
+#[derive(Serialize, Deserialize)]
+struct SavedCpu {
+    x: [u64; 31],
+    sp: u64,
+    v: [u128; 32],
+    pc: u64,
+    nzcv: u64,
+    exclusive: [u64; 3],
+    tpidr: [u64; 3],
+    btype: u64,
+    pstate: Pstate,
+    sp_el: [u64; LEVELS],
+    elr: [u64; LEVELS],
+    spsr: [u64; LEVELS],
+    fpcr: u64,
+    fpsr: u64,
+    sys: SystemRegisters,
+    event: bool,
+    off: bool,
+    midr: u64,
+}
+
+impl Cpu {
+    /// A processing element in its reset state.
+    pub fn new(model: Model, wires: Wires) -> Cpu {
+        let mut cpu = Cpu {
+            x: [0; 31],
+            sp: 0,
+            v: [0; 32],
+            pc: 0,
+            n: 0,
+            z: 0,
+            c: 0,
+            vf: 0,
+            exclusive_addr: NOT_EXCLUSIVE,
+            exclusive_low: 0,
+            exclusive_high: 0,
+            tpidr_el0: 0,
+            tpidrro_el0: 0,
+            tpidr_el1: 0,
+            btype: 0,
+            pstate: Pstate::default(),
+            sp_el: [0; LEVELS],
+            elr: [0; LEVELS],
+            spsr: [0; LEVELS],
+            fpcr: 0,
+            fpsr: 0,
+            sys: SystemRegisters::default(),
+            guarded_seen: false,
+            mode: 0,
+            event: false,
+            off: false,
+            local_kernel_code: false,
+            model,
+            wires,
+        };
+        cpu.reset();
+        cpu
+    }
+
+    /// Cold reset to EL1h with everything masked (D1.9 "Reset"). What the architecture leaves unknown becomes zero.
+    pub fn reset(&mut self) {
+        self.x = [0; 31];
+        self.v = [0; 32];
+        (self.sp, self.pc, self.btype) = (0, 0, 0);
+        self.set_nzcv(0);
+        self.exclusive_addr = NOT_EXCLUSIVE;
+        (self.tpidr_el0, self.tpidrro_el0, self.tpidr_el1) = (0, 0, 0);
+        self.pstate = Pstate { el: 1, spsel: true, daif: 0xf, ..Pstate::default() };
+        (self.sp_el, self.elr, self.spsr) = ([0; LEVELS], [0; LEVELS], [0; LEVELS]);
+        (self.fpcr, self.fpsr) = (0, 0);
+        self.sys = SystemRegisters::default();
+        self.sys.sctlr_el1 = crate::sysreg::sctlr(self, 1 << 23);
+        // OSLSR_EL1: the OS lock is implemented (OSLM 0b10) and set.
+        self.sys.oslsr_el1 = 0xa;
+        self.sys.pmu.counted_ns = self.wires.clock.now().0;
+        (self.event, self.off, self.local_kernel_code, self.guarded_seen) = (false, false, false, false);
+        self.update_mode();
+        self.update_pmu();
+        self.update_timers();
+    }
+
+    fn saved(&self) -> SavedCpu {
+        SavedCpu {
+            x: self.x,
+            sp: self.sp,
+            v: self.v,
+            pc: self.pc,
+            nzcv: self.nzcv(),
+            exclusive: [self.exclusive_addr, self.exclusive_low, self.exclusive_high],
+            tpidr: [self.tpidr_el0, self.tpidrro_el0, self.tpidr_el1],
+            btype: self.btype,
+            pstate: self.pstate,
+            sp_el: self.sp_el,
+            elr: self.elr,
+            spsr: self.spsr,
+            fpcr: self.fpcr,
+            fpsr: self.fpsr,
+            sys: self.sys.clone(),
+            event: self.event,
+            off: self.off,
+            midr: self.model.midr,
+        }
+    }
+
+    fn restore(&mut self, saved: SavedCpu) -> Result<(), BadState> {
+        let bad = |what: String| Err(BadState(what));
+        if saved.midr != self.model.midr {
+            return bad(format!("saved from a processor with MIDR {:#x}, this is {:#x}", saved.midr, self.model.midr));
+        }
+        if saved.pstate.el > 1 || saved.pstate.el == 0 && saved.pstate.spsel || saved.pstate.daif > 0xf {
+            return bad(format!("impossible PSTATE {:?}", saved.pstate));
+        }
+        if saved.btype > 3 || saved.nzcv & 0x0fff_ffff != 0 || saved.nzcv >> 32 != 0 {
+            return bad(format!("impossible flags {:#x}, BTYPE {}", saved.nzcv, saved.btype));
+        }
+        if saved.sys.sctlr_el1 != crate::sysreg::sctlr(self, saved.sys.sctlr_el1) {
+            return bad(format!("impossible SCTLR_EL1 {:#x}", saved.sys.sctlr_el1));
+        }
+        (self.x, self.sp, self.v, self.pc) = (saved.x, saved.sp, saved.v, saved.pc);
+        self.set_nzcv(saved.nzcv);
+        [self.exclusive_addr, self.exclusive_low, self.exclusive_high] = saved.exclusive;
+        [self.tpidr_el0, self.tpidrro_el0, self.tpidr_el1] = saved.tpidr;
+        (self.btype, self.pstate) = (saved.btype, saved.pstate);
+        (self.sp_el, self.elr, self.spsr) = (saved.sp_el, saved.elr, saved.spsr);
+        (self.fpcr, self.fpsr, self.sys) = (saved.fpcr, saved.fpsr, saved.sys);
+        (self.event, self.off, self.local_kernel_code) = (saved.event, saved.off, false);
+        self.guarded_seen = false;
+        self.update_mode();
+        self.update_pmu();
+        self.update_timers();
+        Ok(())
+    }
+}
 
 impl Frontend for Arm {
     type Cpu = Cpu;
-    type Exception = exception::Exception;
+    type Exception = Exception;
     const NAME: &'static str = "aarch64";
     const PC: Slot = state::PC;
     const MMU_REGIMES: usize = 3;
@@ -46,54 +208,130 @@ impl Frontend for Arm {
     fn helpers(&self) -> &'static [Helper<Self>] {
         &HELPERS
     }
-    fn cpu(&self, _wiring: &Wiring, _poll: Arc<dyn Fn() + Send + Sync>) -> Result<Cpu, AccelError> {
-        Err(AccelError::Unsupported("under construction".into()))
+    fn cpu(&self, wiring: &Wiring, poll: Arc<dyn Fn() + Send + Sync>) -> Result<Cpu, AccelError> {
+        let mut model = Model::parse(&wiring.model)?;
+        // What code is translated for is what the registers say.
+        model.features = self.features;
+        Ok(Cpu::new(model, Wires::new(wiring, poll)))
     }
-    fn reset(&self, _env: &mut Env, _boot: Option<&BootRegs>) {}
+    fn reset(&self, env: &mut Env, boot: Option<&BootRegs>) {
+        env.cpu.reset();
+        if let Some(boot) = boot {
+            env.cpu.pc = boot.pc.0;
+            for (number, value) in &boot.gprs {
+                if let Some(x) = env.cpu.x.get_mut(usize::from(*number)) {
+                    *x = *value;
+                }
+            }
+        }
+    }
     fn key(&self, cpu: &Cpu) -> Key {
-        Key { pc: Gva(cpu.pc), mode: cpu.mode, space: 0 }
+        let mode = Mode(cpu.mode).with_btype(cpu.btype).with_pc_misaligned((cpu.pc & 3 != 0).into());
+        // Code of EL1 is the same in all address spaces: see `walk`.
+        let space = if cpu.pstate.el == 0 { cpu.asid() } else { 0 };
+        Key { pc: Gva(cpu.pc), mode: mode.0, space }
     }
     fn translate(&self, mode: u64, code: &[u8], limit: u32, ir: &mut Block) {
         a64::translate(self.features, mode, code, limit, ir);
     }
-    fn walk(&self, _env: &mut Env, gva: Gva, _intent: Intent, _mmu: u8) -> Result<Translation, Self::Exception> {
-        Err(exception::Exception { syndrome: exception::Syndrome::undefined(), far: Some(gva.0) })
+    fn walk(&self, env: &mut Env, gva: Gva, intent: Intent, mmu: u8) -> Result<Translation, Exception> {
+        let view = env.bus().view();
+        match mmu::walk(&env.cpu, &view, gva.0, intent, mmu) {
+            Ok(walked) => {
+                // Executable at EL1 in one address space only: the next change of ASID must forget its code.
+                env.cpu.local_kernel_code |= mmu == mmu::EL1 && walked.page.execute && !walked.page.global;
+                if walked.page.code_mode != 0 && !env.cpu.guarded_seen {
+                    env.cpu.guarded_seen = true;
+                    env.cpu.update_mode();
+                }
+                Ok(walked.page)
+            }
+            Err(fault) => {
+                vm::log!(Mmu, "walk {gva} regime {mmu} {intent:?}: {:?} fault, level {}", fault.kind, fault.level);
+                Err(Exception::of_fault(fault, gva.0, intent))
+            }
+        }
     }
     fn fetch_regime(&self, cpu: &Cpu) -> u8 {
         cpu.pstate.el.min(1)
     }
-    fn space(&self, _cpu: &Cpu) -> u32 {
-        0
+    fn space(&self, cpu: &Cpu) -> u32 {
+        cpu.asid()
     }
-    fn misaligned(&self, _env: &mut Env, gva: Gva, _intent: Intent, _mmu: u8) -> Self::Exception {
-        exception::Exception { syndrome: exception::Syndrome::undefined(), far: Some(gva.0) }
+    fn misaligned(&self, _env: &mut Env, gva: Gva, intent: Intent, _mmu: u8) -> Exception {
+        Exception::misaligned(gva.0, intent)
     }
-    fn bus_error(&self, _env: &mut Env, gva: Gva, _gpa: Gpa, _intent: Intent, _mmu: u8) -> Self::Exception {
-        exception::Exception { syndrome: exception::Syndrome::undefined(), far: Some(gva.0) }
+    fn bus_error(&self, _env: &mut Env, gva: Gva, _gpa: Gpa, intent: Intent, _mmu: u8) -> Exception {
+        Exception::bus_error(gva.0, intent)
     }
-    fn take(&self, _env: &mut Env, _exception: Self::Exception) {}
-    fn poll(&self, _env: &mut Env) {}
-    fn interrupt(&self, _env: &mut Env, _pins: u32) -> bool {
-        false
+    fn take(&self, env: &mut Env, exception: Exception) {
+        env.cpu.take(exception);
     }
-    fn wakes(&self, _env: &Env, pins: u32) -> bool {
-        pins != 0
+    fn poll(&self, env: &mut Env) {
+        env.cpu.update_pmu();
+        env.cpu.update_timers();
     }
+    fn interrupt(&self, env: &mut Env, pins: u32) -> bool {
+        env.cpu.interrupt(pins)
+    }
+    fn wakes(&self, env: &Env, pins: u32) -> bool {
+        pins != 0 && !env.cpu.off
+    }
+
     fn regs(&self) -> Vec<(&'static str, u32)> {
-        Vec::new()
+        let width = |slot: &Slot| if slot.1 == tcg::Ty::V128 { 128 } else { 64 };
+        let named = |n: usize| state::SLOTS.get(n).map(|(name, slot)| (*name, width(slot)));
+        let general = (0..31).filter_map(named);
+        let fixed = [("sp", 64), ("pc", 64), ("cpsr", 32)];
+        let vectors = VECTOR_NAMES.iter().map(|name| (*name, 128));
+        let system = REGISTERS.iter().map(|r| (r.name, 64));
+        general.chain(fixed).chain(vectors).chain(system).collect()
     }
-    fn reg(&self, _cpu: &Cpu, _index: usize) -> u128 {
-        0
+    fn reg(&self, cpu: &Cpu, index: usize) -> u128 {
+        match index {
+            0..SP => cpu.x[index].into(),
+            SP => cpu.sp.into(),
+            PC => cpu.pc.into(),
+            CPSR => cpu.spsr_now().into(),
+            V..SYSTEM => cpu.v[index - V],
+            _ => {
+                let read = REGISTERS.get(index - SYSTEM).and_then(|r| r.read);
+                read.map_or(0, |read| read(cpu)).into()
+            }
+        }
     }
-    fn set_reg(&self, _cpu: &mut Cpu, _index: usize, _value: u128) {}
-    fn save(&self, _cpu: &Cpu) -> Vec<u8> {
-        Vec::new()
+    fn set_reg(&self, cpu: &mut Cpu, index: usize, value: u128) {
+        let low = value as u64;
+        match index {
+            0..SP => cpu.x[index] = low,
+            SP => cpu.sp = low,
+            PC => cpu.pc = low,
+            CPSR => cpu.set_spsr_now(low),
+            V..SYSTEM => cpu.v[index - V] = value,
+            _ => {
+                if let Some(write) = REGISTERS.get(index - SYSTEM).and_then(|r| r.write) {
+                    write(cpu, low);
+                    cpu.update_mode();
+                }
+            }
+        }
     }
-    fn load(&self, _env: &mut Env, _body: &[u8]) -> Result<(), BadState> {
+    fn save(&self, cpu: &Cpu) -> Vec<u8> {
+        serde_json::to_vec(&cpu.saved()).unwrap_or_default()
+    }
+    fn load(&self, env: &mut Env, body: &[u8]) -> Result<(), BadState> {
+        let saved = serde_json::from_slice(body).map_err(|error| BadState(error.to_string()))?;
+        env.cpu.restore(saved)?;
+        env.flush_tlb();
         Ok(())
     }
     fn disassemble(&self, pc: Gva, code: &[u8]) -> Vec<String> {
-        let line = |(n, word): (usize, &[u8])| format!("{:#x}: {word:02x?}", pc.0 + 4 * n as u64);
-        code.chunks(4).enumerate().map(line).collect()
+        disassemble::lines(pc, code)
     }
 }
+
+/// V0 to V31 as debuggers call them.
+static VECTOR_NAMES: [&str; 32] = [
+    "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17",
+    "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31",
+];

@@ -8,16 +8,19 @@
 
 pub mod a64;
 pub mod crypto;
+pub mod disassemble;
 pub mod exception;
 pub mod features;
 pub mod fp;
 pub mod frontend;
 pub mod generic_timer;
+pub mod helpers;
 pub mod integer_helpers;
 pub mod mmu;
 pub mod mode;
 pub mod model;
 pub mod pauth;
+pub mod pmu;
 pub mod psci;
 pub mod state;
 pub mod sysreg;

@@ -49,6 +49,8 @@ mode! {
     /// A guarded page was ever seen: indirect branches keep track of BTYPE. Deviation: until then SPSR_EL1.BTYPE of an
     /// interrupt between an indirect branch and its target reads as zero.
     bti with_bti: 20, 1;
+    /// The program counter is no multiple of 4: its fetch is a PC alignment fault.
+    pc_misaligned with_pc_misaligned: 21, 1;
 }
 
 impl Cpu {
@@ -85,15 +87,13 @@ impl Cpu {
             .0;
     }
 
-    /// Whether Software Step exceptions can be taken to EL1 from the current state (D2.12 "Software Step exceptions"):
-    /// from EL0 always, from EL1 with MDSCR_EL1.KDE and PSTATE.D clear.
+    /// Whether debug exceptions can be taken from level `el` with PSTATE.D as given (D2.4 "Enabling debug exceptions"):
+    /// from EL0 always, from EL1 with MDSCR_EL1.KDE and D clear.
+    pub fn debug_exceptions_allowed(&self, el: u8, masked: bool) -> bool {
+        !self.sys.oslar_locked() && (el == 0 || self.sys.mdscr_el1 >> 13 & 1 != 0 && !masked)
+    }
+
     fn step_allowed(&self) -> bool {
-        if self.sys.oslar_locked() {
-            return false;
-        }
-        match self.pstate.el {
-            0 => true,
-            _ => self.sys.mdscr_el1 >> 13 & 1 != 0 && self.pstate.daif & 8 == 0,
-        }
+        self.debug_exceptions_allowed(self.pstate.el, self.pstate.daif & 8 != 0)
     }
 }

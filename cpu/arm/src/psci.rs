@@ -1,1 +1,97 @@
-//! Under construction.
+//! Power State Coordination Interface 1.1 (Arm DEN 0022) and the SMC Calling Convention 1.1 (DEN 0028), over HVC: the
+//! firmware of a machine whose processor has no EL3.
+
+use crate::frontend::Env;
+use vm::log;
+use vm::power::PowerRequest;
+
+const PSCI_VERSION: u32 = 0x8400_0000;
+const CPU_SUSPEND: u32 = 0x8400_0001;
+const CPU_OFF: u32 = 0x8400_0002;
+const CPU_ON: u32 = 0x8400_0003;
+const AFFINITY_INFO: u32 = 0x8400_0004;
+const MIGRATE_INFO_TYPE: u32 = 0x8400_0006;
+const SYSTEM_OFF: u32 = 0x8400_0008;
+const SYSTEM_RESET: u32 = 0x8400_0009;
+const PSCI_FEATURES: u32 = 0x8400_000a;
+const SYSTEM_RESET2: u32 = 0x8400_0012;
+const SMCCC_VERSION: u32 = 0x8000_0000;
+const SMCCC_ARCH_FEATURES: u32 = 0x8000_0001;
+/// Functions that take addresses have a 64-bit form too.
+const BIT_64: u32 = 1 << 30;
+
+const SUCCESS: i64 = 0;
+const NOT_SUPPORTED: i64 = -1;
+const INVALID_PARAMETERS: i64 = -2;
+const ALREADY_ON: i64 = -4;
+
+/// Every function with whether it has a 64-bit form.
+const FUNCTIONS: &[(u32, bool)] = &[
+    (PSCI_VERSION, false),
+    (CPU_SUSPEND, true),
+    (CPU_OFF, false),
+    (CPU_ON, true),
+    (AFFINITY_INFO, true),
+    (MIGRATE_INFO_TYPE, false),
+    (SYSTEM_OFF, false),
+    (SYSTEM_RESET, false),
+    (PSCI_FEATURES, false),
+    (SYSTEM_RESET2, true),
+    (SMCCC_VERSION, false),
+    (SMCCC_ARCH_FEATURES, false),
+];
+
+/// The 32-bit number of a function that exists.
+fn function(number: u32) -> Option<u32> {
+    FUNCTIONS.iter().find(|(f, wide)| *f == number || *wide && f | BIT_64 == number).map(|(f, _)| *f)
+}
+
+/// Does what the function in X0 says; its result goes to X0.
+pub fn call(env: &mut Env) {
+    let number = env.cpu.x[0] as u32;
+    let wide = number & BIT_64 != 0;
+    let argument = |n: usize| if wide { env.cpu.x[n] } else { env.cpu.x[n] & 0xffff_ffff };
+    let (first, second) = (argument(1), argument(2));
+    // MPIDR_EL1 without its fixed bits.
+    let own = u64::from(env.cpu.wires.id / 8 & 0xff) << 8 | u64::from(env.cpu.wires.id % 8);
+    let result = match function(number) {
+        Some(PSCI_VERSION) => 1 << 16 | 1,
+        Some(SMCCC_VERSION) => 1 << 16 | 1,
+        // Standby: the state is kept whatever was asked for. Returns at an interrupt.
+        Some(CPU_SUSPEND) => {
+            env.halt();
+            SUCCESS
+        }
+        Some(CPU_OFF) => {
+            env.cpu.off = true;
+            env.halt();
+            SUCCESS
+        }
+        // Deviation: one processor; the only one there is asks, so it is on.
+        Some(CPU_ON) if first == own => ALREADY_ON,
+        Some(CPU_ON) => INVALID_PARAMETERS,
+        Some(AFFINITY_INFO) if first == own && second == 0 => 0,
+        Some(AFFINITY_INFO) => INVALID_PARAMETERS,
+        // No trusted OS that would need to migrate.
+        Some(MIGRATE_INFO_TYPE) => 2,
+        Some(PSCI_FEATURES) if function(first as u32).is_some() => SUCCESS,
+        Some(SMCCC_ARCH_FEATURES) if [SMCCC_VERSION, SMCCC_ARCH_FEATURES].contains(&(first as u32)) => SUCCESS,
+        Some(SYSTEM_OFF) => return power(env, PowerRequest::Shutdown),
+        Some(SYSTEM_RESET) => return power(env, PowerRequest::Reset),
+        // Reset type 0 is the architectural warm reset; no vendor has defined others.
+        Some(SYSTEM_RESET2) if first & 0xffff_ffff == 0 => return power(env, PowerRequest::Reset),
+        Some(SYSTEM_RESET2) => INVALID_PARAMETERS,
+        _ => {
+            log!(Unimp, "psci: function {number:#x}");
+            NOT_SUPPORTED
+        }
+    };
+    env.cpu.x[0] = result as u64;
+}
+
+/// Asks the run loop, and lets no instruction follow.
+fn power(env: &mut Env, request: PowerRequest) {
+    env.cpu.off = true;
+    env.halt();
+    env.cpu.wires.power.request(request);
+}

@@ -1,5 +1,6 @@
 //! The state of a processing element: registers first, in the order that slots give them, then its wires.
 
+use crate::model::Model;
 use crate::sysreg::SystemRegisters;
 use crate::wires::Wires;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,15 @@ pub struct Cpu {
     pub guarded_seen: bool,
     /// The mode bits that translation depends on, kept up to date by [`Cpu::update_mode`].
     pub mode: u64,
+    /// The event register of WFE.
+    pub event: bool,
+    /// Switched off by PSCI CPU_OFF: no interrupt wakes it.
+    pub off: bool,
+    /// Whether EL1 may have executed a page of one address space only, so that its code must not outlive a change of
+    /// ASID.
+    pub local_kernel_code: bool,
+    /// What the processor is.
+    pub model: Model,
     /// Connections to the machine.
     pub wires: Wires,
 }
@@ -65,7 +75,7 @@ pub struct Cpu {
 pub const NOT_EXCLUSIVE: u64 = u64::MAX;
 
 /// PSTATE but for the flags and BTYPE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pstate {
     /// Current exception level.
     pub el: u8,
@@ -199,7 +209,7 @@ impl Cpu {
         self.vf = value >> 28 & 1;
     }
 
-    /// Where the stack pointer of level `el` is kept while `spsel` is in force: `None` when it is `sp` itself.
+    /// Whose stack pointer `sp` is: the number of the level.
     fn sp_bank(&self) -> usize {
         if self.pstate.spsel { usize::from(self.pstate.el) % LEVELS } else { 0 }
     }

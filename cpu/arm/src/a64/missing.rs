@@ -32,9 +32,6 @@ impl Translator<'_> {
     pub fn autibz(&mut self) -> Next {
         self.undefined()
     }
-    pub fn axflag(&mut self) -> Next {
-        self.undefined()
-    }
     pub fn blra(&mut self, _: BranchAuth) -> Next {
         self.undefined()
     }
@@ -47,70 +44,7 @@ impl Translator<'_> {
     pub fn braz(&mut self, _: BranchAuthZero) -> Next {
         self.undefined()
     }
-    pub fn brk(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn bti(&mut self, _: Bti) -> Next {
-        self.undefined()
-    }
-    pub fn cfinv(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn clrex(&mut self, _: Barrier) -> Next {
-        self.undefined()
-    }
-    pub fn csdb(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn dcps1(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn dcps2(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn dcps3(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn dmb(&mut self, _: Barrier) -> Next {
-        self.undefined()
-    }
-    pub fn drps(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn dsb(&mut self, _: Barrier) -> Next {
-        self.undefined()
-    }
-    pub fn eret(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn ereta(&mut self, _: ReturnAuth) -> Next {
-        self.undefined()
-    }
-    pub fn esb(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn hint(&mut self, _: Hint) -> Next {
-        self.undefined()
-    }
-    pub fn hlt(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn hvc(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn isb(&mut self, _: Barrier) -> Next {
-        self.undefined()
-    }
     pub fn ldra(&mut self, _: LoadAuth) -> Next {
-        self.undefined()
-    }
-    pub fn mrs(&mut self, _: SysReg) -> Next {
-        self.undefined()
-    }
-    pub fn msr_imm(&mut self, _: MsrImm) -> Next {
-        self.undefined()
-    }
-    pub fn msr_reg(&mut self, _: SysReg) -> Next {
         self.undefined()
     }
     pub fn pacda(&mut self, _: PAuthReg) -> Next {
@@ -149,36 +83,6 @@ impl Translator<'_> {
     pub fn reta(&mut self, _: ReturnAuth) -> Next {
         self.undefined()
     }
-    pub fn sb(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn sev(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn sevl(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn smc(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn svc(&mut self, _: Exception) -> Next {
-        self.undefined()
-    }
-    pub fn sys(&mut self, _: Sys) -> Next {
-        self.undefined()
-    }
-    pub fn sysl(&mut self, _: Sys) -> Next {
-        self.undefined()
-    }
-    pub fn wfe(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn wfi(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn xaflag(&mut self) -> Next {
-        self.undefined()
-    }
     pub fn xpacd(&mut self, _: PAuthStrip) -> Next {
         self.undefined()
     }
@@ -186,9 +90,6 @@ impl Translator<'_> {
         self.undefined()
     }
     pub fn xpaclri(&mut self) -> Next {
-        self.undefined()
-    }
-    pub fn yield_op(&mut self) -> Next {
         self.undefined()
     }
 }

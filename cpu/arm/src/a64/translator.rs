@@ -3,6 +3,7 @@
 use super::decode;
 use crate::exception::{self, Syndrome};
 use crate::features::{Feature, Features};
+use crate::helpers;
 use crate::mode::Mode;
 use crate::state::{self, BTYPE, C, N, SP, V, Z};
 use tcg::ir::{Binary, Block, Cond, HelperId, Mem, Order, Terminal, Ty, VUnary, Val};
@@ -79,6 +80,9 @@ pub fn translate(features: Features, mode: u64, code: &[u8], limit: u32, ir: &mu
 
 impl Translator<'_> {
     fn instruction(&mut self, word: u32) -> Next {
+        if self.mode.pc_misaligned() != 0 {
+            return self.raise(Syndrome::pc_alignment());
+        }
         if self.mode.step() == 1 {
             // Active-pending: the step is complete before this instruction (D2.12.3).
             return self.raise(Syndrome::software_step());
@@ -95,10 +99,40 @@ impl Translator<'_> {
             self.btype_live = false;
         }
         let next = decode(self, word);
-        if self.mode.step() == 3 && next == Next::Continue {
-            return self.resync_next();
+        if self.mode.step() == 3 {
+            return self.end_step(next);
         }
         next
+    }
+
+    /// Completes the one instruction of a block in the active-not-pending state of Software Step: the mode changes with
+    /// it, so the engine must look at it anew wherever control goes.
+    fn end_step(&mut self, next: Next) -> Next {
+        if next == Next::Continue {
+            self.resync_next();
+        }
+        // A dispatch is an exception or a return from one: these set PSTATE.SS themselves.
+        if self.ir.end == Some(Terminal::Dispatch) {
+            return Next::End;
+        }
+        self.ir.call(helpers::STEP_DONE, &[]);
+        let to = match self.ir.end {
+            Some(Terminal::Jump(to)) => {
+                self.ir.end = Some(Terminal::Resync(to));
+                return Next::End;
+            }
+            Some(Terminal::Branch(condition, taken, not_taken)) => {
+                let distances = [taken, not_taken].map(|d| self.ir.imm64(d as u64));
+                let distance = self.ir.select(Ty::I64, condition, distances[0], distances[1]);
+                let pc = self.ir.get(state::PC);
+                self.ir.add(Ty::I64, pc, distance)
+            }
+            Some(Terminal::Indirect(to)) => to,
+            _ => return Next::End,
+        };
+        self.ir.set(state::PC, to);
+        self.ir.end = Some(Terminal::Dispatch);
+        Next::End
     }
 
     /// Whether `word` may be the target of an indirect branch that left the current BTYPE (D8.4.4 "BTI").

@@ -1,0 +1,3 @@
+//! Storage chips that are not virtio.
+
+pub mod cfi_flash;

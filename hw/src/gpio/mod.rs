@@ -1,0 +1,3 @@
+//! General-purpose pins.
+
+pub mod pl061;

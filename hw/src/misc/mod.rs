@@ -1,0 +1,3 @@
+//! What fits nowhere else.
+
+pub mod fw_cfg;

@@ -1,0 +1,3 @@
+//! Clocks that keep the time of day.
+
+pub mod pl031;

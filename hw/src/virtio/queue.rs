@@ -1,0 +1,263 @@
+//! Split virtqueues (2.7) as devices see them. Ring arithmetic and descriptor walking are the `virtio-queue` crate's; here
+//! is what it leaves to its user: the saved form, and that nothing malformed comes through.
+
+use crate::virtio::feature;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use virtio_queue::{Queue, QueueOwnedT, QueueState, QueueT};
+use vm::AddressSpace;
+use vm::ram::DmaMemory;
+use vm_memory::{Bytes, GuestAddress, GuestMemory, Permissions};
+
+/// Descriptors of one chain, whatever tables they are in. Drivers keep to the queue size (2.7.5.3.1), but legacy drivers
+/// with indirect tables go beyond.
+const CHAIN_MAX: usize = 1024;
+/// `VIRTQ_AVAIL_F_NO_INTERRUPT` (2.7.6).
+const AVAIL_NO_INTERRUPT: u16 = 1;
+
+/// What is wrong with a ring, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+/// One queue as the driver configured it, and how far it has been served.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueRegs {
+    /// Descriptors.
+    pub size: u16,
+    /// The driver has finished setting it up.
+    pub ready: bool,
+    /// Descriptor table.
+    pub desc: u64,
+    /// Available ring ("driver area").
+    pub avail: u64,
+    /// Used ring ("device area").
+    pub used: u64,
+    /// Legacy: alignment of the used ring.
+    pub align: u32,
+    /// Available entries whose chains are finished.
+    pub next_avail: u16,
+    /// Used entries written.
+    pub next_used: u16,
+}
+
+/// A stretch of guest RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Buffer {
+    address: u64,
+    len: u32,
+}
+
+/// The readable or the writable half of a chain: a sequence of bytes, all in RAM when the chain was taken.
+#[derive(Clone)]
+pub struct Buffers {
+    memory: Arc<DmaMemory>,
+    list: Vec<Buffer>,
+    len: u64,
+}
+
+impl Buffers {
+    fn push(&mut self, buffer: Buffer) {
+        self.len += u64::from(buffer.len);
+        self.list.push(buffer);
+    }
+
+    /// Bytes in all; below 4 GiB.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Calls `each` with the address and the part of `0..len` of every stretch of `offset..offset + len`; `None` when
+    /// these are not all there.
+    fn walk(
+        &self,
+        offset: u64,
+        len: usize,
+        mut each: impl FnMut(GuestAddress, std::ops::Range<usize>) -> Option<()>,
+    ) -> Option<()> {
+        let (mut skip, mut done) = (offset, 0);
+        for buffer in &self.list {
+            if done == len {
+                break;
+            }
+            let Some(rest) = u64::from(buffer.len).checked_sub(skip) else {
+                skip -= u64::from(buffer.len);
+                continue;
+            };
+            let n = usize::try_from(rest).unwrap_or(usize::MAX).min(len - done);
+            if n != 0 {
+                each(GuestAddress(buffer.address.checked_add(skip)?), done..done + n)?;
+            }
+            (skip, done) = (0, done + n);
+        }
+        (done == len).then_some(())
+    }
+
+    /// Copies out the bytes from `offset` on; `None` when there are not that many.
+    pub fn read(&self, offset: u64, to: &mut [u8]) -> Option<()> {
+        self.walk(offset, to.len(), |address, part| self.memory.read_slice(to.get_mut(part)?, address).ok())
+    }
+
+    /// Copies bytes in from `offset` on; `None` when there is not that much room.
+    pub fn write(&self, offset: u64, from: &[u8]) -> Option<()> {
+        self.walk(offset, from.len(), |address, part| self.memory.write_slice(from.get(part)?, address).ok())
+    }
+}
+
+/// A chain of descriptors that the driver made available: complete, readable before writable, in RAM.
+#[derive(Clone)]
+pub struct Chain {
+    /// Names the chain when it is finished.
+    pub head: u16,
+    /// What the driver gives.
+    pub readable: Buffers,
+    /// Where the driver wants its answer.
+    pub writable: Buffers,
+}
+
+/// The queues of a device while it processes them.
+pub struct Rings<'a> {
+    queues: &'a mut [QueueRegs],
+    sizes: &'static [u16],
+    memory: Arc<DmaMemory>,
+    features: u64,
+    interrupt: bool,
+}
+
+impl<'a> Rings<'a> {
+    /// The rings `queues`, with at most `sizes` descriptors, in the RAM of `memory`, under the negotiated `features`.
+    pub(crate) fn new(
+        queues: &'a mut [QueueRegs],
+        sizes: &'static [u16],
+        memory: &AddressSpace,
+        features: u64,
+    ) -> Self {
+        Self { queues, sizes, memory: memory.dma(), features, interrupt: false }
+    }
+
+    /// Whether the driver is to be interrupted because of finished chains.
+    pub(crate) fn wants_interrupt(&self) -> bool {
+        self.interrupt
+    }
+
+    /// The features that the driver accepted.
+    pub fn features(&self) -> u64 {
+        self.features
+    }
+
+    /// Descriptors of queue `queue`: as many chains can be under way at a time.
+    pub fn size(&self, queue: usize) -> u16 {
+        self.queues.get(queue).map_or(0, |regs| regs.size)
+    }
+
+    fn event_idx(&self) -> bool {
+        self.features & feature::EVENT_IDX != 0
+    }
+
+    /// The ring arithmetic for queue `queue`, `ahead` entries after the finished ones; `None` when it is not set up.
+    fn ring(&self, queue: usize, ahead: u16) -> Result<Option<Queue>, Malformed> {
+        let (Some(regs), Some(&max_size)) = (self.queues.get(queue), self.sizes.get(queue)) else { return Ok(None) };
+        if !regs.ready {
+            return Ok(None);
+        }
+        let state = QueueState {
+            max_size,
+            next_avail: regs.next_avail.wrapping_add(ahead),
+            next_used: regs.next_used,
+            event_idx_enabled: self.event_idx(),
+            size: regs.size,
+            ready: true,
+            desc_table: regs.desc,
+            avail_ring: regs.avail,
+            used_ring: regs.used,
+        };
+        let ring = Queue::try_from(state).map_err(|_| Malformed("queue size or alignment"))?;
+        if !ring.is_valid(&*self.memory) {
+            return Err(Malformed("rings outside RAM"));
+        }
+        Ok(Some(ring))
+    }
+
+    /// The chain that the driver made available `ahead` entries after the finished ones, if it did.
+    ///
+    /// # Errors
+    /// [`Malformed`], see there.
+    pub fn peek(&self, queue: usize, ahead: u16) -> Result<Option<Chain>, Malformed> {
+        let Some(mut ring) = self.ring(queue, ahead)? else { return Ok(None) };
+        if ahead >= ring.size() {
+            return Ok(None);
+        }
+        let size = ring.size();
+        let memory = &*self.memory;
+        let next = |ring: &mut Queue| Ok(ring.iter(memory).map_err(|_| Malformed("available index"))?.next());
+        let mut found = next(&mut ring)?;
+        // 2.7.10: ask for a notification, then look once more, because the driver may not have seen that in time.
+        if found.is_none()
+            && self.event_idx()
+            && ring.enable_notification(memory).map_err(|_| Malformed("used ring"))?
+        {
+            found = next(&mut ring)?;
+        }
+        let Some(descriptors) = found else { return Ok(None) };
+        let head = descriptors.head_index();
+        if head >= size {
+            return Err(Malformed("head beyond the descriptor table"));
+        }
+        let none = || Buffers { memory: self.memory.clone(), list: Vec::new(), len: 0 };
+        let mut chain = Chain { head, readable: none(), writable: none() };
+        // The walk of the crate ends at whatever is wrong (loops, bad indexes, nested tables, too many bytes), as it does
+        // at the end. The difference is that the last descriptor then says that there is another one.
+        let mut more = true;
+        for (count, descriptor) in descriptors.enumerate() {
+            if count >= CHAIN_MAX {
+                return Err(Malformed("chain too long"));
+            }
+            let buffer = Buffer { address: descriptor.addr().0, len: descriptor.len() };
+            if buffer.len == 0 {
+                return Err(Malformed("buffer of no bytes"));
+            }
+            let writable = descriptor.is_write_only();
+            let access = if writable { Permissions::Write } else { Permissions::Read };
+            if !memory.check_range(descriptor.addr(), buffer.len as usize, access) {
+                return Err(Malformed("buffer outside RAM"));
+            }
+            if writable {
+                chain.writable.push(buffer);
+            } else if chain.writable.is_empty() {
+                chain.readable.push(buffer);
+            } else {
+                return Err(Malformed("readable buffer after a writable one"));
+            }
+            more = descriptor.has_next();
+        }
+        if more {
+            return Err(Malformed("chain without an end"));
+        }
+        Ok(Some(chain))
+    }
+
+    /// Finishes the oldest unfinished chain, whose `head` this must be: `len` bytes were written to it.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the rings went away.
+    pub fn finish(&mut self, queue: usize, head: u16, len: u32) -> Result<(), Malformed> {
+        let Some(mut ring) = self.ring(queue, 0)? else { return Err(Malformed("queue closed with work under way")) };
+        ring.add_used(&*self.memory, head, len).map_err(|_| Malformed("used ring"))?;
+        // 2.7.7.1: the index is visible before the driver's wish about interrupts is read; the crate has the fence. With
+        // event indexes it is this one entry that the driver waits for or not, and the flag says nothing.
+        let notify = ring.needs_notification(&*self.memory).map_err(|_| Malformed("used ring"))?;
+        if let Some(regs) = self.queues.get_mut(queue) {
+            regs.next_avail = regs.next_avail.wrapping_add(1);
+            regs.next_used = ring.next_used();
+            let flags: u16 = self.memory.load(GuestAddress(regs.avail), Ordering::Relaxed).unwrap_or(0);
+            let muted = u16::from_le(flags) & AVAIL_NO_INTERRUPT != 0;
+            self.interrupt |= if self.features & feature::EVENT_IDX != 0 { notify } else { !muted };
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,257 @@
+//! From a command line to a machine: opens the host's ends, chooses the accelerator, builds the board.
+
+use crate::cli::config::{Config, DeviceKind, Gic, Interface, RtcBase};
+use crate::cli::suggest;
+use anyhow::{Context as _, Result, anyhow, bail};
+use host::chardev::{Backend, Spec};
+use host::clock::HostClock;
+use host::console::Console;
+use host::disk::Disk;
+use host::entropy::{FileEntropy, HostEntropy};
+use host::terminal::{Keys, Terminal};
+use machines::arm_virt::{self, Files, GicVersion, Virtio, VirtioKind};
+use machines::boot::File;
+use machines::error::Role;
+use machines::{Host, Machine};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use tcg::exec::{Compiler, Tcg, Tiers};
+use vm::chardev::CharPort;
+use vm::entropy::Entropy;
+use vm::power::Power;
+use vm::timer::Timers;
+use vm::vcpu::Accelerator;
+
+/// Runs of a block before it is compiled in the background.
+const COMPILE_AFTER: u32 = 2_000;
+/// Host code kept at most, in bytes.
+const CODE_BYTES: u64 = 64 << 20;
+
+/// A machine with what must live as long as it runs.
+pub struct Assembly {
+    /// The machine.
+    pub machine: Machine,
+    /// Its clock, stopped.
+    pub clock: Arc<HostClock>,
+    /// Disks by name, for `commit`.
+    pub disks: BTreeMap<String, Arc<Disk>>,
+    /// Consoles and monitors that start with the machine.
+    pub ends: Vec<PendingEnd>,
+    /// Raw mode of the terminal.
+    pub terminal: Option<Terminal>,
+}
+
+/// A host end that starts listening once the run loop is there.
+pub enum PendingEnd {
+    /// A shared terminal; `monitor` if it has one.
+    Console(Console, bool),
+    /// A monitor alone.
+    Monitor(Backend),
+}
+
+/// The prompt of the monitor.
+pub const PROMPT: &str = "(mimic) ";
+
+fn accelerator(config: &Config, cpu: &str) -> Result<Box<dyn Accelerator>> {
+    let arm = arm::Arm::new(cpu)?;
+    let tier = config.accel.tier;
+    if tier == Some(1) {
+        bail!("-accel tcg,tier=1: the template tier does not exist yet; use tier=0 or tier=2, or leave it out");
+    }
+    let code_bytes = config.accel.code_bytes.unwrap_or(CODE_BYTES) as usize;
+    let tiers = Tiers {
+        compile_after: match tier {
+            Some(0) => None,
+            Some(_) => Some(1),
+            None => Some(COMPILE_AFTER),
+        },
+        synchronous: tier.is_some(),
+    };
+    let mut compiler: Option<Box<dyn Compiler<arm::Arm>>> = None;
+    if tiers.compile_after.is_some() {
+        match tcg::cranelift::Cranelift::new(code_bytes, !tiers.synchronous) {
+            Ok(cranelift) => compiler = Some(Box::new(cranelift)),
+            Err(error) if tier.is_some() => return Err(error.into()),
+            Err(error) => eprintln!("mimic: {error}; going on with the interpreter alone"),
+        }
+    }
+    Ok(Box::new(Tcg::new(arm, tiers, compiler)))
+}
+
+fn read(role: Role, path: Option<&Path>, limit: u64) -> Result<Option<File>> {
+    Ok(path.map(|path| File::read(role, path, limit)).transpose()?)
+}
+
+/// The model and its features as the front end parses them.
+fn cpu_text(config: &Config) -> String {
+    let mut text = config.cpu.model.clone();
+    for (feature, on) in &config.cpu.features {
+        text.push_str(&format!(",{feature}={}", if *on { "on" } else { "off" }));
+    }
+    text
+}
+
+/// Checks that the host can hold the guest's RAM.
+fn check_ram(bytes: u64) -> Result<()> {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = info.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
+    };
+    if let (Some(total), Some(swap)) = (field("MemTotal:"), field("SwapTotal:"))
+        && bytes > total + swap
+    {
+        let mib = |bytes: u64| bytes >> 20;
+        bail!(
+            "-m {}: this host has only {} MiB of memory and swap; ask for less",
+            mib(bytes),
+            mib(total + swap)
+        );
+    }
+    Ok(())
+}
+
+/// Opens the character host ends: ports for the devices, and the ends that start later.
+fn chardevs(config: &Config) -> Result<(BTreeMap<String, Arc<CharPort>>, Vec<PendingEnd>, Option<Terminal>)> {
+    let mut ports = BTreeMap::new();
+    let mut ends = Vec::new();
+    let mut terminal = None;
+    for chardev in &config.chardevs {
+        let mut backend = Backend::open(&chardev.id, &chardev.spec)?;
+        if let Some(log) = &chardev.log {
+            backend = backend.log_to(&log.path, log.append)?;
+        }
+        if let Some(place) = backend.place() {
+            eprintln!("mimic: {place}");
+        }
+        if chardev.spec == Spec::Stdio {
+            let keys = if chardev.signal { Keys::Host } else { Keys::Guest };
+            terminal = Terminal::raw(keys).context("cannot switch the terminal to raw mode")?;
+        }
+        let users = config.serials.iter().flatten().filter(|id| **id == chardev.id).count();
+        let has_monitor = config.monitors.contains(&chardev.id);
+        if chardev.mux {
+            let mut console = Console::new(backend, config.escape);
+            // Devices that share it are told apart by their order.
+            for n in 0..users.max(1) {
+                let name = if n == 0 { chardev.id.clone() } else { format!("{}#{n}", chardev.id) };
+                ports.insert(name, console.add_port());
+            }
+            ends.push(PendingEnd::Console(console, has_monitor));
+        } else if has_monitor {
+            ends.push(PendingEnd::Monitor(backend));
+        } else {
+            ports.insert(chardev.id.clone(), backend.connect());
+        }
+    }
+    Ok((ports, ends, terminal))
+}
+
+fn entropy(config: &Config) -> Result<Arc<dyn Entropy>> {
+    let named = config.devices.iter().find_map(|device| match &device.kind {
+        DeviceKind::VirtioRng { rng: Some(rng) } => config.rngs.iter().find(|r| r.id == *rng)?.filename.as_deref(),
+        _ => None,
+    });
+    Ok(match named {
+        Some(path) => Arc::new(FileEntropy::open(path)?),
+        None => Arc::new(HostEntropy),
+    })
+}
+
+/// The virtio devices in the order of the command line; drives of their own come first, as they do under QEMU.
+fn virtio(config: &Config) -> Result<Vec<Virtio>> {
+    let mut all = Vec::new();
+    let mut drives: Vec<_> = config.drives.iter().filter(|drive| drive.interface == Interface::Virtio).collect();
+    drives.sort_by_key(|drive| drive.index);
+    for drive in drives {
+        all.push(Virtio { kind: VirtioKind::Blk { drive: drive.id.clone(), serial: String::new() }, pci: true });
+    }
+    for device in &config.devices {
+        let kind = match &device.kind {
+            DeviceKind::VirtioBlk { drive, serial } => {
+                VirtioKind::Blk { drive: drive.clone(), serial: serial.clone().unwrap_or_default() }
+            }
+            DeviceKind::VirtioRng { .. } => VirtioKind::Rng,
+            DeviceKind::VirtioSerial => continue,
+            DeviceKind::Virtconsole { chardev, .. } => VirtioKind::Console { chardev: chardev.clone() },
+        };
+        all.push(Virtio { kind, pci: false });
+    }
+    Ok(all)
+}
+
+/// Builds the machine that `config` describes.
+///
+/// # Errors
+/// One line that names the object, the reason and the next step.
+pub fn assemble(config: &Config) -> Result<Assembly> {
+    if config.machine.name != "virt" && !config.machine.name.starts_with("virt-") {
+        let hint = suggest::or(&config.machine.name, ["virt"], "-M ", "-M help lists the machines");
+        return Err(anyhow!("-M {}: unknown machine; {hint}", config.machine.name));
+    }
+    check_ram(config.ram_bytes)?;
+    let cpu = cpu_text(config);
+    let model = arm::model::Model::parse(&cpu).map_err(|error| anyhow!("-cpu {cpu}: {error}"))?;
+    let mut flash = [None, None];
+    for drive in config.drives.iter().filter(|drive| drive.interface == Interface::Pflash) {
+        match flash.get_mut(drive.index as usize) {
+            Some(bank) => *bank = Some(drive.id.clone()),
+            None => bail!("-drive if=pflash,unit={}: this machine has banks 0 and 1; choose one", drive.index),
+        }
+    }
+    let board_config = arm_virt::Config {
+        cpu: cpu.clone(),
+        pa_bits: model.pa_bits(),
+        pmu: model.has_pmu(),
+        cpus: config.cpus,
+        ram: config.ram_bytes,
+        gic: match config.machine.gic {
+            Some(Gic::V3 | Gic::Max) => GicVersion::V3,
+            Some(Gic::V2) | None => GicVersion::V2,
+        },
+        serial: config.serials.first().cloned().flatten(),
+        flash,
+        virtio: virtio(config)?,
+        ..arm_virt::Config::default()
+    };
+    let limit = config.ram_bytes;
+    let files = Files {
+        kernel: read(Role::Kernel, config.kernel.as_deref(), limit)?,
+        initrd: read(Role::Initrd, config.initrd.as_deref(), limit)?,
+        dtb: read(Role::Dtb, config.dtb.as_deref(), limit)?,
+        firmware: None,
+        cmdline: config.append.clone().unwrap_or_default(),
+    };
+    if let Some(path) = &config.machine.dump_dtb {
+        let (_, boot) = arm_virt::machine(&board_config, files)?;
+        let blob = match &boot.fdt {
+            Some((_, fdt)) => fdt.write().map_err(|e| anyhow!("cannot make the device tree: {}", e.0))?,
+            None => bail!("-M dumpdtb: this machine starts without a device tree; give a kernel"),
+        };
+        std::fs::write(path, blob).with_context(|| format!("cannot write `{}`", path.display()))?;
+        std::process::exit(0);
+    }
+    let (board, boot) = arm_virt::machine(&board_config, files)?;
+    let mut disks = BTreeMap::new();
+    for drive in &config.drives {
+        disks.insert(drive.id.clone(), Arc::new(host::disk::open(&drive.disk)?));
+    }
+    let clock = Arc::new(match config.rtc {
+        RtcBase::Utc => HostClock::new(),
+        RtcBase::At(seconds) => HostClock::with_epoch(seconds),
+    });
+    let accel = accelerator(config, &cpu)?;
+    let (ports, ends, terminal) = chardevs(config)?;
+    let drives = disks.iter().map(|(id, disk)| (id.clone(), disk.clone() as _)).collect();
+    let host = Host {
+        timers: Timers::new(clock.clone()),
+        entropy: entropy(config)?,
+        power: Power::default(),
+        chardevs: ports,
+        drives,
+        netdevs: BTreeMap::new(),
+    };
+    let machine = machines::build(board, boot, &host, &*accel)?;
+    Ok(Assembly { machine, clock, disks, ends, terminal })
+}
