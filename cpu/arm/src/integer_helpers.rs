@@ -2,7 +2,8 @@
 
 use crate::crypto::crc32;
 use crate::frontend::{Arm, Env};
-use crate::state::NOT_EXCLUSIVE;
+use crate::pauth::{self, Key, KeyNumber};
+use crate::state::{Cpu, NOT_EXCLUSIVE};
 use tcg::ir::{HelperId, Mem, Order};
 use tcg::{Func, Helper};
 
@@ -16,11 +17,18 @@ pub const CRC32C: HelperId = HelperId(FIRST + 1);
 /// Store exclusive(address, low, high, [`pack_exclusive`]); gives 0 when it stored, 1 when not.
 pub const STORE_EXCLUSIVE: HelperId = HelperId(FIRST + 2);
 
+/// Pointer authentication(pointer, modifier, [`pack`](crate::a64::pauth::pack)).
+pub const POINTER_AUTH: HelperId = HelperId(FIRST + 3);
+/// PACGA(value, modifier).
+pub const PAC_GENERIC: HelperId = HelperId(FIRST + 4);
+
 /// Helpers in order of their numbers.
 pub static HELPERS: &[Helper<Arm>] = &[
     Helper::plain("crc32", Func::F3(crc32_any)),
     Helper::plain("crc32c", Func::F3(crc32c_any)),
     Helper::full("store_exclusive", Func::F4(store_exclusive)),
+    Helper::plain("pointer_auth", Func::F3(pointer_auth)),
+    Helper::plain("pac_generic", Func::F2(pac_generic)),
 ];
 
 extern "C" fn crc32_any(_: &mut Env, sum: u64, data: u64, log2: u64) -> u64 {
@@ -70,4 +78,48 @@ extern "C" fn store_exclusive(env: &mut Env, va: u64, low: u64, high: u64, kind:
     let Some(old) = env.cmpxchg_slow(va, bytes, expected, pair(low, high), mem) else { return 1 };
     env.cpu.exclusive_addr = NOT_EXCLUSIVE;
     u64::from(old != expected)
+}
+
+/// The key at position `n` of the state.
+fn key(cpu: &Cpu, n: usize) -> Key {
+    let [lo, hi] = cpu.sys.pac_keys[n];
+    Key { hi, lo }
+}
+
+/// EffectiveTBI() of the shared pseudocode for the half of the address space that `upper` names.
+fn ignores_top_byte(cpu: &Cpu, upper: bool, data: bool) -> bool {
+    let tcr = cpu.sys.tcr_el1;
+    let bit = |low: u32| tcr >> (low + u32::from(upper)) & 1 != 0;
+    // TBI0 is bit 37, TBID0 bit 51; those of the upper half follow.
+    bit(37) && (data || !bit(51))
+}
+
+fn bottom_bit(cpu: &Cpu, upper: bool) -> u32 {
+    let tcr = cpu.sys.tcr_el1;
+    // T0SZ, T1SZ.
+    let tsz = if upper { tcr >> 16 & 0x3f } else { tcr & 0x3f };
+    pauth::bottom_pac_bit(tsz as u32, 16, 39)
+}
+
+extern "C" fn pointer_auth(env: &mut Env, pointer: u64, modifier: u64, kind: u64) -> u64 {
+    let cpu = &env.cpu;
+    let (number, data) = (kind as usize & 3, kind & 2 != 0);
+    let upper = pointer >> 55 & 1 != 0;
+    let tbi = ignores_top_byte(cpu, upper, data);
+    match kind >> 2 {
+        0 => {
+            let either = ignores_top_byte(cpu, false, data) || ignores_top_byte(cpu, true, data);
+            let select = pointer >> if either { 55 } else { 63 } & 1 != 0;
+            pauth::add_pac(pointer, modifier, key(cpu, number), select, bottom_bit(cpu, select), tbi)
+        }
+        1 => {
+            let letter = if number & 1 == 0 { KeyNumber::A } else { KeyNumber::B };
+            pauth::auth(pointer, modifier, key(cpu, number), letter, bottom_bit(cpu, upper), tbi)
+        }
+        _ => pauth::strip(pointer, bottom_bit(cpu, upper), tbi),
+    }
+}
+
+extern "C" fn pac_generic(env: &mut Env, value: u64, modifier: u64) -> u64 {
+    pauth::add_pac_ga(value, modifier, key(&env.cpu, 4))
 }

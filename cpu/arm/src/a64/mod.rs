@@ -10,6 +10,7 @@ pub mod dp_imm;
 pub mod dp_reg;
 pub mod fp;
 pub mod load_store;
+pub mod pauth;
 mod missing;
 pub mod simd;
 pub mod simd_load_store;
