@@ -13,7 +13,7 @@ use crate::sysreg::{REGISTERS, SystemRegisters};
 use crate::wires::Wires;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, LazyLock};
-use tcg::frontend::{Frontend, Func, Helper, Key, Translation};
+use tcg::frontend::{Frontend, Helper, Key, Translation};
 use tcg::ir::{Block, Names, Slot};
 use vm::vcpu::{AccelError, BootRegs, Intent, Wiring};
 use vm::{BadState, Gpa, Gva};

@@ -18,7 +18,7 @@ pub mod wire;
 
 /// The processor under test.
 pub fn frontend() -> arm::Arm {
-    arm::Arm { features: arm::Features::default() }
+    arm::Arm::new("max").expect("the model exists")
 }
 
 /// The instructions of a case as text.
