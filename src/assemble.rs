@@ -103,11 +103,7 @@ fn check_ram(bytes: u64) -> Result<()> {
         && bytes > total + swap
     {
         let mib = |bytes: u64| bytes >> 20;
-        bail!(
-            "-m {}: this host has only {} MiB of memory and swap; ask for less",
-            mib(bytes),
-            mib(total + swap)
-        );
+        bail!("-m {}: this host has only {} MiB of memory and swap; ask for less", mib(bytes), mib(total + swap));
     }
     Ok(())
 }
@@ -202,8 +198,8 @@ pub fn assemble(config: &Config) -> Result<Assembly> {
     }
     let board_config = arm_virt::Config {
         cpu: cpu.clone(),
-        pa_bits: model.pa_bits(),
-        pmu: model.has_pmu(),
+        pa_bits: model.pa_bits,
+        pmu: model.features.has(arm::Feature::PMUv3),
         cpus: config.cpus,
         ram: config.ram_bytes,
         gic: match config.machine.gic {

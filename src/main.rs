@@ -19,7 +19,9 @@ fn version() -> String {
 
 fn list(what: &List) -> String {
     match what {
-        List::Machines => "Supported machines are:\nvirt                 Arm virtual machine, as QEMU's (default)\n".into(),
+        List::Machines => {
+            "Supported machines are:\nvirt                 Arm virtual machine, as QEMU's (default)\n".into()
+        }
         List::Cpus { .. } => {
             let models = arm::model::MODELS.iter().map(|model| format!("  {}\n", model.name)).collect::<String>();
             format!("Available CPUs:\n{models}")

@@ -67,11 +67,11 @@ const POWER_KEY_PIN: u32 = 3;
 /// Private interrupts by INTID (Arm BSA, "PPI assignments"), in order of the vCPU's outputs.
 const INTIDS: [u32; wiring::OUTPUTS] = {
     let mut intids = [0; wiring::OUTPUTS];
-    intids[wiring::VIRTUAL_TIMER] = 27;
-    intids[wiring::PHYSICAL_TIMER] = 30;
-    intids[wiring::HYP_TIMER] = 26;
-    intids[wiring::SECURE_TIMER] = 29;
-    intids[wiring::PMU] = 23;
+    intids[wiring::OUT_VIRTUAL_TIMER] = 27;
+    intids[wiring::OUT_PHYSICAL_TIMER] = 30;
+    intids[wiring::OUT_HYP_TIMER] = 26;
+    intids[wiring::OUT_SECURE_TIMER] = 29;
+    intids[wiring::OUT_PMU] = 23;
     intids
 };
 /// The most address bits that any page table format here has.
@@ -221,7 +221,7 @@ fn board(config: &Config, for_firmware: ForFirmware) -> Result<Board, Error> {
     gic.inputs("spi", SPIS).fdt(gic_node(config.gic));
     for n in 0..cpus {
         gic.inputs(format!("ppi{n}_"), 16);
-        gic.irqs([wiring::IRQ, wiring::FIQ].map(|pin| Pin::new(format!("cpu{n}"), "pin", pin)));
+        gic.irqs([wiring::PIN_IRQ, wiring::PIN_FIQ].map(|pin| Pin::new(format!("cpu{n}"), "pin", pin)));
     }
     let uart = b.add::<Pl011>("uart0", |w| {
         let port = if w.has_chardev() { w.chardev()? } else { Arc::new(CharPort::null()) };
@@ -423,7 +423,9 @@ pub fn fdt(config: &Config, board: &Board) -> Fdt {
         GicVersion::V3 => 4,
     };
     let ppi = |output: usize| [1, INTIDS[output] - 16, flags];
-    let timers = [wiring::SECURE_TIMER, wiring::PHYSICAL_TIMER, wiring::VIRTUAL_TIMER, wiring::HYP_TIMER].map(ppi);
+    let timers =
+        [wiring::OUT_SECURE_TIMER, wiring::OUT_PHYSICAL_TIMER, wiring::OUT_VIRTUAL_TIMER, wiring::OUT_HYP_TIMER]
+            .map(ppi);
     let mut cpus = Node::new("cpus").cells("#address-cells", &[1]).cells("#size-cells", &[0]);
     let mut cluster = Node::new("cluster0");
     for n in 0..config.cpus {
@@ -476,7 +478,7 @@ pub fn fdt(config: &Config, board: &Board) -> Fdt {
                 .flag("always-on"),
         );
     if config.pmu {
-        let pmu = Node::new("pmu").string("compatible", "arm,armv8-pmuv3").cells("interrupts", &ppi(wiring::PMU));
+        let pmu = Node::new("pmu").string("compatible", "arm,armv8-pmuv3").cells("interrupts", &ppi(wiring::OUT_PMU));
         root.children.push(pmu);
     }
     let clock = Node::new("apb-pclk")

@@ -84,6 +84,8 @@ pub struct CodeCache {
     /// For each block the exits that are linked to it.
     incoming: HashMap<*const Block, Vec<(Arc<Block>, usize)>>,
     graveyard: Vec<(u32, Arc<Block>)>,
+    /// The RAM that blocks were made from.
+    rams: HashMap<RamId, Arc<Ram>>,
 }
 
 // SAFETY: the raw pointers in `incoming` are only map keys and are never followed.
@@ -110,6 +112,7 @@ impl CodeCache {
         let (ram, range) = block.home();
         let fresh = ram.code().page(range.start / PAGE_SIZE) == 0;
         ram.code().set(range.clone());
+        self.rams.entry(ram.id()).or_insert_with(|| ram.clone());
         self.by_page.entry((ram.id(), range.start / PAGE_SIZE)).or_default().push(block.clone());
         self.by_key.insert(block.key, block);
         fresh
@@ -132,6 +135,19 @@ impl CodeCache {
         }
     }
 
+    /// Takes out one block.
+    pub fn discard(&mut self, block: &Arc<Block>, epoch: u32) {
+        let (ram, range) = block.home();
+        let page = (ram.id(), range.start / PAGE_SIZE);
+        if let Some(blocks) = self.by_page.get_mut(&page) {
+            blocks.retain(|b| !Arc::ptr_eq(b, block));
+            if blocks.is_empty() {
+                self.by_page.remove(&page);
+            }
+        }
+        self.remove(block.clone(), epoch);
+    }
+
     /// Takes out every block made from bytes in `range` of a RAM block. Gives how many.
     pub fn invalidate(&mut self, ram: RamId, range: Range<u64>, epoch: u32) -> usize {
         if range.is_empty() {
@@ -139,8 +155,12 @@ impl CodeCache {
         }
         let mut dead = Vec::new();
         for page in range.start / PAGE_SIZE..=(range.end - 1) / PAGE_SIZE {
-            let Some(blocks) = self.by_page.get_mut(&(ram, page)) else { continue };
-            let Some(home) = blocks.first().map(|b| b.home.0.clone()) else { continue };
+            let Some(home) = self.rams.get(&ram) else { continue };
+            let Some(blocks) = self.by_page.get_mut(&(ram, page)) else {
+                // All of them were thrown away some other way.
+                home.code().clear(page, u64::MAX);
+                continue;
+            };
             let touched = |b: &Arc<Block>| {
                 let code = b.home().1;
                 code.start < range.end && range.start < code.end
@@ -188,11 +208,11 @@ impl CodeCache {
         self.graveyard.push((epoch, block));
     }
 
-    /// Takes out everything.
+    /// Takes out everything. The bytes stay marked as code, so that a store to them is noticed as long as a vCPU may know
+    /// one of the blocks.
     pub fn flush(&mut self, epoch: u32) {
-        for ((_, page), blocks) in self.by_page.drain() {
+        for (_, blocks) in self.by_page.drain() {
             for block in blocks {
-                block.home.0.code().clear(page, u64::MAX);
                 block.valid.store(false, Ordering::Release);
                 for exit in 0..2 {
                     block.links[exit].store(std::ptr::null_mut(), Ordering::Release);

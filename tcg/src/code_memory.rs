@@ -91,6 +91,11 @@ impl CodeMemory {
         self.free.insert(at, len);
     }
 
+    /// Bytes in all.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
     /// Bytes in use.
     pub fn used_bytes(&self) -> usize {
         self.size - self.free.values().sum::<usize>()

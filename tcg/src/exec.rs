@@ -11,7 +11,7 @@ use crate::interp::{self, Exit};
 use crate::ir;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use vm::ram::{CodeWatch, PAGE_SIZE, RamId};
 use vm::vcpu::{AccelError, Accelerator, BootRegs, Intent, Kick, PageFault, Stop, Vcpu, Wiring};
 use vm::{BadState, Gpa, Gva, LoadError, Saved, log};
@@ -55,18 +55,32 @@ pub struct Shared<F: Frontend> {
     tiers: Tiers,
     compiler: Option<Box<dyn Compiler<F>>>,
     entry: u64,
+    /// The home of code that lies in no RAM.
+    nowhere: OnceLock<Arc<vm::Ram>>,
     /// Guest instructions translated so far.
     pub translated: AtomicU64,
 }
 
 impl<F: Frontend> Shared<F> {
-    /// Throws away the blocks made from these bytes of RAM, on whatever thread.
-    pub(crate) fn invalidate(&self, ram: RamId, range: Range<u64>) {
-        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
-        self.cache.lock().unwrap().invalidate(ram, range, epoch);
-        for kicker in self.kickers.lock().unwrap().iter() {
-            kicker.interrupt();
+    /// Lets `kill` take blocks out of the cache, on whatever thread; it gives whether it did. The epoch moves on only when
+    /// they can no longer be found, so that a vCPU that has seen the epoch meets none of them again.
+    fn retire(&self, cache: &mut CodeCache, kill: impl FnOnce(&mut CodeCache, u32) -> bool) -> bool {
+        // The epoch changes under the lock of the cache only.
+        let epoch = self.epoch.load(Ordering::Relaxed).wrapping_add(1);
+        let killed = kill(cache, epoch);
+        if killed {
+            self.epoch.store(epoch, Ordering::Release);
+            for kicker in self.kickers.lock().unwrap().iter() {
+                kicker.interrupt();
+            }
         }
+        killed
+    }
+
+    /// Throws away the blocks made from these bytes of RAM, on whatever thread. Gives whether there were any.
+    pub(crate) fn invalidate(&self, ram: RamId, range: Range<u64>) -> bool {
+        let mut cache = self.cache.lock().unwrap();
+        self.retire(&mut cache, |cache, epoch| cache.invalidate(ram, range, epoch) != 0)
     }
 
     /// Gives a block its compiled code.
@@ -92,17 +106,17 @@ impl<F: Frontend> Shared<F> {
 
     /// Throws everything away because compiled code has outgrown its memory.
     pub fn code_memory_full(&self) {
-        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
-        self.cache.lock().unwrap().flush(epoch);
-        for kicker in self.kickers.lock().unwrap().iter() {
-            kicker.interrupt();
-        }
+        let mut cache = self.cache.lock().unwrap();
+        self.retire(&mut cache, |cache, epoch| {
+            cache.flush(epoch);
+            true
+        });
     }
 
     fn bury(&self) {
         let seen = self.kickers.lock().unwrap().iter().map(|k| k.epoch.load(Ordering::Acquire)).min();
         if let Some(seen) = seen {
-            let entries = self.cache.lock().unwrap().bury(seen + 1);
+            let entries = self.cache.lock().unwrap().bury(seen.wrapping_add(1));
             if let Some(compiler) = &self.compiler {
                 compiler.free(&entries);
             }
@@ -111,10 +125,12 @@ impl<F: Frontend> Shared<F> {
 }
 
 /// Tells the code cache of writes by devices.
-struct Watch<F: Frontend>(Arc<Shared<F>>);
+struct Watch<F: Frontend>(Weak<Shared<F>>);
 impl<F: Frontend> CodeWatch for Watch<F> {
     fn code_written(&self, ram: RamId, range: Range<u64>) {
-        self.0.invalidate(ram, range);
+        if let Some(shared) = self.0.upgrade() {
+            shared.invalidate(ram, range);
+        }
     }
 }
 
@@ -138,6 +154,7 @@ impl<F: Frontend> Tcg<F> {
                 tiers,
                 compiler,
                 entry,
+                nowhere: OnceLock::new(),
                 translated: AtomicU64::new(0),
             }),
         }
@@ -208,6 +225,15 @@ impl<F: Frontend> Env<F> {
     /// Drops pointers to blocks that were invalidated; part of storing to code.
     pub(crate) fn sync_with_cache(&mut self) {
         self.clear_jumps();
+        // A loop in compiled code must end even if an earlier kick, not seen yet, made the one of the invalidation void.
+        if self.budget.load(Ordering::Relaxed) >= 0 {
+            self.budget.fetch_sub(KICK, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether blocks that this vCPU may still know were thrown away.
+    pub(crate) fn behind_cache(&self) -> bool {
+        self.kicker.epoch.load(Ordering::Relaxed) != self.shared.epoch.load(Ordering::Acquire)
     }
 
     /// Finds or makes the block at the program counter.
@@ -226,30 +252,31 @@ impl<F: Frontend> Env<F> {
         let gpa = Gpa(page.gpa.0 + key.pc.0 % PAGE_SIZE);
         let block_key = BlockKey { gpa, mode: key.mode | page.code_mode };
         let Some((ram, offset)) = page.ram else {
-            return Ok(self.device_code(key, block_key));
+            return self.device_code(key, block_key);
         };
+        let at = offset + key.pc.0 % PAGE_SIZE;
         let mut cache = shared.cache.lock().unwrap();
-        let block = match cache.find(&block_key) {
-            Some(block) => block.clone(),
+        let mut found = cache.find(&block_key).cloned();
+        if let Some(old) = found.take_if(|block| block.home().0.id() != ram.id() || block.home().1.start != at) {
+            // Other memory lies at the physical address now.
+            shared.retire(&mut cache, |cache, epoch| {
+                cache.discard(&old, epoch);
+                true
+            });
+            self.clear_jumps();
+        }
+        let block = match found {
+            Some(block) => block,
             None => {
                 if cache.len() >= MAX_BLOCKS {
-                    let epoch = shared.epoch.fetch_add(1, Ordering::AcqRel) + 1;
-                    cache.flush(epoch);
+                    shared.retire(&mut cache, |cache, epoch| {
+                        cache.flush(epoch);
+                        true
+                    });
                     self.clear_jumps();
                 }
-                let at = offset + key.pc.0 % PAGE_SIZE;
-                let mut code = vec![0; (PAGE_SIZE - key.pc.0 % PAGE_SIZE).min(u64::from(BLOCK_LIMIT) * 16) as usize];
-                if ram.read(at, &mut code).is_none() {
-                    code.clear();
-                }
-                ram.watch_code_once(|| Arc::new(Watch(shared.clone())));
-                let block = Arc::new(self.translate_block(key.pc, block_key, &code, BLOCK_LIMIT, (ram.clone(), at)));
-                if cache.insert(block.clone()) {
-                    // SAFETY: `at` lies in the block of RAM.
-                    let host = unsafe { ram.host().add((at & !(PAGE_SIZE - 1)) as usize) };
-                    self.protect_code(host);
-                }
-                block
+                ram.watch_code_once(|| Arc::new(Watch(Arc::downgrade(&shared))));
+                self.translate_ram(&mut cache, key.pc, block_key, &ram, at)
             }
         };
         let pointer = Arc::as_ptr(&block);
@@ -257,26 +284,64 @@ impl<F: Frontend> Env<F> {
         Ok(pointer)
     }
 
+    /// Translates the code at byte `at` of `ram` and puts it into the cache.
+    fn translate_ram(
+        &mut self,
+        cache: &mut CodeCache,
+        pc: Gva,
+        key: BlockKey,
+        ram: &Arc<vm::Ram>,
+        at: u64,
+    ) -> Arc<Block> {
+        loop {
+            let mut code = vec![0; (PAGE_SIZE - at % PAGE_SIZE).min(u64::from(BLOCK_LIMIT) * 16) as usize];
+            if ram.read(at, &mut code).is_none() {
+                code.clear();
+            }
+            let block = Arc::new(self.translate_block(pc, key, &code, BLOCK_LIMIT, (ram.clone(), at)));
+            if cache.insert(block.clone()) {
+                // SAFETY: `at` lies in the block of RAM.
+                let host = unsafe { ram.host().add((at & !(PAGE_SIZE - 1)) as usize) };
+                self.protect_code(host);
+            }
+            // A device that wrote before the bytes were marked as code has told nobody.
+            let mut now = vec![0; (block.len_bytes as usize).min(code.len())];
+            if ram.read(at, &mut now).is_none() || code.starts_with(&now) {
+                return block;
+            }
+            self.shared.clone().retire(cache, |cache, epoch| {
+                cache.discard(&block, epoch);
+                true
+            });
+        }
+    }
+
     /// Code in a device's window: read through the bus and executed once.
-    fn device_code(&mut self, key: Key, block_key: BlockKey) -> *const Block {
+    fn device_code(&mut self, key: Key, block_key: BlockKey) -> Result<*const Block, F::Exception> {
+        let shared = self.shared.clone();
+        // An anonymous page of RAM is the home that every block needs; nothing is ever stored there.
+        let home = match shared.nowhere.get() {
+            Some(home) => home.clone(),
+            None => match vm::Ram::new(1) {
+                Ok(home) => shared.nowhere.get_or_init(|| home).clone(),
+                Err(error) => {
+                    log!(GuestError, "code at {} in a device: {error}", block_key.gpa);
+                    return Err(self.fetch_error(key.pc, block_key.gpa));
+                }
+            },
+        };
         let mut code = [0u8; 4];
         for (at, byte) in code.iter_mut().enumerate() {
-            *byte = self.view.load(Gpa(block_key.gpa.0 + at as u64), 1).unwrap_or(0) as u8;
+            *byte = self.view.load(Gpa(block_key.gpa.0.wrapping_add(at as u64)), 1).unwrap_or(0) as u8;
         }
-        // An anonymous page of RAM is the home that every block needs; nothing is ever stored there.
-        let block = vm::Ram::new(1).map(|home| self.translate_block(key.pc, block_key, &code, 1, (home, 0)));
-        let shared = self.shared.clone();
-        match block {
-            Ok(block) => {
-                let block = Arc::new(block);
-                let pointer = Arc::as_ptr(&block);
-                let epoch = shared.epoch.fetch_add(1, Ordering::AcqRel) + 1;
-                shared.cache.lock().unwrap().entomb(block, epoch);
-                self.kicker.interrupt();
-                pointer
-            }
-            Err(error) => unreachable!("one page of memory: {error}"),
-        }
+        let block = Arc::new(self.translate_block(key.pc, block_key, &code, 1, (home, 0)));
+        let pointer = Arc::as_ptr(&block);
+        let mut cache = shared.cache.lock().unwrap();
+        shared.retire(&mut cache, |cache, epoch| {
+            cache.entomb(block, epoch);
+            true
+        });
+        Ok(pointer)
     }
 
     fn translate_block(&mut self, pc: Gva, key: BlockKey, code: &[u8], limit: u32, home: (Arc<vm::Ram>, u64)) -> Block {
@@ -332,8 +397,10 @@ impl<F: Frontend> Env<F> {
                 // SAFETY: blocks in the jump cache and behind links live until this vCPU has acknowledged the epoch of
                 // their death, which it does between slices only.
                 Ok(block) => unsafe { &*block },
+                // A fetch that does not fit the budget any more is made again in the next slice.
+                Err(_) if self.budget.load(Ordering::Relaxed) < 1 => return Pause::Budget,
                 Err(exception) => {
-                    frontend.take(self, exception);
+                    self.take_fetch_fault(&shared, exception);
                     return Pause::Resync;
                 }
             };
@@ -368,17 +435,31 @@ impl<F: Frontend> Env<F> {
                 }
                 Some(Exit::Resync) => return Pause::Resync,
                 Some(Exit::Raised) => {
-                    let pc = self.pc().wrapping_add(self.fault_pc.into());
-                    self.set_pc(pc);
-                    self.raised = 0;
-                    if let Some(exception) = self.exception.take() {
-                        frontend.take(self, exception);
-                    }
+                    self.take_raised(&shared, block);
                     return Pause::Resync;
                 }
                 None => return Pause::Budget,
             };
         }
+    }
+
+    /// Enters the handler of the exception that `block` raised. The instruction that raised it counts as executed, those
+    /// after it do not.
+    fn take_raised(&mut self, shared: &Arc<Shared<F>>, block: &Block) {
+        let unused = block.insns.saturating_sub(block.code.insns_to(self.fault_pc));
+        self.budget.fetch_add(unused.into(), Ordering::Relaxed);
+        let pc = self.pc().wrapping_add(self.fault_pc.into());
+        self.set_pc(pc);
+        self.raised = 0;
+        if let Some(exception) = self.exception.take() {
+            shared.frontend.take(self, exception);
+        }
+    }
+
+    /// Enters the handler of an exception that a fetch raised; it counts as an instruction, so that a budget always ends.
+    fn take_fetch_fault(&mut self, shared: &Arc<Shared<F>>, exception: F::Exception) {
+        self.budget.fetch_sub(1, Ordering::Relaxed);
+        shared.frontend.take(self, exception);
     }
 
     /// Counts a run and asks for compilation when there were enough.
@@ -407,11 +488,12 @@ impl<F: Frontend> Env<F> {
         let to = self.lookup(Key { pc, mode, space })?;
         // SAFETY: as in `slice`.
         let to_key = unsafe { (*to).key };
-        if to_key.gpa.0 / PAGE_SIZE == from.key.gpa.0 / PAGE_SIZE
-            && (from.key.gpa.0 % PAGE_SIZE).wrapping_add(pc.0) % PAGE_SIZE
-                == (to_key.gpa.0 % PAGE_SIZE).wrapping_add(from.key.gpa.0) % PAGE_SIZE
-            && self.same_page(from, pc, to_key)
-        {
+        let start = from.key.gpa.0 % PAGE_SIZE;
+        let target = from.code.exit_distance(exit).map(|distance| start.wrapping_add(distance as u64));
+        // A link holds at every virtual address of the block only if the exit stays in the page.
+        if target.is_some_and(|target| {
+            target < PAGE_SIZE && to_key.gpa.0 == from.key.gpa.0 - start + target && to_key.mode == from.key.mode
+        }) {
             let mut cache = shared.cache.lock().unwrap();
             let find = |cache: &CodeCache, key| cache.find(key).cloned();
             if let (Some(a), Some(b)) = (find(&cache, &from.key), find(&cache, &to_key))
@@ -422,15 +504,6 @@ impl<F: Frontend> Env<F> {
             }
         }
         Ok(to)
-    }
-
-    /// Whether the fixed exit that led from `from` to `pc` stayed in the virtual page.
-    fn same_page(&self, from: &Block, pc: Gva, to: BlockKey) -> bool {
-        // A fixed exit adds a constant to the address of the block; physical and virtual distance agree only within
-        // the page.
-        let physical = to.gpa.0.wrapping_sub(from.key.gpa.0);
-        let start = pc.0.wrapping_sub(physical);
-        start / PAGE_SIZE == pc.0 / PAGE_SIZE
     }
 }
 
@@ -450,14 +523,14 @@ impl<F: Frontend> TcgVcpu<F> {
     fn look_around(&mut self) -> Option<Stop> {
         let env = &mut *self.env;
         let shared = env.shared.clone();
+        let epoch = shared.epoch.load(Ordering::Acquire);
+        if env.kicker.epoch.load(Ordering::Relaxed) != epoch {
+            env.clear_jumps();
+            env.kicker.epoch.store(epoch, Ordering::Release);
+            shared.bury();
+        }
         if env.kicker.kicked.swap(false, Ordering::AcqRel) {
             env.refresh_view();
-            let epoch = shared.epoch.load(Ordering::Acquire);
-            if env.kicker.epoch.load(Ordering::Relaxed) != epoch {
-                env.clear_jumps();
-                env.kicker.epoch.store(epoch, Ordering::Release);
-                shared.bury();
-            }
             if env.kicker.poll.swap(false, Ordering::AcqRel) {
                 shared.frontend.poll(env);
             }
@@ -484,7 +557,7 @@ impl<F: Frontend> TcgVcpu<F> {
         let key = shared.frontend.key(&env.cpu);
         let page = match env.fetch_page(key.pc, key.space) {
             Ok(page) => page,
-            Err(exception) => return shared.frontend.take(env, exception),
+            Err(exception) => return env.take_fetch_fault(&shared, exception),
         };
         let offset = key.pc.0 % PAGE_SIZE;
         let block_key = BlockKey { gpa: Gpa(page.gpa.0 + offset), mode: key.mode | page.code_mode };
@@ -497,12 +570,7 @@ impl<F: Frontend> TcgVcpu<F> {
         env.budget.fetch_sub(block.insns.into(), Ordering::Relaxed);
         // SAFETY: the block was decoded for `F`.
         if unsafe { interp::run(env, &block) } == Exit::Raised {
-            let pc = env.pc().wrapping_add(env.fault_pc.into());
-            env.set_pc(pc);
-            env.raised = 0;
-            if let Some(exception) = env.exception.take() {
-                shared.frontend.take(env, exception);
-            }
+            env.take_raised(&shared, &block);
         }
     }
 }
@@ -526,18 +594,14 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
                 continue;
             }
             let pause = self.env.slice();
-            let mut rest = self.env.budget.load(Ordering::Relaxed);
-            if rest < -(KICK / 2) {
-                rest += KICK;
-            }
-            if pause == Pause::Budget && rest == slice && left.is_some() {
+            if pause == Pause::Budget && self.env.budget.load(Ordering::Relaxed) == slice && left.is_some() {
                 // Not even one block fits.
-                self.env.budget.store(rest, Ordering::Release);
-                self.run_part(rest as u32);
-                rest = self.env.budget.load(Ordering::Relaxed);
-                if rest < -(KICK / 2) {
-                    rest += KICK;
-                }
+                self.run_part(slice as u32);
+            }
+            let mut rest = self.env.budget.load(Ordering::Relaxed);
+            while rest < -(KICK / 2) {
+                // One of the kicks of this slice.
+                rest += KICK;
             }
             let done = (slice - rest).max(0) as u64;
             self.executed += done;

@@ -30,6 +30,8 @@ const WAYS: usize = 4;
 const SPACES: usize = 1 << 16;
 /// Large pages remembered.
 const LARGE: usize = 32;
+/// Bits of the filter over large pages that were forgotten while pieces of them may be in the tables.
+const LOST: usize = 1 << 14;
 /// Pages of code remembered.
 const FETCH: usize = 256;
 
@@ -99,6 +101,9 @@ pub struct Tlb {
     space_generations: Box<[u32]>,
     large: Box<[Option<(u64, Second)>; LARGE]>,
     large_next: usize,
+    /// Large pages forgotten in favour of others, as a filter by page number, and the log2 of their sizes.
+    lost: Box<[u64; LOST / 64]>,
+    lost_sizes: u64,
     fetch: Box<[Option<FetchEntry>; FETCH]>,
     generation: u32,
     /// Entries put into the first tables so far.
@@ -131,6 +136,8 @@ impl Default for Tlb {
             space_generations: vec![0; SPACES].into_boxed_slice(),
             large: Box::new([const { None }; LARGE]),
             large_next: 0,
+            lost: Box::new([0; LOST / 64]),
+            lost_sizes: 0,
             fetch: Box::new([const { None }; FETCH]),
             generation: 1,
             fills: 0,
@@ -177,6 +184,10 @@ impl Tlb {
     fn clear_all(&mut self) {
         self.clear_first();
         self.large.fill(None);
+        if self.lost_sizes != 0 {
+            self.lost.fill(0);
+            self.lost_sizes = 0;
+        }
         self.fetch.fill(None);
         self.generation = self.generation.wrapping_add(1);
         if self.generation == 0 {
@@ -185,8 +196,28 @@ impl Tlb {
         }
     }
 
-    /// `same` says whether two addresses are the same but for bits that translation ignores.
-    fn clear_page(&mut self, va: u64, page_mask: u64) {
+    /// Notes that the large page at `base` is known no longer, while pieces of it may be.
+    fn lose(&mut self, base: u64, log2: u8) {
+        let bit = (base >> log2) as usize % LOST;
+        self.lost[bit / 64] |= 1 << (bit % 64);
+        self.lost_sizes |= 1 << log2;
+    }
+
+    /// Whether `va` may be in a large page that was forgotten.
+    fn is_lost(&self, va: u64) -> bool {
+        let mut sizes = self.lost_sizes;
+        while sizes != 0 {
+            let bit = (va >> sizes.trailing_zeros()) as usize % LOST;
+            if self.lost[bit / 64] >> (bit % 64) & 1 != 0 {
+                return true;
+            }
+            sizes &= sizes - 1;
+        }
+        false
+    }
+
+    /// Bits outside `page_mask` do not count. Gives whether everything was cleared because the page is a large one.
+    fn clear_page(&mut self, va: u64, page_mask: u64) -> bool {
         let page = va & PAGE_MASK;
         let hits = |tag: u64| (tag ^ page) & page_mask & PAGE_MASK == 0;
         let at = index(va);
@@ -196,18 +227,13 @@ impl Tlb {
                 *entry = Entry::empty(at);
             }
         }
-        let large = self.large.iter_mut().filter(|l| {
+        let large = self.large.iter().filter(|l| {
             l.as_ref().is_some_and(|(tag, second)| (tag ^ va) & page_mask & !((1 << second.page.page_log2) - 1) == 0)
         });
-        let mut had_large = false;
-        for entry in large {
-            *entry = None;
-            had_large = true;
-        }
-        if had_large {
+        if large.count() != 0 || self.is_lost(va & page_mask) || self.is_lost(va | !page_mask) {
             // Pieces of the large page may be anywhere.
             self.clear_all();
-            return;
+            return true;
         }
         // The tag of an address that is ignored is either all zeros or all ones in the canonical form.
         for canonical in [page & page_mask, page | !page_mask] {
@@ -219,6 +245,7 @@ impl Tlb {
             }
             self.fetch[fetch_index(canonical)].take_if(|e| hits(e.page));
         }
+        false
     }
 
     /// Whether an entry of the second table is in force for `space`.
@@ -251,8 +278,8 @@ impl<F: Frontend> Env<F> {
 
     /// Forgets the translations of one page. Bits outside `page_mask` (an address tag) do not count.
     pub fn flush_tlb_page(&mut self, gva: Gva, page_mask: u64) {
-        self.tlb.clear_page(gva.0, page_mask);
-        if self.may_have_jumps(gva.0 & page_mask) || self.may_have_jumps(gva.0 | !page_mask) {
+        let all = self.tlb.clear_page(gva.0, page_mask);
+        if all || self.may_have_jumps(gva.0 & page_mask) || self.may_have_jumps(gva.0 | !page_mask) {
             self.clear_jumps();
         }
     }
@@ -343,7 +370,14 @@ impl<F: Frontend> Env<F> {
                 self.tlb.large_next = (self.tlb.large_next + 1) % LARGE;
                 self.tlb.large_next
             });
-            self.tlb.large[place] = Some((gva.0 & !size_mask, large));
+            if let Some((base, old)) = self.tlb.large[place].replace((gva.0 & !size_mask, large))
+                && (base != gva.0 & !size_mask
+                    || old.space != page.space
+                    || old.page.page_log2 != page.page_log2
+                    || old.page.global != page.global)
+            {
+                self.tlb.lose(base, old.page.page_log2);
+            }
         }
         Ok(page)
     }
@@ -402,6 +436,12 @@ impl<F: Frontend> Env<F> {
             return Err(shared.frontend.misaligned(self, gva, want.intent, want.mmu));
         }
         Ok(())
+    }
+
+    /// The exception for a fetch that cannot be made.
+    pub(crate) fn fetch_error(&mut self, gva: Gva, gpa: Gpa) -> F::Exception {
+        let mmu = self.shared.clone().frontend.fetch_regime(&self.cpu);
+        self.bus_error(gva, gpa, Want { intent: Intent::Fetch, mmu })
     }
 
     fn bus_error(&mut self, gva: Gva, gpa: Gpa, want: Want) -> F::Exception {
@@ -532,8 +572,9 @@ impl<F: Frontend> Env<F> {
             let range = offset..offset + u64::from(bytes);
             if ram.code().touches(&range) {
                 let shared = self.shared.clone();
-                shared.invalidate(ram.id(), range);
-                self.sync_with_cache();
+                if shared.invalidate(ram.id(), range) || self.behind_cache() {
+                    self.sync_with_cache();
+                }
             }
         }
     }
@@ -567,7 +608,9 @@ impl<F: Frontend> Env<F> {
         let gpa = Gpa(found.gpa.0 & PAGE_MASK);
         let view = self.view.clone();
         let ram = match Self::host_of(&view, gpa) {
-            Some((span, ram, offset)) if gpa.0 + (PAGE_SIZE - 1) <= span.last.0 => Some((ram.clone(), offset)),
+            Some((span, ram, offset)) if gpa.0 + (PAGE_SIZE - 1) <= span.last.0 && offset.is_multiple_of(PAGE_SIZE) => {
+                Some((ram.clone(), offset))
+            }
             _ => None,
         };
         if view.find(gpa).is_none() {
@@ -773,10 +816,32 @@ unsafe fn exchange_host(host: *mut u8, bytes: u8, expected: u128, new: u128) -> 
 unsafe fn exchange_16(host: *mut u128, expected: u128, new: u128) -> u128 {
     if std::arch::is_x86_feature_detected!("cmpxchg16b") {
         // SAFETY: valid and aligned by the caller, the instruction exists.
-        return unsafe { std::arch::x86_64::cmpxchg16b(host, expected, new, Ordering::SeqCst, Ordering::SeqCst) };
+        return unsafe { exchange_16_atomic(host, expected, new) };
     }
     // SAFETY: by the caller. Deviation: not atomic on the few processors without the instruction.
     unsafe { exchange_16_plain(host, expected, new) }
+}
+
+/// # Safety
+/// `host` must be valid and aligned to 16 bytes; the processor must have the instruction.
+#[cfg(target_arch = "x86_64")]
+unsafe fn exchange_16_atomic(host: *mut u128, expected: u128, new: u128) -> u128 {
+    let (low, high): (u64, u64);
+    // SAFETY: by the caller. RBX, which the compiler keeps for itself, is exchanged back.
+    unsafe {
+        std::arch::asm!(
+            "xchg {new_low}, rbx",
+            "lock cmpxchg16b xmmword ptr [{host}]",
+            "mov rbx, {new_low}",
+            new_low = inout(reg) new as u64 => _,
+            host = in(reg) host,
+            in("rcx") (new >> 64) as u64,
+            inout("rax") expected as u64 => low,
+            inout("rdx") (expected >> 64) as u64 => high,
+            options(nostack),
+        );
+    }
+    u128::from(low) | u128::from(high) << 64
 }
 
 /// # Safety

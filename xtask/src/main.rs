@@ -1,1 +1,130 @@
-fn main() {}
+//! The project's task runner: `cargo xtask TASK`.
+//!
+//! Start reading at [`Task`]; each task is one module. It knows nothing of the emulator's inside: it builds it, runs it
+//! like a user would and looks at the console.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod boot;
+mod cargo;
+mod command;
+mod demo;
+mod emulator;
+mod fetch;
+mod places;
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use regex::Regex;
+
+/// Tasks of the Mimic project.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Fetch, build and boot a Debian kernel with an interactive shell in this terminal
+    Demo {
+        /// Boot on this emulator instead of building Mimic
+        #[arg(long)]
+        emulator: Option<PathBuf>,
+    },
+    /// Run all tests: cargo's, then guests that boot
+    Test {
+        /// Leave out what takes long
+        #[arg(long)]
+        quick: bool,
+        /// Only the guests that boot
+        #[arg(long)]
+        boot_only: bool,
+        /// Only boot tests whose name matches this pattern
+        #[arg(long, value_name = "REGEX")]
+        only: Option<Regex>,
+        /// Boot on this emulator instead of building Mimic
+        #[arg(long)]
+        emulator: Option<PathBuf>,
+        /// Machines that run at once
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
+    /// Get guest kernels and file systems from Debian's archive into target/guests (or $MIMIC_GUESTS)
+    Fetch {
+        /// What to fetch: busybox, debian-12, debian-13, rootfs-arm64. Default: all but the root file system
+        names: Vec<String>,
+        /// Everything, with the root file system
+        #[arg(long)]
+        all: bool,
+        /// Emulator that configures the root file system
+        #[arg(long, default_value = "qemu-system-aarch64")]
+        emulator: PathBuf,
+    },
+    /// Check the rules of the house: imports, unsafe code, texts, formatting, clippy
+    Tidy,
+    /// Run the tests and rewrite the golden files they compare with
+    Bless {
+        /// Arguments of `cargo test`; the default is the whole workspace
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Measure Mimic against QEMU
+    Bench {
+        /// What to measure
+        #[arg(default_value = "boot", value_parser = clap::builder::PossibleValuesParser::new(bench::names()))]
+        workloads: Vec<String>,
+        /// Runs on each emulator
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// Measure this emulator instead of building Mimic
+        #[arg(long)]
+        emulator: Option<PathBuf>,
+        /// Compare with this one
+        #[arg(long, default_value = "qemu-system-aarch64")]
+        peer: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Demo { emulator } => demo::run(emulator),
+        Task::Test { quick, boot_only, only, emulator, jobs } => {
+            test::run(test::Options { quick, boot_only, emulator, only, jobs })
+        }
+        Task::Tidy => tidy::run(),
+        Task::Bless { arguments } => test::bless(&arguments),
+        Task::Bench { workloads, runs, emulator, peer } => {
+            let emulator = match emulator {
+                Some(emulator) => emulator,
+                None => cargo::build_mimic()?,
+            };
+            bench::run(&workloads, &[emulator, peer], runs)
+        }
+        Task::Fetch { names, all, emulator } => {
+            let names: Vec<&str> = match (all, names.is_empty()) {
+                (true, _) => fetch::NAMES.to_vec(),
+                (false, true) => fetch::SMALL.to_vec(),
+                (false, false) => names.iter().map(String::as_str).collect(),
+            };
+            names.iter().try_for_each(|name| fetch::fetch(name, &emulator))
+        }
+    }
+}

@@ -5,7 +5,7 @@ use crate::features::Feature;
 use crate::frontend::{Arm, Env};
 use crate::mmu::Fault;
 use crate::state::{Cpu, NOT_EXCLUSIVE};
-use crate::wiring::{FIQ, IRQ};
+use crate::wiring::{PIN_FIQ, PIN_IRQ};
 use tcg::Helper;
 use tcg::ir::HelperId;
 use vm::log;
@@ -268,9 +268,9 @@ impl Cpu {
             return false;
         }
         let pending = |pin: u32, mask: u8| pins >> pin & 1 != 0 && self.pstate.daif & mask == 0;
-        let (vector, name) = if pending(FIQ, MASK_F) {
+        let (vector, name) = if pending(PIN_FIQ, MASK_F) {
             (Vector::Fiq, "FIQ")
-        } else if pending(IRQ, MASK_I) {
+        } else if pending(PIN_IRQ, MASK_I) {
             (Vector::Irq, "IRQ")
         } else {
             return false;

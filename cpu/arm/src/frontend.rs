@@ -13,7 +13,7 @@ use crate::sysreg::{REGISTERS, SystemRegisters};
 use crate::wires::Wires;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, LazyLock};
-use tcg::frontend::{Frontend, Helper, Key, Translation};
+use tcg::frontend::{Frontend, Func, Helper, Key, Translation};
 use tcg::ir::{Block, Names, Slot};
 use vm::vcpu::{AccelError, BootRegs, Intent, Wiring};
 use vm::{BadState, Gpa, Gva};
@@ -37,16 +37,23 @@ impl Arm {
 /// The state that helpers act on.
 pub type Env = tcg::Env<Arm>;
 
-/// All helpers: those of the system, then the other groups in order of their numbers.
+extern "C" fn no_helper(_: &mut Env) -> u64 {
+    0
+}
+
+/// All helpers by number: the system's from 0, those of SIMD and floating point, those of integer instructions. Numbers
+/// between the groups belong to nobody.
 static HELPERS: LazyLock<Vec<Helper<Arm>>> = LazyLock::new(|| {
-    let mut all = exception::HELPERS.to_vec();
-    // Each group begins at its own number; what lies between is never called.
-    let filler = all[usize::from(exception::RAISE.0)];
-    let simd: Vec<_> = a64::simd::helpers().into_iter().collect();
-    for (first, group) in [(a64::simd::FIRST_HELPER, &simd[..]), (integer_helpers::FIRST.into(), integer_helpers::HELPERS)] {
-        assert!(all.len() <= first, "groups of helpers do not overlap");
-        all.resize(first, filler);
-        all.extend_from_slice(group);
+    let groups = [
+        (0, exception::HELPERS.to_vec()),
+        (a64::simd::FIRST_HELPER, a64::simd::helpers().collect()),
+        (usize::from(integer_helpers::FIRST), integer_helpers::HELPERS.to_vec()),
+    ];
+    let mut all = Vec::new();
+    for (first, group) in groups {
+        assert!(all.len() <= first, "groups do not overlap");
+        all.resize(first, Helper::plain("none", Func::F0(no_helper)));
+        all.extend(group);
     }
     all
 });
@@ -108,11 +115,11 @@ impl Cpu {
             fpcr: 0,
             fpsr: 0,
             sys: SystemRegisters::default(),
-            guarded_seen: false,
             mode: 0,
             event: false,
             off: false,
             local_kernel_code: false,
+            guarded_seen: false,
             model,
             wires,
         };
@@ -187,7 +194,6 @@ impl Cpu {
         (self.sp_el, self.elr, self.spsr) = (saved.sp_el, saved.elr, saved.spsr);
         (self.fpcr, self.fpsr, self.sys) = (saved.fpcr, saved.fpsr, saved.sys);
         (self.event, self.off, self.local_kernel_code) = (saved.event, saved.off, false);
-        self.guarded_seen = false;
         self.update_mode();
         self.update_pmu();
         self.update_timers();
@@ -240,7 +246,7 @@ impl Frontend for Arm {
             Ok(walked) => {
                 // Executable at EL1 in one address space only: the next change of ASID must forget its code.
                 env.cpu.local_kernel_code |= mmu == mmu::EL1 && walked.page.execute && !walked.page.global;
-                if walked.page.code_mode != 0 && !env.cpu.guarded_seen {
+                if intent == Intent::Fetch && walked.page.code_mode != 0 && !env.cpu.guarded_seen {
                     env.cpu.guarded_seen = true;
                     env.cpu.update_mode();
                 }

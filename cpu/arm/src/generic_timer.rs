@@ -2,7 +2,7 @@
 //! zero, there being no EL2.
 
 use crate::state::Cpu;
-use crate::wiring::{PHYSICAL_TIMER, VIRTUAL_TIMER};
+use crate::wiring::{OUT_PHYSICAL_TIMER, OUT_VIRTUAL_TIMER};
 use serde::{Deserialize, Serialize};
 use vm::VmTime;
 
@@ -77,7 +77,7 @@ impl Cpu {
     /// Drives the timers' lines and arms the next look at them.
     pub fn update_timers(&mut self) {
         let mut next: Option<VmTime> = None;
-        for (timer, output) in [(PHYSICAL, PHYSICAL_TIMER), (VIRTUAL, VIRTUAL_TIMER)] {
+        for (timer, output) in [(PHYSICAL, OUT_PHYSICAL_TIMER), (VIRTUAL, OUT_VIRTUAL_TIMER)] {
             let ctl = self.timer_ctl(timer);
             self.wires.drive(output, ctl & (ISTATUS | IMASK) == ISTATUS);
             if ctl & (ENABLE | IMASK | ISTATUS) == ENABLE {

@@ -48,9 +48,9 @@ mode! {
     bt with_bt: 19, 1;
     /// A guarded page was ever seen: indirect branches keep track of BTYPE. Deviation: until then SPSR_EL1.BTYPE of an
     /// interrupt between an indirect branch and its target reads as zero.
-    bti with_bti: 20, 1;
+    bti with_bti: 21, 1;
     /// The program counter is no multiple of 4: its fetch is a PC alignment fault.
-    pc_misaligned with_pc_misaligned: 21, 1;
+    pc_misaligned with_pc_misaligned: 20, 1;
 }
 
 impl Cpu {

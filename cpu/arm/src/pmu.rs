@@ -4,7 +4,7 @@
 //! counts the same; no other event counts but software increments.
 
 use crate::state::Cpu;
-use crate::wiring;
+use crate::wiring::OUT_PMU;
 use serde::{Deserialize, Serialize};
 use vm::VmTime;
 
@@ -140,7 +140,7 @@ impl Cpu {
         let now = self.wires.clock.now();
         self.sys.pmu.count_to(now);
         let pmu = &self.sys.pmu;
-        self.wires.drive(wiring::PMU, pmu.pmcr & E != 0 && pmu.overflow & pmu.interrupts & ALL != 0);
+        self.wires.drive(OUT_PMU, pmu.pmcr & E != 0 && pmu.overflow & pmu.interrupts & ALL != 0);
     }
 
     /// When a counter overflows next.

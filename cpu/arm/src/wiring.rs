@@ -1,20 +1,19 @@
-//! How a board wires an Arm vCPU: the numbers of its interrupt inputs ([`vm::vcpu::Pins`]) and of the lines that it
-//! drives ([`vm::vcpu::Wiring::outputs`]).
+//! How a board wires a processing element: the numbers of its interrupt inputs and of the lines that it drives.
 
-/// Input: interrupt request.
-pub const IRQ: u32 = 0;
-/// Input: fast interrupt request.
-pub const FIQ: u32 = 1;
+/// Input: IRQ.
+pub const PIN_IRQ: u32 = 0;
+/// Input: FIQ.
+pub const PIN_FIQ: u32 = 1;
 
 /// Output: EL1 virtual timer.
-pub const VIRTUAL_TIMER: usize = 0;
+pub const OUT_VIRTUAL_TIMER: usize = 0;
 /// Output: EL1 physical timer (Non-secure).
-pub const PHYSICAL_TIMER: usize = 1;
-/// Output: EL2 physical timer.
-pub const HYP_TIMER: usize = 2;
-/// Output: EL3 (Secure) physical timer.
-pub const SECURE_TIMER: usize = 3;
-/// Output: performance monitor overflow.
-pub const PMU: usize = 4;
-/// How many outputs there are.
+pub const OUT_PHYSICAL_TIMER: usize = 1;
+/// Output: EL2 physical timer; never driven.
+pub const OUT_HYP_TIMER: usize = 2;
+/// Output: Secure physical timer; never driven.
+pub const OUT_SECURE_TIMER: usize = 3;
+/// Output: overflow of a performance counter.
+pub const OUT_PMU: usize = 4;
+/// Number of outputs.
 pub const OUTPUTS: usize = 5;

@@ -283,10 +283,10 @@ fn lines_lead_to_the_vcpu() {
     store(GICV2_CPU + 4, 0xf0);
     store(GIC_DIST + 0x100, 1 << 27);
     assert_eq!(wiring.pins.levels(), 0);
-    wiring.outputs[wiring::VIRTUAL_TIMER].set(true);
-    assert_eq!(wiring.pins.levels(), 1 << wiring::IRQ);
+    wiring.outputs[wiring::OUT_VIRTUAL_TIMER].set(true);
+    assert_eq!(wiring.pins.levels(), 1 << wiring::PIN_IRQ);
     assert_eq!(machine.bus.view().load(Gpa(GICV2_CPU + 0xc), 4), Ok(27));
-    wiring.outputs[wiring::VIRTUAL_TIMER].set(false);
+    wiring.outputs[wiring::OUT_VIRTUAL_TIMER].set(false);
     store(GICV2_CPU + 0x10, 27);
     assert_eq!(wiring.pins.levels(), 0);
     // PL061: both edges of pin 3.
@@ -295,7 +295,7 @@ fn lines_lead_to_the_vcpu() {
     store(GIC_DIST + 0x104, 1 << SPI_GPIO);
     store(GIC_DIST + 0x800 + u64::from(32 + SPI_GPIO) / 4 * 4, 0x0101_0101);
     assert!(machine.press_power_button());
-    assert_eq!(wiring.pins.levels(), 1 << wiring::IRQ);
+    assert_eq!(wiring.pins.levels(), 1 << wiring::PIN_IRQ);
     assert_eq!(machine.bus.view().load(Gpa(GICV2_CPU + 0xc), 4), Ok(u64::from(32 + SPI_GPIO)));
     // It stays down for a moment: drivers debounce.
     let data = |machine: &Machine| machine.bus.view().load(Gpa(GPIO + 0x3fc), 4).unwrap();

@@ -137,9 +137,15 @@ impl Worker {
                 return;
             }
         };
-        let placed = self.memory.lock().unwrap().place(&code);
+        let (placed, size) = {
+            let mut memory = self.memory.lock().unwrap();
+            (memory.place(&code), memory.size())
+        };
         let Some(entry) = placed else {
-            shared.code_memory_full();
+            // A block that takes much of a small memory is not worth all the others.
+            if code.len() < size / 8 {
+                shared.code_memory_full();
+            }
             return;
         };
         self.blocks.fetch_add(1, Ordering::Relaxed);

@@ -75,7 +75,12 @@ pub fn decode<F: Frontend>(block: &Block, helpers: &[Helper<F>], limits: &Limits
         d.release(at);
     }
     d.terminal()?;
-    Some(Code { uops: d.uops.into_boxed_slice(), marks: d.marks.into_boxed_slice() })
+    let exits = match block.end {
+        Some(Terminal::Jump(to)) => [Some(to), None],
+        Some(Terminal::Branch(_, to, other)) => [Some(to), Some(other)],
+        _ => [None, None],
+    };
+    Some(Code { uops: d.uops.into_boxed_slice(), marks: d.marks.into_boxed_slice(), exits })
 }
 
 impl<F: Frontend> Decoder<'_, F> {
@@ -177,7 +182,7 @@ impl<F: Frontend> Decoder<'_, F> {
             let between = &self.block.ops[from + 1..at];
             let mut clash = false;
             for op in between {
-                clash |= op.may_leave() || matches!(op, Op::Set(s, _) if s.0 == slot.0);
+                clash |= op.may_leave() || matches!(op, Op::Set(s, _) | Op::Get(s) if s.0 == slot.0);
                 op.operands(|o| clash |= self.reads_in_place(o, slot));
                 if let Op::Load(_, va, _) | Op::Store(_, va, _, _) = op {
                     clash |= self.sum(*va).is_some_and(|(base, _)| self.reads_in_place(base, slot));
@@ -425,10 +430,7 @@ impl<F: Frontend> Decoder<'_, F> {
             }
             Op::CallV(id, [a, b, c], imm) => {
                 let (a, b, c) = (self.cell(a)?, self.cell(b)?, self.cell(c)?);
-                let d = match used {
-                    true => self.destination(at)?,
-                    false => self.temp()?,
-                };
+                let d = self.destination(at)?;
                 self.emit(O::CallV, d, a, b, id.0.into());
                 self.data(c, imm.into());
             }
@@ -580,8 +582,8 @@ impl<F: Frontend> Decoder<'_, F> {
             Terminal::Jump(to) => self.emit(O::Jump, 0, 0, 0, to as u64),
             Terminal::Branch(c, to, other) => {
                 let c = self.cell(c)?;
-                self.emit(O::Branch, 0, c, 0, 0);
-                self.data(0, u64::from(to as u32) | u64::from(other as u32) << 32);
+                self.emit(O::Branch, 0, c, 0, to as u64);
+                self.data(0, other as u64);
             }
             Terminal::Indirect(to) => {
                 let to = self.cell(to)?;

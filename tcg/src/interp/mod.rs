@@ -32,6 +32,8 @@ pub struct Code {
     uops: Box<[Uop]>,
     /// First micro-operation of each guest instruction and the instruction's distance from the block.
     marks: Box<[(u32, u32)]>,
+    /// Distances of the fixed exits.
+    exits: [Option<i64>; 2],
 }
 
 impl Code {
@@ -39,6 +41,16 @@ impl Code {
     pub(crate) fn pc_of(&self, uop: usize) -> u32 {
         let after = self.marks.partition_point(|(first, _)| *first as usize <= uop);
         after.checked_sub(1).and_then(|n| self.marks.get(n)).map_or(0, |(_, pc)| *pc)
+    }
+
+    /// The distance that fixed exit `exit` leads, if the block has it.
+    pub(crate) fn exit_distance(&self, exit: usize) -> Option<i64> {
+        self.exits.get(exit).copied().flatten()
+    }
+
+    /// Number of guest instructions from the block's start to the one at distance `pc`, that one included.
+    pub(crate) fn insns_to(&self, pc: u32) -> u32 {
+        self.marks.partition_point(|(_, at)| *at <= pc) as u32
     }
 
     /// Number of micro-operations.

@@ -172,7 +172,7 @@ pub(crate) unsafe fn run<F: Frontend>(env: &mut Env<F>, block: &Block) -> Exit {
     macro_rules! goto {
         ($distance:expr, $exit:expr) => {{
             let pc = &mut cell!(F::PC.0, u64);
-            *pc = pc.wrapping_add($distance as i64 as u64);
+            *pc = pc.wrapping_add($distance);
             return $exit;
         }};
     }
@@ -453,17 +453,19 @@ pub(crate) unsafe fn run<F: Frontend>(env: &mut Env<F>, block: &Block) -> Exit {
                 from[16..].copy_from_slice(&cell!(u.b, u128).to_le_bytes());
                 cell!(u.d, u128) = u128::from_le_bytes(mask.map(|m| from.get(usize::from(m)).copied().unwrap_or(0)));
             }
-            O::Jump => goto!(u.imm as i64, Exit::First),
+            O::Jump => goto!(u.imm, Exit::First),
             O::Branch => {
-                // SAFETY: `decode` puts the distances into the operation after a branch.
-                let to = unsafe { (*next).imm };
-                if cell!(u.a, u8) != 0 { goto!(to as i32, Exit::First) } else { goto!((to >> 32) as i32, Exit::Second) }
+                if cell!(u.a, u8) != 0 {
+                    goto!(u.imm, Exit::First);
+                }
+                // SAFETY: the second distance is in the operation after a branch.
+                goto!(unsafe { (*next).imm }, Exit::Second)
             }
             O::Indirect => {
                 cell!(F::PC.0, u64) = cell!(u.a, u64);
                 return Exit::Indirect;
             }
-            O::Resync => goto!(u.imm as i64, Exit::Resync),
+            O::Resync => goto!(u.imm, Exit::Resync),
             O::Dispatch => return Exit::Resync,
         }
     }

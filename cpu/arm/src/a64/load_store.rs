@@ -41,7 +41,7 @@ impl Translator<'_> {
         }
     }
 
-    fn write_back(&mut self, rn: u8, base: Option<Val>) {
+    fn set_base(&mut self, rn: u8, base: Option<Val>) {
         if let Some(base) = base {
             self.set_x_or_sp(rn, base);
         }
@@ -60,7 +60,7 @@ impl Translator<'_> {
     fn load_to(&mut self, size: u8, opc: u8, rn: u8, rt: u8, offset: i64, back: WriteBack, mem: Mem) -> Next {
         let (address, base) = self.base_and_offset(rn, offset, back);
         let value = self.load(size, opc, address, mem);
-        self.write_back(rn, base);
+        self.set_base(rn, base);
         self.set_x(rt, value);
         Next::Continue
     }
@@ -69,7 +69,7 @@ impl Translator<'_> {
         let (address, base) = self.base_and_offset(rn, offset, back);
         let value = self.x(rt, sized(size));
         self.ir.store(sized(size), address, value, mem);
-        self.write_back(rn, base);
+        self.set_base(rn, base);
         Next::Continue
     }
 
@@ -188,7 +188,7 @@ impl Translator<'_> {
         Next::Continue
     }
 
-    fn store_pair(&mut self, i: LoadStorePair, back: WriteBack) -> Next {
+    fn store_general_pair(&mut self, i: LoadStorePair, back: WriteBack) -> Next {
         let size = if i.opc == 2 { 3 } else { 2 };
         let ty = sized(size);
         let mem = self.sized_mem(size);
@@ -197,11 +197,11 @@ impl Translator<'_> {
         self.ir.store(ty, address, first, mem);
         let next = self.ir.add_imm(Ty::I64, address, 1 << size);
         self.ir.store(ty, next, second, mem);
-        self.write_back(i.rn, base);
+        self.set_base(i.rn, base);
         Next::Continue
     }
 
-    fn load_pair(&mut self, i: LoadStorePair, back: WriteBack) -> Next {
+    fn load_general_pair(&mut self, i: LoadStorePair, back: WriteBack) -> Next {
         let size = if i.opc == 2 { 3 } else { 2 };
         let opc = if i.opc == 1 { 2 } else { 1 };
         let mem = self.sized_mem(size);
@@ -209,7 +209,7 @@ impl Translator<'_> {
         let first = self.load(size, opc, address, mem);
         let next = self.ir.add_imm(Ty::I64, address, 1 << size);
         let second = self.load(size, opc, next, mem);
-        self.write_back(i.rn, base);
+        self.set_base(i.rn, base);
         self.set_x(i.rt, first);
         self.set_x(i.rt2, second);
         Next::Continue
@@ -217,35 +217,35 @@ impl Translator<'_> {
 
     /// STP (signed offset).
     pub fn stp(&mut self, i: LoadStorePair) -> Next {
-        self.store_pair(i, WriteBack::No)
+        self.store_general_pair(i, WriteBack::No)
     }
     /// LDP, LDPSW (signed offset).
     pub fn ldp(&mut self, i: LoadStorePair) -> Next {
-        self.load_pair(i, WriteBack::No)
+        self.load_general_pair(i, WriteBack::No)
     }
     /// STP (post-index).
     pub fn stp_post(&mut self, i: LoadStorePair) -> Next {
-        self.store_pair(i, WriteBack::Post)
+        self.store_general_pair(i, WriteBack::Post)
     }
     /// LDP, LDPSW (post-index).
     pub fn ldp_post(&mut self, i: LoadStorePair) -> Next {
-        self.load_pair(i, WriteBack::Post)
+        self.load_general_pair(i, WriteBack::Post)
     }
     /// STP (pre-index).
     pub fn stp_pre(&mut self, i: LoadStorePair) -> Next {
-        self.store_pair(i, WriteBack::Pre)
+        self.store_general_pair(i, WriteBack::Pre)
     }
     /// LDP, LDPSW (pre-index).
     pub fn ldp_pre(&mut self, i: LoadStorePair) -> Next {
-        self.load_pair(i, WriteBack::Pre)
+        self.load_general_pair(i, WriteBack::Pre)
     }
     /// STNP.
     pub fn stnp(&mut self, i: LoadStorePair) -> Next {
-        self.store_pair(i, WriteBack::No)
+        self.store_general_pair(i, WriteBack::No)
     }
     /// LDNP.
     pub fn ldnp(&mut self, i: LoadStorePair) -> Next {
-        self.load_pair(i, WriteBack::No)
+        self.load_general_pair(i, WriteBack::No)
     }
 
     /// LDXR, LDAXR and their narrow forms.

@@ -11,7 +11,6 @@ pub mod dp_reg;
 pub mod fp;
 pub mod load_store;
 pub mod pauth;
-mod missing;
 pub mod simd;
 pub mod simd_load_store;
 pub mod system;

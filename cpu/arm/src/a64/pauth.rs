@@ -2,9 +2,7 @@
 //! C6.2.
 
 use super::translator::{Next, Translator, signed};
-use super::{
-    BranchAuth, BranchAuthZero, LoadAuth, PAuthReg, PAuthStrip, Pacga, ReturnAuth,
-};
+use super::{BranchAuth, BranchAuthZero, LoadAuth, PAuthReg, PAuthStrip, Pacga, ReturnAuth};
 use crate::integer_helpers::{PAC_GENERIC, POINTER_AUTH};
 use tcg::ir::{Ty, Val};
 

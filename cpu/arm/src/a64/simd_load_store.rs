@@ -59,7 +59,7 @@ impl Translator<'_> {
         self.ir.add_imm(Ty::I64, base, by as u64)
     }
 
-    fn write_back_v(&mut self, rn: u8, base: Val, by: Option<i64>) {
+    fn write_back(&mut self, rn: u8, base: Val, by: Option<i64>) {
         if let Some(by) = by {
             let to = self.address(base, by);
             self.set_x_or_sp(rn, to);
@@ -106,7 +106,7 @@ impl Translator<'_> {
         let va = self.address(base, at);
         let v = self.load_v(va, log2);
         self.set_q(rt, v);
-        self.write_back_v(rn, base, after);
+        self.write_back(rn, base, after);
         Next::Continue
     }
 
@@ -119,11 +119,11 @@ impl Translator<'_> {
         let va = self.address(base, at);
         let v = self.q(rt);
         self.store_v(va, log2, v);
-        self.write_back_v(rn, base, after);
+        self.write_back(rn, base, after);
         Next::Continue
     }
 
-    fn load_pair_v(&mut self, i: LoadStorePair, index: fn(i64) -> Index) -> Next {
+    fn load_pair(&mut self, i: LoadStorePair, index: fn(i64) -> Index) -> Next {
         if let Some(end) = self.fp_access() {
             return end;
         }
@@ -136,11 +136,11 @@ impl Translator<'_> {
         let b = self.load_v(second, log2);
         self.set_q(i.rt, a);
         self.set_q(i.rt2, b);
-        self.write_back_v(i.rn, base, after);
+        self.write_back(i.rn, base, after);
         Next::Continue
     }
 
-    fn store_pair_v(&mut self, i: LoadStorePair, index: fn(i64) -> Index) -> Next {
+    fn store_pair(&mut self, i: LoadStorePair, index: fn(i64) -> Index) -> Next {
         if let Some(end) = self.fp_access() {
             return end;
         }
@@ -152,7 +152,7 @@ impl Translator<'_> {
             let v = self.q(rt);
             self.store_v(va, log2, v);
         }
-        self.write_back_v(i.rn, base, after);
+        self.write_back(i.rn, base, after);
         Next::Continue
     }
 
@@ -239,35 +239,35 @@ impl Translator<'_> {
 
     /// LDP (SIMD&FP), signed offset
     pub fn ldp_v(&mut self, i: LoadStorePair) -> Next {
-        self.load_pair_v(i, Index::Offset)
+        self.load_pair(i, Index::Offset)
     }
     /// STP (SIMD&FP), signed offset
     pub fn stp_v(&mut self, i: LoadStorePair) -> Next {
-        self.store_pair_v(i, Index::Offset)
+        self.store_pair(i, Index::Offset)
     }
     /// LDNP (SIMD&FP)
     pub fn ldnp_v(&mut self, i: LoadStorePair) -> Next {
-        self.load_pair_v(i, Index::Offset)
+        self.load_pair(i, Index::Offset)
     }
     /// STNP (SIMD&FP)
     pub fn stnp_v(&mut self, i: LoadStorePair) -> Next {
-        self.store_pair_v(i, Index::Offset)
+        self.store_pair(i, Index::Offset)
     }
     /// LDP (SIMD&FP), pre-index
     pub fn ldp_pre_v(&mut self, i: LoadStorePair) -> Next {
-        self.load_pair_v(i, Index::Pre)
+        self.load_pair(i, Index::Pre)
     }
     /// STP (SIMD&FP), pre-index
     pub fn stp_pre_v(&mut self, i: LoadStorePair) -> Next {
-        self.store_pair_v(i, Index::Pre)
+        self.store_pair(i, Index::Pre)
     }
     /// LDP (SIMD&FP), post-index
     pub fn ldp_post_v(&mut self, i: LoadStorePair) -> Next {
-        self.load_pair_v(i, Index::Post)
+        self.load_pair(i, Index::Post)
     }
     /// STP (SIMD&FP), post-index
     pub fn stp_post_v(&mut self, i: LoadStorePair) -> Next {
-        self.store_pair_v(i, Index::Post)
+        self.store_pair(i, Index::Post)
     }
 
     /// Registers and elements per structure by opcode.

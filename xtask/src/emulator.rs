@@ -1,0 +1,286 @@
+//! One run of an emulator: its arguments, its serial console, when to stop and what it cost.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use regex::Regex;
+use wait4::Wait4;
+
+/// An emulator about to run. Mimic and QEMU take the same arguments.
+pub struct Emulator {
+    program: PathBuf,
+    arguments: Vec<String>,
+    steps: Vec<Step>,
+    timeout: Duration,
+    log: Option<PathBuf>,
+    disks: u32,
+}
+
+/// Waits for a text on the console, then types.
+struct Step {
+    wait: Regex,
+    send: String,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// By itself, with this exit status.
+    Exited(i32),
+    /// By a signal that we did not send.
+    Signal(i32),
+    /// We ended it after the last step.
+    Done,
+    /// We ended it because it took too long.
+    TimedOut,
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Stop::Exited(status) => write!(f, "exit status {status}"),
+            Stop::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Stop::Done => write!(f, "ended when all was seen"),
+            Stop::TimedOut => write!(f, "timed out"),
+        }
+    }
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub struct Run {
+    /// Standard output and standard error of the emulator: the serial console and its own messages.
+    pub serial: String,
+    pub stop: Stop,
+    pub wall: Duration,
+    /// User and system time of the process and its threads.
+    pub cpu: Duration,
+    /// Largest resident memory, in bytes.
+    pub peak_rss: u64,
+}
+
+impl Emulator {
+    /// `program` is QEMU's `qemu-system-aarch64`, or Mimic, which wants the system's name as first argument.
+    pub fn new(program: &Path) -> Emulator {
+        let is_mimic = program.file_name().is_some_and(|name| name == "mimic");
+        let arguments = if is_mimic { vec!["system-aarch64".to_owned()] } else { Vec::new() };
+        Emulator {
+            program: program.to_owned(),
+            arguments,
+            steps: Vec::new(),
+            timeout: Duration::from_secs(120),
+            log: None,
+            disks: 0,
+        }
+    }
+
+    /// Name for messages.
+    pub fn name(&self) -> String {
+        self.program.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    pub fn args<S: AsRef<str>>(&mut self, args: impl IntoIterator<Item = S>) -> &mut Self {
+        self.arguments.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    pub fn kernel(&mut self, image: &Path, initrd: &Path) -> &mut Self {
+        self.args(["-kernel", &image.to_string_lossy(), "-initrd", &initrd.to_string_lossy()])
+    }
+
+    /// The kernel's command line.
+    pub fn append(&mut self, line: &str) -> &mut Self {
+        self.args(["-append", line])
+    }
+
+    /// A raw image on a virtio-mmio disk. Its content need not survive a crash of the host.
+    pub fn disk(&mut self, image: &Path) -> &mut Self {
+        let id = format!("disk{}", self.disks);
+        self.disks += 1;
+        self.args([
+            "-drive".to_owned(),
+            format!("if=none,format=raw,cache=unsafe,id={id},file={}", image.to_string_lossy()),
+            "-device".to_owned(),
+            format!("virtio-blk-device,drive={id}"),
+        ])
+    }
+
+    /// After `wait` has appeared on the console, types `send`. Steps run in order; each looks only at what came after
+    /// the text that satisfied the step before. When the last one is satisfied and it types nothing, the run ends.
+    pub fn step(&mut self, wait: Regex, send: &str) -> &mut Self {
+        self.steps.push(Step { wait, send: send.to_owned() });
+        self
+    }
+
+    pub fn timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Writes the console there as it comes.
+    pub fn log(&mut self, file: &Path) -> &mut Self {
+        self.log = Some(file.to_owned());
+        self
+    }
+
+    /// Command line for a message.
+    pub fn command_line(&self) -> String {
+        let quoted = self.arguments.iter().map(|arg| if arg.contains(' ') { format!("'{arg}'") } else { arg.clone() });
+        std::iter::once(self.program.display().to_string()).chain(quoted).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Runs to the end, the last step or the time-out.
+    pub fn run(&self) -> Result<Run> {
+        let mut log = match &self.log {
+            Some(file) => Some(File::create(file).with_context(|| format!("cannot write {}", file.display()))?),
+            None => None,
+        };
+        let start = Instant::now();
+        let mut child = Command::new(&self.program)
+            .args(&self.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start emulator {}", self.program.display()))?;
+        let output = collect(&mut child);
+        let mut serial = Vec::new();
+        let mut stop = None;
+        let mut from = 0;
+        let mut steps = self.steps.iter();
+        let mut step = steps.next();
+        loop {
+            let left = self.timeout.saturating_sub(start.elapsed());
+            match output.recv_timeout(left) {
+                Ok(bytes) => {
+                    if let Some(log) = &mut log {
+                        log.write_all(&bytes)?;
+                    }
+                    serial.extend(bytes);
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    stop = Some(Stop::TimedOut);
+                    break;
+                }
+            }
+            while let Some(Step { wait, send }) = step {
+                let Some(end) = find_end(wait, &serial, from) else { break };
+                from = end;
+                step = steps.next();
+                if !send.is_empty() {
+                    // A machine that has just ended does not read; its exit status says so below.
+                    child.stdin.as_mut().map(|stdin| stdin.write_all(send.as_bytes()).and_then(|()| stdin.flush()));
+                } else if step.is_none() {
+                    stop = Some(Stop::Done);
+                }
+            }
+            if stop.is_some() {
+                break;
+            }
+        }
+        if stop.is_some() {
+            child.kill().ok();
+        }
+        let result = child.wait4().context("cannot wait for the emulator")?;
+        Ok(Run {
+            serial: String::from_utf8_lossy(&serial).into_owned(),
+            stop: stop.unwrap_or_else(|| natural_end(result.status)),
+            wall: start.elapsed(),
+            cpu: result.rusage.utime + result.rusage.stime,
+            peak_rss: result.rusage.maxrss,
+        })
+    }
+}
+
+/// First match of `wait` in `serial[from..]`: the offset where it ends.
+fn find_end(wait: &Regex, serial: &[u8], from: usize) -> Option<usize> {
+    let text = String::from_utf8_lossy(&serial[from..]);
+    let end = wait.find(&text)?.end();
+    // Replacement characters are longer than the bytes they stand for; never go past what there is.
+    Some((from + end).min(serial.len()))
+}
+
+fn natural_end(status: std::process::ExitStatus) -> Stop {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Stop::Exited(code),
+        (None, signal) => Stop::Signal(signal.unwrap_or(0)),
+    }
+}
+
+/// Both outputs of a child, in the order they come, until both are closed.
+fn collect(child: &mut Child) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    let outputs: [Option<Box<dyn Read + Send>>; 2] =
+        [child.stdout.take().map(|out| Box::new(out) as _), child.stderr.take().map(|out| Box::new(out) as _)];
+    for mut output in outputs.into_iter().flatten() {
+        let sender = sender.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut buffer) {
+                if sender.send(buffer[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shell stands in for an emulator: same console, exit status and cost.
+    fn shell(script: &str) -> Emulator {
+        let mut emulator = Emulator::new(Path::new("sh"));
+        emulator.args(["-c", script]).timeout(Duration::from_secs(20));
+        emulator
+    }
+
+    #[test]
+    fn exit_status_and_both_outputs() {
+        let run = shell("echo out; echo err >&2; exit 7").run().unwrap();
+        assert_eq!(run.stop, Stop::Exited(7));
+        assert!(run.serial.contains("out\n") && run.serial.contains("err\n"));
+        assert!(run.peak_rss > 100_000, "{} bytes are less than any process needs", run.peak_rss);
+    }
+
+    #[test]
+    fn steps_wait_and_type() {
+        let mut emulator = shell("echo login:; read name; echo hello $name; read never; echo never");
+        emulator.step(Regex::new("login:").unwrap(), "root\n").step(Regex::new("hello root").unwrap(), "");
+        assert_eq!(emulator.run().unwrap().stop, Stop::Done);
+    }
+
+    #[test]
+    fn a_step_looks_only_at_what_follows_the_step_before() {
+        let mut emulator = shell("echo again; sleep 1; exit 0");
+        let again = Regex::new("again").unwrap();
+        emulator.step(again.clone(), "").step(again, "");
+        assert_eq!(emulator.run().unwrap().stop, Stop::Exited(0));
+    }
+
+    #[test]
+    fn too_long_is_ended() {
+        let mut emulator = shell("exec sleep 60");
+        emulator.timeout(Duration::from_millis(200));
+        let run = emulator.run().unwrap();
+        assert_eq!(run.stop, Stop::TimedOut);
+        assert!(run.wall < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn mimic_gets_the_name_of_the_system() {
+        assert!(Emulator::new(Path::new("/x/mimic")).command_line().starts_with("/x/mimic system-aarch64"));
+        let mut qemu = Emulator::new(Path::new("qemu-system-aarch64"));
+        assert_eq!(qemu.append("a b").command_line(), "qemu-system-aarch64 -append 'a b'");
+    }
+}

@@ -1,0 +1,59 @@
+//! Programs of the host that fetching needs, and the packages they come in.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::command::{exists, output, step};
+
+/// A program, or the path of another file, and the Debian package that has it.
+pub type Need = (&'static str, &'static str);
+
+/// Unpacking kernels and busybox.
+pub const UNPACK: &[Need] = &[("dpkg-deb", "dpkg"), ("xz", "xz-utils"), (KEYRING, "debian-archive-keyring")];
+/// Building a root file system.
+pub const ROOTFS: &[Need] = &[
+    ("debootstrap", "debootstrap"),
+    ("gpgv", "gpgv"),
+    ("wget", "wget"),
+    ("mke2fs", "e2fsprogs"),
+    ("e2fsck", "e2fsprogs"),
+    (KEYRING, "debian-archive-keyring"),
+];
+/// Keys of Debian's archive.
+pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The oracle emulator.
+pub const QEMU: &[Need] = &[("qemu-system-aarch64", "qemu-system-arm")];
+
+/// Installs what is missing when allowed to, else says in one line what to install.
+pub fn ensure(needs: &[Need]) -> Result<()> {
+    let mut missing: Vec<&str> =
+        needs.iter().filter(|(program, _)| !exists(program)).map(|(_, package)| *package).collect();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if !exists("apt-get") {
+        bail!("missing programs; on Debian they are in the packages: {names}");
+    }
+    if !is_root() {
+        bail!("missing packages: run `sudo apt-get install {names}` and try again");
+    }
+    step(&format!("install {names}"), || {
+        // Package lists of a fresh container are empty or old; a failed update still lets cached packages install.
+        output(Command::new("apt-get").args(["update", "-qq"])).ok();
+        output(
+            Command::new("apt-get")
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .args(["install", "-y", "-qq", "--no-install-recommends"])
+                .args(&missing),
+        )
+    })?;
+    Ok(())
+}
+
+/// Whether this process may install packages and keep file owners.
+pub fn is_root() -> bool {
+    output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
