@@ -30,7 +30,7 @@ pub fn shrink(mut case: Case, mut diverges: impl FnMut(&Case) -> bool) -> Case {
             attempt(&mut case, &|c| c.state.v[n] &= !(0xffff << (16 * part)));
         }
         if n < 31 {
-            attempt(&mut case, &|c| c.state.x[n] = 1);
+            attempt(&mut case, &|c| c.state.x[n] = c.state.x[n].min(1));
             attempt(&mut case, &|c| c.state.x[n] &= 0xffff_ffff);
         }
     }
