@@ -250,7 +250,7 @@ impl<F: Frontend> Env<F> {
         let shared = self.shared.clone();
         let page = self.fetch_page(key.pc, key.space)?;
         let gpa = Gpa(page.gpa.0 + key.pc.0 % PAGE_SIZE);
-        let block_key = BlockKey { gpa, mode: key.mode | page.code_mode };
+        let block_key = BlockKey { gpa, mode: key.mode | page.code_mode | shared.frontend.pc_mode(key.pc) };
         let Some((ram, offset)) = page.ram else {
             return self.device_code(key, block_key);
         };
@@ -560,7 +560,10 @@ impl<F: Frontend> TcgVcpu<F> {
             Err(exception) => return env.take_fetch_fault(&shared, exception),
         };
         let offset = key.pc.0 % PAGE_SIZE;
-        let block_key = BlockKey { gpa: Gpa(page.gpa.0 + offset), mode: key.mode | page.code_mode };
+        let block_key = BlockKey {
+            gpa: Gpa(page.gpa.0 + offset),
+            mode: key.mode | page.code_mode | shared.frontend.pc_mode(key.pc),
+        };
         let mut code = vec![0; (PAGE_SIZE - offset).min(u64::from(limit) * 16) as usize];
         let home = match &page.ram {
             Some((ram, at)) if ram.read(at + offset, &mut code).is_some() => (ram.clone(), at + offset),

@@ -124,6 +124,11 @@ pub trait Frontend: Send + Sync + Sized + 'static {
 
     /// The key of the block at the program counter. `code_mode` bits are added by the engine.
     fn key(&self, cpu: &Self::Cpu) -> Key;
+    /// Mode bits that follow from the program counter alone, such as its misalignment. They are added to the key's when
+    /// code is translated.
+    fn pc_mode(&self, _pc: Gva) -> u64 {
+        0
+    }
     /// States the meaning of the code at a block's start: at most `limit` (at least one) instructions, ending early at
     /// control flow and where `code` (the bytes to the end of the page) ends. Always sets the terminal.
     fn translate(&self, mode: u64, code: &[u8], limit: u32, ir: &mut Block);

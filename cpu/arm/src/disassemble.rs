@@ -18,3 +18,16 @@ pub fn lines(pc: Gva, code: &[u8]) -> Vec<String> {
     };
     code.chunks_exact(4).enumerate().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_for_each_instruction() {
+        let code: Vec<u8> = [0xd503_201fu32, 0x9100_0421, 0].iter().flat_map(|w| w.to_le_bytes()).collect();
+        let expected =
+            ["0x40080000:  d503201f  nop", "0x40080004:  91000421  add x1, x1, #1", "0x40080008:  00000000  udf #0"];
+        assert_eq!(lines(Gva(0x4008_0000), &code), expected);
+    }
+}

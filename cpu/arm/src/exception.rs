@@ -328,3 +328,235 @@ fn return_target(spsr: u64, el: u8) -> Option<(u8, bool)> {
     let legal = spsr & 0x12 == 0 && target <= el.min(1) && !(target == 0 && spsel);
     legal.then_some((target, spsel))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{CODE, Machine, RAM, VECTORS};
+    use vm::IrqSink;
+
+    /// A machine at a level with a stack pointer selection.
+    fn machine(el: u8, spsel: bool) -> Machine {
+        let mut m = Machine::new("max");
+        m.cpu().set_level(el, spsel);
+        m.cpu().pstate.daif = 0;
+        m.cpu().update_mode();
+        m
+    }
+
+    const LEVELS: [(u8, bool, u64); 3] = [(0, false, 0x400), (1, false, 0), (1, true, 0x200)];
+
+    #[test]
+    fn instructions_raise_with_their_syndrome_and_return_address() {
+        // Instruction; ESR from EL0, from EL1; distance of the return address.
+        let rows = [
+            (0xd400_0541, 0x5600_002a, 0x5600_002a, 4), // svc #42
+            (0xd420_0020, 0xf200_0001, 0xf200_0001, 0), // brk #1
+            (0x0000_0000, 0x0200_0000, 0x0200_0000, 0), // udf
+            (0xd440_0000, 0x0200_0000, 0x0200_0000, 0), // hlt
+            (0xd538_0000, 0x0200_0000, 0, 0),           // mrs x0, midr_el1
+            (0xd53b_0020, 0x6232_c001, 0, 0),           // mrs x0, ctr_el0
+            (0xd53b_e043, 0x6234_f861, 0, 0),           // mrs x3, cntvct_el0
+            (0xd503_40df, 0x620c_d3e0, 0, 0),           // msr daifset, #0
+            (0xd50b_7420, 0x6212_dc08, 0, 0),           // dc zva, x0
+        ];
+        for (word, from_el0, from_el1, distance) in rows {
+            for (el, spsel, group) in LEVELS {
+                let esr = if el == 0 { from_el0 } else { from_el1 };
+                let mut m = machine(el, spsel);
+                let before = m.cpu().spsr_now();
+                if esr == 0 {
+                    continue;
+                }
+                m.run_words(&[word]);
+                assert_eq!(m.cpu().sys.esr_el1, esr, "{word:#x} at EL{el}");
+                assert_eq!(m.cpu().pc, VECTORS + group, "{word:#x} at EL{el}");
+                assert_eq!((m.cpu().elr[1], m.cpu().spsr[1]), (CODE + distance, before), "{word:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn aborts_have_a_class_for_each_level() {
+        // Loads and stores of x1 at x0; ESR without the level's bit of the class.
+        let rows = [
+            (0xf940_0001, 0x7000_0000, 0x9200_0010), // ldr x1, [x0]: nothing answers
+            (0xf900_0001, 0x7000_0000, 0x9200_0050), // str x1, [x0]
+            (0xf940_0001, RAM + 1, 0x9200_0021),     // misaligned, the MMU being off
+            (0xf900_0001, RAM + 1, 0x9200_0061),
+            (0xf940_0001, 1 << 50, 0x9200_0000), // beyond the physical address size
+        ];
+        for (word, address, esr) in rows {
+            for (el, spsel, group) in LEVELS {
+                let mut m = machine(el, spsel);
+                m.cpu().x[0] = address;
+                m.run_words(&[word]);
+                let class_bit = u64::from(el) << 26;
+                assert_eq!(m.cpu().sys.esr_el1, esr | class_bit, "{word:#x} {address:#x}");
+                assert_eq!((m.cpu().sys.far_el1, m.cpu().pc), (address, VECTORS + group));
+            }
+        }
+    }
+
+    #[test]
+    fn fetches_abort_and_must_be_aligned() {
+        for (el, spsel, group) in LEVELS {
+            for (pc, esr) in [(0x7000_0000, 0x8200_0010 | u64::from(el) << 26), (CODE + 2, 0x8a00_0000)] {
+                let mut m = machine(el, spsel);
+                m.cpu().pc = pc;
+                m.step(1);
+                assert_eq!((m.cpu().sys.esr_el1, m.cpu().sys.far_el1), (esr, pc));
+                assert_eq!((m.cpu().pc, m.cpu().elr[1]), (VECTORS + group, pc));
+            }
+        }
+    }
+
+    #[test]
+    fn an_indirect_branch_may_lead_to_a_misaligned_address() {
+        let mut m = machine(1, true);
+        m.cpu().x[0] = CODE + 0x102;
+        m.write_words(CODE, &[0xd61f_0000]); // br x0
+        m.step(2);
+        assert_eq!(
+            (m.cpu().sys.esr_el1, m.cpu().sys.far_el1, m.cpu().elr[1]),
+            (0x8a00_0000, CODE + 0x102, CODE + 0x102)
+        );
+    }
+
+    #[test]
+    fn entry_changes_pstate() {
+        let mut m = machine(0, false);
+        // SPAN and DSSBS decide what PAN and SSBS become.
+        for (sctlr, pan, ssbs) in [(0, true, false), (1 << 23, false, false), (1 << 44 | 1 << 23, false, true)] {
+            let cpu = m.cpu();
+            cpu.set_level(0, false);
+            cpu.set_nzcv(0xa000_0000);
+            cpu.btype = 2;
+            let p = &mut cpu.pstate;
+            (p.uao, p.dit, p.il, p.ss, p.pan, p.ssbs, p.daif) = (true, true, true, true, false, false, 4);
+            cpu.sys.sctlr_el1 = sctlr;
+            cpu.take(Exception { syndrome: Syndrome::undefined(), far: None });
+            assert_eq!(cpu.spsr[1], 0xa1b0_0900, "DIT UAO SS IL BTYPE A");
+            let p = cpu.pstate;
+            assert_eq!((p.el, p.spsel, p.daif, p.ss, p.il, p.uao, p.dit), (1, true, 0xf, false, false, false, true));
+            assert_eq!((p.pan, p.ssbs, cpu.btype, cpu.nzcv()), (pan, ssbs, 0, 0xa000_0000));
+        }
+        // Without the features nothing of them is set.
+        let mut m = Machine::new("cortex-a53");
+        m.cpu().sys.sctlr_el1 = 1 << 44;
+        m.cpu().take(Exception { syndrome: Syndrome::undefined(), far: None });
+        assert!(!m.cpu().pstate.pan && !m.cpu().pstate.ssbs);
+    }
+
+    #[test]
+    fn interrupts_heed_their_masks() {
+        // IRQ, FIQ pins, DAIF; offset of the vector taken.
+        let rows = [
+            (true, false, 0, Some(0x80)),
+            (false, true, 0, Some(0x100)),
+            (true, true, 0, Some(0x100)),
+            (true, true, 1, Some(0x80)),
+            (true, true, 2, Some(0x100)),
+            (true, true, 3, None),
+            (true, false, 2, None),
+            (true, false, 0xd, Some(0x80)),
+        ];
+        for (irq, fiq, daif, vector) in rows {
+            for (el, spsel, group) in LEVELS {
+                let mut m = machine(el, spsel);
+                m.cpu().pstate.daif = daif;
+                m.pins.set_pin(PIN_IRQ, irq);
+                m.pins.set_pin(PIN_FIQ, fiq);
+                m.step(0);
+                assert_eq!(m.cpu().pc, vector.map_or(CODE, |v| VECTORS + group + v), "{irq} {fiq} {daif:#x}");
+                if vector.is_some() {
+                    assert_eq!((m.cpu().elr[1], m.cpu().pstate.daif), (CODE, 0xf));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn eret_returns_or_marks_the_state_illegal() {
+        // SPSR; level and selection returned to, `None` for an illegal return.
+        let rows = [
+            (0x0, Some((0, false))),
+            (0x4, Some((1, false))),
+            (0x5, Some((1, true))),
+            (0x6000_0005, Some((1, true))),
+            (0x1, None),  // EL0 has no SPx
+            (0x2, None),  // reserved
+            (0x6, None),  // reserved
+            (0x8, None),  // EL2
+            (0x9, None),  // EL2
+            (0xd, None),  // EL3
+            (0x10, None), // AArch32 user
+            (0x13, None), // AArch32 supervisor
+        ];
+        for (spsr, to) in rows {
+            let mut m = machine(1, true);
+            m.cpu().spsr[1] = spsr | 0x3c0;
+            m.cpu().elr[1] = CODE + 0x100;
+            m.cpu().exclusive_addr = RAM;
+            m.run_words(&[0xd69f_03e0]);
+            let p = m.cpu().pstate;
+            assert_eq!((m.cpu().pc, m.cpu().exclusive_addr), (CODE + 0x100, NOT_EXCLUSIVE));
+            assert_eq!((p.il, p.daif, m.cpu().nzcv()), (to.is_none(), 0xf, spsr & 0xf000_0000), "{spsr:#x}");
+            assert_eq!((p.el, p.spsel), to.unwrap_or((1, true)), "{spsr:#x}");
+            if to.is_none() {
+                m.step(1);
+                assert_eq!((m.cpu().sys.esr_el1, m.cpu().spsr[1] >> 20 & 1), (0x3a00_0000, 1));
+            }
+        }
+        let mut m = machine(0, false);
+        m.run_words(&[0xd69f_03e0]);
+        assert_eq!(m.cpu().sys.esr_el1, 0x0200_0000, "ERET at EL0");
+    }
+
+    #[test]
+    fn a_return_drops_the_tag_of_its_address() {
+        let mut m = machine(1, true);
+        for (tcr, target, pc) in [
+            (0, 0xaa00_0000_0000_1000, 0xaa00_0000_0000_1000),
+            (1 << 37, 0xaa00_0000_0000_1000, 0x1000),
+            (1 << 37, 0xaa80_0000_0000_1000, 0xaa80_0000_0000_1000),
+            (1 << 38, 0xaa80_0000_0000_1000, 0xff80_0000_0000_1000),
+            (1 << 38 | 1 << 52, 0xaa80_0000_0000_1000, 0xaa80_0000_0000_1000),
+        ] {
+            m.cpu().sys.tcr_el1 = tcr;
+            assert_eq!(m.cpu().branch_address(target), pc);
+        }
+    }
+
+    #[test]
+    fn software_step_takes_one_instruction_at_a_time() {
+        let mut m = machine(1, true);
+        m.write_words(CODE, &[0xd69f_03e0]); // eret
+        // add x1, x1, #1; b .+8; udf; svc #0
+        m.write_words(CODE + 0x100, &[0x9100_0421, 0x1400_0002, 0, 0xd400_0001]);
+        m.cpu().sys.oslsr_el1 = 8;
+        m.cpu().sys.mdscr_el1 = 1;
+        m.cpu().update_mode();
+        m.cpu().elr[1] = CODE + 0x100;
+        // Each step: return with SS set, execute one, trap with SS clear.
+        for (n, next) in [(1, 0x104), (1, 0x10c)] {
+            m.cpu().spsr[1] = 1 << 21;
+            m.cpu().pc = CODE;
+            m.step(3);
+            assert_eq!((m.cpu().x[1], m.cpu().elr[1]), (n, CODE + next));
+            assert_eq!((m.cpu().sys.esr_el1, m.cpu().spsr[1] & 1 << 21), (0xca00_0022, 0));
+            assert_eq!(m.cpu().pc, VECTORS + 0x400);
+        }
+        // The stepped SVC is taken, with the step complete.
+        m.cpu().spsr[1] = 1 << 21;
+        m.cpu().pc = CODE;
+        m.step(2);
+        assert_eq!((m.cpu().sys.esr_el1, m.cpu().spsr[1] & 1 << 21), (0x5600_0000, 0));
+        // Returning without SS traps before the instruction.
+        m.cpu().elr[1] = CODE + 0x100;
+        m.cpu().spsr[1] = 0;
+        m.cpu().pc = CODE;
+        m.step(2);
+        assert_eq!((m.cpu().x[1], m.cpu().elr[1], m.cpu().sys.esr_el1), (1, CODE + 0x100, 0xca00_0022));
+    }
+}

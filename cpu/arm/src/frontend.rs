@@ -194,6 +194,7 @@ impl Cpu {
         (self.sp_el, self.elr, self.spsr) = (saved.sp_el, saved.elr, saved.spsr);
         (self.fpcr, self.fpsr, self.sys) = (saved.fpcr, saved.fpsr, saved.sys);
         (self.event, self.off, self.local_kernel_code) = (saved.event, saved.off, false);
+        self.guarded_seen = false;
         self.update_mode();
         self.update_pmu();
         self.update_timers();
@@ -229,13 +230,20 @@ impl Frontend for Arm {
                     *x = *value;
                 }
             }
+        } else if env.cpu.wires.id != 0 {
+            // Secondary processors wait for PSCI CPU_ON.
+            env.cpu.off = true;
+            env.halt();
         }
     }
     fn key(&self, cpu: &Cpu) -> Key {
-        let mode = Mode(cpu.mode).with_btype(cpu.btype).with_pc_misaligned((cpu.pc & 3 != 0).into());
+        let mode = Mode(cpu.mode).with_btype(cpu.btype);
         // Code of EL1 is the same in all address spaces: see `walk`.
         let space = if cpu.pstate.el == 0 { cpu.asid() } else { 0 };
         Key { pc: Gva(cpu.pc), mode: mode.0, space }
+    }
+    fn pc_mode(&self, pc: Gva) -> u64 {
+        Mode::default().with_pc_misaligned((pc.0 & 3 != 0).into()).0
     }
     fn translate(&self, mode: u64, code: &[u8], limit: u32, ir: &mut Block) {
         a64::translate(self.features, mode, code, limit, ir);
@@ -341,3 +349,118 @@ static VECTOR_NAMES: [&str; 32] = [
     "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17",
     "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31",
 ];
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{CODE, Machine, RAM};
+    use vm::vcpu::Vcpu;
+
+    #[test]
+    fn reset_values() {
+        let mut m = Machine::new("max");
+        let cpu = m.cpu();
+        assert_eq!((cpu.pc, cpu.x, cpu.spsr_now()), (CODE, [0; 31], 0x3c5));
+        assert_eq!((cpu.sys.sctlr_el1, cpu.sys.oslsr_el1), (0x30d0_0980, 0xa));
+    }
+
+    #[test]
+    fn a_saved_processor_loads_as_it_was() {
+        let mut m = Machine::new("max");
+        let cpu = m.cpu();
+        cpu.x[7] = u64::MAX;
+        cpu.v[31] = u128::MAX - 5;
+        cpu.sys.pac_keys[4] = [1, u64::MAX];
+        cpu.set_nzcv(0x9000_0000);
+        cpu.set_timer_cval(1, 12345);
+        cpu.set_level(0, false);
+        cpu.sp = 0x1234;
+        cpu.update_mode();
+        let (mode, saved) = (cpu.mode, m.vcpu.save());
+        let mut other = Machine::new("max");
+        other.vcpu.load(&saved).unwrap();
+        assert_eq!(other.vcpu.save(), saved);
+        assert_eq!((other.cpu().mode, other.cpu().v[31]), (mode, u128::MAX - 5));
+
+        // What could never have been saved is refused and changes nothing.
+        let text = String::from_utf8(saved.body.clone()).unwrap();
+        for (from, to) in [
+            ("\"el\":0", "\"el\":2"),
+            ("\"btype\":0", "\"btype\":4"),
+            ("\"nzcv\":2415919104", "\"nzcv\":1"),
+            ("\"midr\":", "\"midr\":9"),
+            ("\"x\":[", "\"x\":[1,"),
+            ("\"daif\":15", "\"daif\":16"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            let bad = vm::Saved { body: text.replace(from, to).into_bytes(), ..saved.clone() };
+            let mut other = Machine::new("max");
+            let before = other.vcpu.save();
+            assert!(other.vcpu.load(&bad).is_err(), "{to}");
+            assert_eq!(other.vcpu.save(), before, "{to}");
+        }
+    }
+
+    #[test]
+    fn registers_by_name() {
+        let mut m = Machine::new("max");
+        let regs = m.vcpu.regs();
+        let index = |name: &str| regs.iter().position(|(n, _)| *n == name).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!(regs[index("v3")].1, 128);
+        for (name, value) in
+            [("x30", 5u128), ("sp", 0x40), ("pc", 0x80), ("v31", 1 << 127), ("ttbr1_el1", 77), ("fpsr", 1)]
+        {
+            m.vcpu.set_reg(index(name), value);
+            assert_eq!(m.vcpu.reg(index(name)), value, "{name}");
+        }
+        m.vcpu.set_reg(index("cpsr"), 0xa000_0000);
+        assert_eq!((m.cpu().pstate.el, m.vcpu.reg(index("cpsr"))), (0, 0xa000_0000));
+        assert_eq!(m.vcpu.reg(usize::MAX), 0);
+        m.vcpu.set_reg(usize::MAX, 1);
+    }
+
+    #[test]
+    fn wfi_sleeps_until_an_interrupt_even_a_masked_one() {
+        use vm::IrqSink;
+        use vm::vcpu::Stop;
+        let mut m = Machine::new("max");
+        m.write_words(CODE, &[0xd503_207f, 0x9100_0421]);
+        assert_eq!(m.vcpu.run(Some(10)).unwrap(), Stop::Idle);
+        assert_eq!((m.cpu().pc, m.vcpu.run(Some(10)).unwrap()), (CODE + 4, Stop::Idle));
+        m.pins.set_pin(0, true);
+        m.vcpu.wait();
+        m.step(1);
+        assert_eq!(m.cpu().x[1], 1);
+        // EL0 may not sleep unless SCTLR_EL1.nTWI lets it.
+        let mut m = Machine::new("max");
+        m.cpu().set_level(0, false);
+        m.cpu().update_mode();
+        m.run_words(&[0xd503_207f]);
+        assert_eq!(m.cpu().sys.esr_el1, 0x07e0_0000);
+    }
+
+    #[test]
+    fn code_of_el1_is_not_shared_once_it_belongs_to_an_address_space() {
+        let mut m = Machine::new("max");
+        let tables = RAM + 0x2_0000;
+        // Page 5 differs between ASID 1 and 2: mov x1, #5 or mov x1, #6; ret.
+        m.write_words(RAM + 0x5000, &[0xd280_00a1, 0xd65f_03c0]);
+        m.write_words(RAM + 0x6000, &[0xd280_00c1, 0xd65f_03c0]);
+        for (n, page) in [(0, RAM + 0x5000), (1, RAM + 0x6000)] {
+            let table = tables + 0x4000 * n;
+            m.write_u64(table + 8, 0x4000_0000 | 0x401 | 1 << 2);
+            m.write_u64(table, (table + 0x1000) | 3);
+            m.write_u64(table + 0x1000, (table + 0x2000) | 3);
+            m.write_u64(table + 0x2000 + 40, page | 0xc03 | 1 << 2);
+        }
+        let sys = &mut m.cpu().sys;
+        (sys.ttbr0_el1, sys.tcr_el1, sys.mair_el1) = (tables | 1 << 48, 25 | 1 << 23 | 5 << 32, 0xff00);
+        sys.sctlr_el1 |= 1;
+        m.cpu().update_mode();
+        m.cpu().x[5] = tables + 0x4000 | 2 << 48;
+        m.cpu().x[0] = 0x5000;
+        // blr x0; mov x2, x1; msr ttbr0_el1, x5; blr x0
+        m.write_words(CODE, &[0xd63f_0000, 0xaa01_03e2, 0xd518_2005, 0xd63f_0000]);
+        m.step(8);
+        assert_eq!((m.cpu().x[2], m.cpu().x[1]), (5, 6));
+    }
+}

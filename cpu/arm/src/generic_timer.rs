@@ -94,3 +94,48 @@ impl Cpu {
         self.wires.deadline.set(next);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Machine;
+
+    #[test]
+    fn the_count_follows_virtual_time_without_overflow() {
+        let rows = [(0, 0), (15, 0), (16, 1), (1_000_000_000, 62_500_000), (u64::MAX, u64::MAX / 16)];
+        for (ns, count) in rows {
+            assert_eq!(count_at(VmTime(ns)), count, "{ns} ns");
+        }
+        assert_eq!(time_of(3), Some(VmTime(48)));
+        assert_eq!(time_of(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_timer_drives_its_line_by_its_condition_and_mask() {
+        for (timer, output) in [(PHYSICAL, OUT_PHYSICAL_TIMER), (VIRTUAL, OUT_VIRTUAL_TIMER)] {
+            let mut m = Machine::new("max");
+            m.clock_to(1600);
+            m.cpu().set_timer_tval(timer, 100);
+            assert_eq!((m.cpu().sys.timers[timer].cval, m.cpu().timer_tval(timer)), (200, 100));
+            assert_eq!((m.timers.next_deadline(), m.output(output)), (None, false), "not enabled");
+            m.cpu().set_timer_ctl(timer, 1);
+            assert_eq!((m.timers.next_deadline(), m.output(output)), (Some(VmTime(3200)), false));
+            m.clock_to(3199);
+            m.fire();
+            assert_eq!((m.cpu().timer_ctl(timer), m.output(output)), (1, false));
+            m.clock_to(3200);
+            m.fire();
+            assert_eq!((m.cpu().timer_ctl(timer), m.output(output)), (5, true));
+            m.cpu().set_timer_ctl(timer, 3);
+            assert_eq!((m.cpu().timer_ctl(timer), m.output(output)), (7, false), "masked");
+            m.cpu().set_timer_ctl(timer, 1);
+            assert!(m.output(output));
+            m.cpu().set_timer_tval(timer, 0xffff_fff6);
+            assert_eq!((m.cpu().sys.timers[timer].cval, m.output(output)), (190, true), "TVAL is signed");
+            m.cpu().set_timer_cval(timer, u64::MAX);
+            assert_eq!((m.output(output), m.timers.next_deadline()), (false, None), "beyond the end of time");
+            m.cpu().set_timer_ctl(timer, 0xf8);
+            assert_eq!(m.cpu().timer_ctl(timer), 0, "only ENABLE and IMASK are kept");
+        }
+    }
+}

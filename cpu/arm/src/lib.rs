@@ -28,5 +28,8 @@ pub mod vector;
 pub mod wires;
 pub mod wiring;
 
+#[cfg(test)]
+mod testing;
+
 pub use features::{Feature, Features};
 pub use frontend::Arm;

@@ -262,3 +262,318 @@ fn flat(cpu: &Cpu, va: u64, intent: Intent) -> Result<Walked, Fault> {
     };
     Ok(Walked { page, attributes: 0, shareability: 2 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Machine, RAM};
+
+    const VALID: u64 = 1;
+    const TABLE: u64 = 3;
+    const AF: u64 = 1 << 10;
+    const NG: u64 = 1 << 11;
+    const AP_EL0: u64 = 1 << 6;
+    const AP_RO: u64 = 1 << 7;
+    const PXN: u64 = 1 << 53;
+    const UXN: u64 = 1 << 54;
+    /// Where tables are built, with 64 KiB for each level.
+    const TABLES: u64 = RAM + 0x8_0000;
+    /// Attribute 0 is Device-nGnRnE, attribute 1 Normal.
+    const NORMAL: u64 = 1 << 2;
+
+    /// A machine whose MMU is on with one granule and address size for both halves, and one mapping.
+    struct Tables {
+        m: Machine,
+        granule: u32,
+        va_bits: u32,
+    }
+
+    impl Tables {
+        fn new(granule: u32, va_bits: u32) -> Tables {
+            let mut m = Machine::new("max");
+            let (tg0, tg1) = match granule {
+                12 => (0, 2),
+                14 => (2, 1),
+                _ => (1, 3),
+            };
+            let size = u64::from(64 - va_bits);
+            let sys = &mut m.cpu().sys;
+            sys.tcr_el1 = size | size << 16 | tg0 << 14 | tg1 << 30 | 5 << 32;
+            sys.ttbr0_el1 = TABLES;
+            sys.ttbr1_el1 = TABLES;
+            sys.mair_el1 = 0xff00;
+            sys.sctlr_el1 |= SCTLR_M;
+            Tables { m, granule, va_bits }
+        }
+
+        fn start(&self) -> u32 {
+            4 - (self.va_bits - self.granule).div_ceil(self.granule - 3)
+        }
+
+        /// Puts `descriptor` at `level` of the walk of `va`, under tables with `table_bits`.
+        fn map(&mut self, va: u64, level: u32, descriptor: u64, table_bits: u64) {
+            let stride = self.granule - 3;
+            let start = self.start();
+            for at in start..=level {
+                let shift = self.granule + stride * (3 - at);
+                let width = if at == start { self.va_bits - shift } else { stride };
+                let index = va >> shift & ((1 << width) - 1);
+                let table = TABLES + 0x1_0000 * u64::from(at - start);
+                let value = if at == level { descriptor } else { (table + 0x1_0000) | TABLE | table_bits };
+                self.m.write_u64(table + 8 * index, value);
+            }
+        }
+
+        fn walk(&mut self, va: u64, intent: Intent, regime: u8) -> Result<Walked, Fault> {
+            let view = self.m.bus.view();
+            walk(self.m.cpu(), &view, va, intent, regime)
+        }
+
+        fn read(&mut self, va: u64) -> Result<Walked, Fault> {
+            self.walk(va, Intent::Read, EL1)
+        }
+
+        /// What each regime may do, as `r`, `w`, `x` for EL0, EL1, EL1 with PAN.
+        fn rights(&mut self, va: u64) -> String {
+            let mut text = String::new();
+            for regime in [EL0, EL1, EL1_PAN] {
+                for (intent, letter) in [(Intent::Read, 'r'), (Intent::Write, 'w'), (Intent::Fetch, 'x')] {
+                    let result = self.walk(va, intent, regime);
+                    if let Err(fault) = result {
+                        assert_eq!(fault.kind, FaultKind::Permission);
+                    }
+                    text.push(if result.is_ok() { letter } else { '-' });
+                }
+                text.push(' ');
+            }
+            text.trim_end().into()
+        }
+    }
+
+    fn fault(kind: FaultKind, level: u32) -> Result<Walked, Fault> {
+        Err(Fault { kind, level })
+    }
+
+    #[test]
+    fn pages_and_blocks_of_every_granule() {
+        // Granule, address bits, level of the last descriptor, log2 of what it maps.
+        let rows = [
+            (12, 48, 3, 12),
+            (12, 48, 2, 21),
+            (12, 48, 1, 30),
+            (12, 39, 3, 12),
+            (12, 39, 1, 30),
+            (12, 36, 2, 21),
+            (12, 30, 3, 12),
+            (12, 25, 3, 12),
+            (14, 48, 3, 14),
+            (14, 48, 2, 25),
+            (14, 47, 3, 14),
+            (14, 36, 2, 25),
+            (16, 48, 3, 16),
+            (16, 48, 2, 29),
+            (16, 42, 3, 16),
+            (16, 42, 2, 29),
+        ];
+        for (granule, bits, level, log2) in rows {
+            for high in [false, true] {
+                let mut t = Tables::new(granule, bits);
+                let low_bits = 0x0012_3456_789a_bcde & ((1 << bits) - 1);
+                let va = if high { !((1 << bits) - 1) | low_bits } else { low_bits };
+                let output = 0x0000_4000_0000_0000u64 | 1 << log2;
+                let kind = if level == 3 { TABLE } else { VALID };
+                t.map(va, level, output | kind | AF | NORMAL | NG, 0);
+                let walked = t.read(va).unwrap_or_else(|f| panic!("{granule} {bits} {level} {high}: {f:?}"));
+                assert_eq!(walked.page.gpa.0, output | va & ((1 << log2) - 1), "{granule} {bits} {level}");
+                assert_eq!(u32::from(walked.page.page_log2), log2);
+                assert!(!walked.page.strict && !walked.page.global && walked.attributes == 0xff);
+            }
+        }
+    }
+
+    #[test]
+    fn each_fault_has_its_kind_and_level() {
+        use FaultKind::*;
+        let va = 0x1_2345_6000;
+        for granule in [12, 14, 16] {
+            let start = Tables::new(granule, 48).start();
+            for level in start..=3 {
+                let mut t = Tables::new(granule, 48);
+                assert_eq!(t.read(va), fault(Translation, start), "nothing is mapped");
+                t.map(va, level, 0, 0);
+                assert_eq!(t.read(va), fault(Translation, level));
+                // Bit 0 clear is invalid whatever bit 1 says.
+                t.map(va, level, 2, 0);
+                assert_eq!(t.read(va), fault(Translation, level));
+                let kind = if level == 3 { TABLE } else { VALID };
+                t.map(va, level, kind | AF, 0);
+                let block = level == 3 || level == 2 || level == 1 && granule == 12;
+                assert_eq!(t.read(va).is_ok(), block, "{granule} {level}");
+                if block {
+                    t.map(va, level, kind, 0);
+                    assert_eq!(t.read(va), fault(AccessFlag, level));
+                    t.map(va, level, kind | AF | AP_RO, 0);
+                    assert_eq!(t.walk(va, Intent::Write, EL1), fault(Permission, level));
+                    // More than TCR_EL1.IPS allows; the fault comes before that of the access flag.
+                    t.m.cpu().sys.tcr_el1 &= !(7 << 32);
+                    t.map(va, level, kind | 1 << 40, 0);
+                    // The tables themselves lie within 32 bits.
+                    assert_eq!(t.read(va), fault(AddressSize, level));
+                } else {
+                    assert_eq!(t.read(va), fault(Translation, level));
+                }
+                if level < 3 {
+                    // A table where nothing answers.
+                    let mut t = Tables::new(granule, 48);
+                    t.map(va, level, 0x7000_0000 | TABLE, 0);
+                    assert_eq!(t.read(va), fault(Walk, level + 1));
+                }
+            }
+            // Level 3 descriptors with bit 1 clear are reserved.
+            let mut t = Tables::new(granule, 48);
+            t.map(va, 3, VALID | AF, 0);
+            assert_eq!(t.read(va), fault(Translation, 3));
+        }
+        let mut t = Tables::new(12, 48);
+        t.m.cpu().sys.ttbr0_el1 = 0x7000_0000;
+        assert_eq!(t.read(va), fault(Walk, 0));
+        t.m.cpu().sys.tcr_el1 &= !(7 << 32);
+        t.m.cpu().sys.ttbr0_el1 = 1 << 40;
+        assert_eq!(t.read(va), fault(AddressSize, 0));
+    }
+
+    #[test]
+    fn status_codes() {
+        use FaultKind::*;
+        let rows = [
+            (AddressSize, 0, 0x00),
+            (AddressSize, 3, 0x03),
+            (Translation, 0, 0x04),
+            (Translation, 1, 0x05),
+            (AccessFlag, 1, 0x09),
+            (Permission, 3, 0x0f),
+            (Walk, 0, 0x14),
+            (Walk, 3, 0x17),
+        ];
+        for (kind, level, status) in rows {
+            assert_eq!(Fault { kind, level }.status(), status);
+        }
+    }
+
+    #[test]
+    fn permissions_by_regime() {
+        const RO: u64 = AP_RO;
+        const EL0_RO: u64 = AP_RO | AP_EL0;
+        // Descriptor bits, WXN; rights of EL0, EL1, EL1 with PAN. Fetches never use the last, its `x` is EL1's.
+        let rows = [
+            (0, false, "--x rwx rwx"),
+            (AP_EL0, false, "rwx rw- ---"),
+            (RO, false, "--x r-x r-x"),
+            (EL0_RO, false, "r-x r-x --x"),
+            (UXN, false, "--- rwx rwx"),
+            (PXN, false, "--x rw- rw-"),
+            (EL0_RO | PXN, false, "r-x r-- ---"),
+            (EL0_RO | UXN, false, "r-- r-x --x"),
+            (AP_EL0 | UXN | PXN, false, "rw- rw- ---"),
+            (0, true, "--x rw- rw-"),
+            (AP_EL0, true, "rw- rw- ---"),
+            (EL0_RO, true, "r-x r-x --x"),
+        ];
+        for (bits, wxn, rights) in rows {
+            let mut t = Tables::new(12, 39);
+            t.map(0x5000, 3, RAM | TABLE | AF | NORMAL | bits, 0);
+            if wxn {
+                t.m.cpu().sys.sctlr_el1 |= SCTLR_WXN;
+            }
+            assert_eq!(t.rights(0x5000), rights, "{bits:#x} {wxn}");
+        }
+    }
+
+    #[test]
+    fn tables_restrict_what_is_below_them() {
+        const PXN_TABLE: u64 = 1 << 59;
+        const UXN_TABLE: u64 = 1 << 60;
+        const NO_EL0: u64 = 1 << 61;
+        const READ_ONLY: u64 = 1 << 62;
+        let rows = [
+            (PXN_TABLE, AP_EL0 | AP_RO, "r-x r-- ---"),
+            (UXN_TABLE, AP_EL0 | AP_RO, "r-- r-x --x"),
+            (NO_EL0, AP_EL0, "--x rwx rwx"),
+            (READ_ONLY, AP_EL0, "r-x r-x --x"),
+            (NO_EL0 | READ_ONLY, AP_EL0, "--x r-x r-x"),
+        ];
+        for (table, page, rights) in rows {
+            let mut t = Tables::new(12, 39);
+            t.map(0x5000, 3, RAM | TABLE | AF | NORMAL | page, table);
+            assert_eq!(t.rights(0x5000), rights, "{table:#x}");
+            let mut plain = Tables::new(12, 39);
+            plain.map(0x5000, 3, RAM | TABLE | AF | NORMAL | page, 0);
+            t.m.cpu().sys.tcr_el1 |= 1 << 41;
+            assert_eq!(t.rights(0x5000), plain.rights(0x5000), "HPD0");
+        }
+    }
+
+    #[test]
+    fn halves_tags_and_switches() {
+        let page = RAM | TABLE | AF | NORMAL;
+        let tagged = 0xaa00_0000_0000_5123;
+        let mut t = Tables::new(12, 39);
+        t.map(0x5000, 3, page, 0);
+        assert_eq!(t.read(tagged), fault(FaultKind::Translation, 0));
+        assert_eq!(t.read(1 << 39), fault(FaultKind::Translation, 0), "beyond T0SZ");
+        t.m.cpu().sys.tcr_el1 |= 1 << 37;
+        assert_eq!(t.read(tagged).unwrap().page.gpa.0, RAM + 0x123);
+        assert_eq!(t.walk(tagged, Intent::Fetch, EL1).unwrap().page.gpa.0, RAM + 0x123);
+        t.m.cpu().sys.tcr_el1 |= 1 << 51;
+        assert!(t.read(tagged).is_ok());
+        assert_eq!(t.walk(tagged, Intent::Fetch, EL1), fault(FaultKind::Translation, 0), "TBID0");
+        // E0PD0 keeps EL0 out; EPD0 everybody.
+        t.m.cpu().sys.tcr_el1 |= 1 << 55;
+        assert_eq!(t.walk(0x5000, Intent::Fetch, EL0), fault(FaultKind::Translation, 0));
+        assert!(t.read(0x5000).is_ok());
+        t.m.cpu().sys.tcr_el1 |= 1 << 7;
+        assert_eq!(t.read(0x5000), fault(FaultKind::Translation, 0));
+        // The upper half has its own switches.
+        let upper = 0xffff_ff80_0000_5000;
+        assert_eq!(t.read(upper).unwrap().page.gpa.0, RAM);
+        assert_eq!(t.read(upper & !(1 << 60)), fault(FaultKind::Translation, 0));
+        t.m.cpu().sys.tcr_el1 |= 1 << 23;
+        assert_eq!(t.read(upper), fault(FaultKind::Translation, 0));
+    }
+
+    #[test]
+    fn attributes_address_spaces_and_guarded_pages() {
+        let mut t = Tables::new(12, 39);
+        t.map(0x5000, 3, RAM | TABLE | AF | 1 << 50, 0);
+        let page = t.read(0x5000).unwrap().page;
+        assert!(page.strict && page.global && page.code_mode == Mode::default().with_guarded(1).0);
+        t.m.cpu().sys.ttbr0_el1 |= 0x1234 << 48;
+        t.m.cpu().sys.ttbr1_el1 |= 0x5678 << 48;
+        for (tcr, space) in [(0, 0x34), (1 << 36, 0x1234), (1 << 36 | 1 << 22, 0x5678), (1 << 22, 0x78)] {
+            t.m.cpu().sys.tcr_el1 &= !(1 << 36 | 1 << 22);
+            t.m.cpu().sys.tcr_el1 |= tcr;
+            assert_eq!(t.read(0x5000).unwrap().page.space, space);
+        }
+    }
+
+    #[test]
+    fn big_endian_tables() {
+        let mut t = Tables::new(16, 42);
+        t.m.cpu().sys.sctlr_el1 |= SCTLR_EE;
+        let (index, shift) = (1, 29);
+        t.m.write_u64(TABLES + 8 * index, (0x2_0000_0000u64 | VALID | AF).swap_bytes());
+        assert_eq!(t.read(index << shift | 5).unwrap().page.gpa.0, 0x2_0000_0005);
+    }
+
+    #[test]
+    fn without_the_mmu_addresses_are_physical() {
+        let mut m = Machine::new("cortex-a53");
+        let view = m.bus.view();
+        let at = |m: &mut Machine, va| walk(m.cpu(), &view, va, Intent::Read, EL1);
+        assert_eq!(at(&mut m, 0xff_ffff_ffff).unwrap().page.gpa.0, 0xff_ffff_ffff);
+        assert_eq!(at(&mut m, 1 << 40), fault(FaultKind::AddressSize, 0));
+        assert_eq!(at(&mut m, 1 << 60 | 5), fault(FaultKind::AddressSize, 0));
+        m.cpu().sys.tcr_el1 |= 1 << 37;
+        assert_eq!(at(&mut m, 1 << 60 | 5).unwrap().page.gpa.0, 5);
+    }
+}

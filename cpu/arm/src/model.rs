@@ -133,6 +133,16 @@ impl Model {
         Ok(model)
     }
 
+    /// Bits of a physical address.
+    pub fn pa_bits(&self) -> u32 {
+        self.pa_bits
+    }
+
+    /// Whether there are performance monitors.
+    pub fn has_pmu(&self) -> bool {
+        self.features.has(PMUv3)
+    }
+
     fn bit(&self, feature: Feature) -> u64 {
         self.features.has(feature).into()
     }

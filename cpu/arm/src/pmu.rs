@@ -4,7 +4,7 @@
 //! counts the same; no other event counts but software increments.
 
 use crate::state::Cpu;
-use crate::wiring::OUT_PMU;
+use crate::wiring;
 use serde::{Deserialize, Serialize};
 use vm::VmTime;
 
@@ -76,6 +76,11 @@ impl PmuRegs {
         self.pmcr & LC != 0
     }
 
+    /// Whether the cycle counter counts every 64th cycle only (PMCR_EL0.D, which LC overrides).
+    fn divided(&self) -> bool {
+        self.pmcr & (D | LC) == D
+    }
+
     /// Lets the counters count up to `now`.
     pub fn count_to(&mut self, now: VmTime) {
         let passed = now.0.saturating_sub(self.counted_ns);
@@ -91,8 +96,8 @@ impl PmuRegs {
             }
         }
         if self.cycles_run() {
-            // With the divider the counter counts every 64th cycle; it is then a 32-bit affair of old software.
-            let passed = if self.pmcr & (D | LC) == D { passed / 64 } else { passed };
+            // With the divider the counter counts every 64th cycle.
+            let passed = if self.divided() { now.0 / 64 - (now.0 - passed) / 64 } else { passed };
             let sum = u128::from(self.cycles) + u128::from(passed);
             let wrapped = if self.cycles_wide() { sum >> 64 != 0 } else { (sum >> 32) as u64 != self.cycles >> 32 };
             self.cycles = sum as u64;
@@ -106,11 +111,11 @@ impl PmuRegs {
         let events = (0..COUNTERS).filter(|n| waited(*n) && self.counts_time(*n));
         let mut next = events.map(|n| (1 << 32) - self.counts[n]).min();
         if waited(CYCLES) && self.cycles_run() {
-            let left = if self.cycles_wide() {
-                0u64.wrapping_sub(self.cycles).wrapping_sub(1).saturating_add(1)
-            } else {
-                (1 << 32) - (self.cycles & 0xffff_ffff)
+            let left = match self.cycles_wide() {
+                true => u64::MAX - self.cycles,
+                false => 0xffff_ffff - (self.cycles & 0xffff_ffff),
             };
+            let left = left.saturating_add(1).saturating_mul(if self.divided() { 64 } else { 1 });
             next = Some(next.map_or(left, |n| n.min(left)));
         }
         next
@@ -140,7 +145,7 @@ impl Cpu {
         let now = self.wires.clock.now();
         self.sys.pmu.count_to(now);
         let pmu = &self.sys.pmu;
-        self.wires.drive(OUT_PMU, pmu.pmcr & E != 0 && pmu.overflow & pmu.interrupts & ALL != 0);
+        self.wires.drive(wiring::OUT_PMU, pmu.pmcr & E != 0 && pmu.overflow & pmu.interrupts & ALL != 0);
     }
 
     /// When a counter overflows next.

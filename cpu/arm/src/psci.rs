@@ -95,3 +95,83 @@ fn power(env: &mut Env, request: PowerRequest) {
     env.halt();
     env.cpu.wires.power.request(request);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Machine;
+    use vm::IrqSink;
+    use vm::vcpu::Vcpu;
+
+    #[test]
+    fn functions() {
+        let not_supported = NOT_SUPPORTED as u64;
+        let invalid = INVALID_PARAMETERS as u64;
+        // X0, X1, X2; result.
+        let rows = [
+            (0x8400_0000, 0, 0, 0x1_0001),
+            (0xc400_0000, 0, 0, not_supported),
+            (0x8000_0000, 0, 0, 0x1_0001),
+            (0x8000_0001, 0x8000_0001, 0, 0),
+            (0x8000_0001, 0x8000_8000, 0, not_supported),
+            (0xc400_0003, 0, 0x4000_0000, ALREADY_ON as u64),
+            (0xc400_0003, 1, 0x4000_0000, invalid),
+            (0x8400_0003, 0xffff_ffff_0000_0000, 0, ALREADY_ON as u64),
+            (0xc400_0004, 0, 0, 0),
+            (0xc400_0004, 0, 1, invalid),
+            (0x8400_0005, 0, 0, not_supported),
+            (0x8400_0006, 0, 0, 2),
+            (0x8400_000a, 0x8400_0002, 0, 0),
+            (0x8400_000a, 0xc400_0001, 0, 0),
+            (0x8400_000a, 0xc400_0002, 0, not_supported),
+            (0xc400_0012, 0x8000_0000, 0, invalid),
+            (0x1234, 0, 0, not_supported),
+        ];
+        for (function, first, second, result) in rows {
+            let mut m = Machine::new("max");
+            m.cpu().x[..3].copy_from_slice(&[0xffff_ffff_0000_0000 | function, first, second]);
+            m.run_words(&[0xd400_0002]); // hvc #0
+            assert_eq!(m.cpu().x[0], result, "{function:#x} {first:#x} {second:#x}");
+            assert_eq!(m.cpu().pc, crate::testing::CODE + 4);
+        }
+    }
+
+    #[test]
+    fn switching_off_and_resetting_let_no_instruction_follow() {
+        for (function, request) in [
+            (0x8400_0008, Some(PowerRequest::Shutdown)),
+            (0x8400_0009, Some(PowerRequest::Reset)),
+            (0xc400_0012, Some(PowerRequest::Reset)),
+            (0x8400_0002, None),
+        ] {
+            let mut m = Machine::new("max");
+            m.cpu().x[0] = function;
+            m.write_words(crate::testing::CODE, &[0xd400_0002, 0x9100_0421]); // hvc #0; add x1, x1, #1
+            m.pins.set_pin(0, true);
+            assert_eq!(m.vcpu.run(Some(10)).unwrap(), vm::vcpu::Stop::Idle, "{function:#x}");
+            assert_eq!((m.cpu().x[1], m.power.take()), (0, request));
+        }
+    }
+
+    #[test]
+    fn suspend_returns_success_after_an_interrupt() {
+        let mut m = Machine::new("max");
+        m.cpu().x[0] = 0xc400_0001;
+        m.write_words(crate::testing::CODE, &[0xd400_0002, 0x9100_0421]);
+        assert_eq!(m.vcpu.run(Some(10)).unwrap(), vm::vcpu::Stop::Idle);
+        m.pins.set_pin(0, true);
+        m.vcpu.run(Some(1)).unwrap();
+        assert_eq!((m.cpu().x[0], m.cpu().x[1]), (0, 1));
+    }
+
+    #[test]
+    fn hvc_of_el0_and_smc_are_undefined() {
+        for (el, word) in [(0, 0xd400_0002), (1, 0xd400_0003)] {
+            let mut m = Machine::new("max");
+            m.cpu().set_level(el, el != 0);
+            m.cpu().update_mode();
+            m.run_words(&[word]);
+            assert_eq!(m.cpu().sys.esr_el1, 1 << 25, "{word:#x}");
+        }
+    }
+}

@@ -4,6 +4,8 @@
 
 mod icc;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 pub use icc::icc_direction;
 pub use rows::{REGISTERS, sctlr};

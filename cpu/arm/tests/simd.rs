@@ -14,9 +14,7 @@ use tcg::ir::{Block, Op, Terminal, verify};
 /// Everything that the tables ask for.
 fn features() -> Features {
     use Feature::*;
-    Features::of(&[
-        AES, DotProd, FCMA, FHM, FP16, FRINTTS, JSCVT, PMULL, RDM, SHA1, SHA256, SHA3, SHA512, SM3, SM4,
-    ])
+    Features::of(&[AES, DotProd, FCMA, FHM, FP16, FRINTTS, JSCVT, PMULL, RDM, SHA1, SHA256, SHA3, SHA512, SM3, SM4])
 }
 
 fn is_simd(row: &Row) -> bool {

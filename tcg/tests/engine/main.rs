@@ -1,0 +1,11 @@
+//! Tests of the translation engine with a toy instruction set, on every tier.
+
+#![allow(dead_code)]
+
+mod exec;
+mod memory;
+mod ops;
+mod random;
+mod reference;
+#[path = "../toy/mod.rs"]
+mod toy;
