@@ -26,6 +26,14 @@ pub const KNOWN: &[Known] = &[
         why: "cache maintenance by address is not checked by qemu-aarch64",
         applies: |_, word, theirs, ours| word >> 8 & 15 != 4 && theirs.signal == 0 && ours.signal == SIGSEGV,
     },
+    Known {
+        row: "sys",
+        why: "QEMU reports a fault of DC ZVA at an earlier instruction of its block",
+        applies: |case, word, theirs, ours| {
+            let precise = Outcome { pc_delta: ours.pc_delta, ..theirs.clone() };
+            word >> 8 & 15 == 4 && ours.signal == SIGSEGV && differences(case, &precise, ours).is_empty()
+        },
+    },
     Known { row: "stxr", why: MONITOR, applies: |_, _, theirs, ours| theirs.signal == 0 && ours.signal == SIGBUS },
     Known { row: "stxp", why: MONITOR, applies: |_, _, theirs, ours| theirs.signal == 0 && ours.signal == SIGBUS },
     Known {
