@@ -1,0 +1,37 @@
+//! Differential test: single instructions, and pairs of them, on Mimic and on `qemu-aarch64`, on the same random state.
+//!
+//! Every row of the A64 decode tables is filled with random operands ([`generate`]) and executed by the interpreter, by
+//! compiled code ([`machine`]) and by the runner program ([`oracle`]); all registers, the flags, FPSR, memory and the
+//! exception must be the same ([`compare`]). A difference is made small ([`shrink`]) and printed as a line that
+//! `--replay` takes and `regressions.txt` keeps.
+
+#![forbid(unsafe_code)]
+
+pub mod compare;
+pub mod generate;
+pub mod machine;
+pub mod oracle;
+pub mod random;
+pub mod run;
+pub mod shrink;
+pub mod wire;
+
+/// The processor under test.
+pub fn frontend() -> arm::Arm {
+    arm::Arm::new("max").expect("the model exists")
+}
+
+/// The instructions of a case as text.
+pub fn disassemble(case: &wire::Case) -> String {
+    use capstone::prelude::*;
+    let capstone = Capstone::new().arm64().mode(arch::arm64::ArchMode::Arm).build();
+    let one = |word: u32| {
+        let text = capstone.as_ref().ok().and_then(|c| {
+            let all = c.disasm_count(&word.to_le_bytes(), wire::ISOLATED_PC, 1).ok()?;
+            let first = all.iter().next()?;
+            Some(format!("{} {}", first.mnemonic()?, first.op_str()?))
+        });
+        text.unwrap_or_else(|| format!(".inst {word:#010x}"))
+    };
+    if case.insn2 == 0 { one(case.insn) } else { format!("{}; {}", one(case.insn), one(case.insn2)) }
+}

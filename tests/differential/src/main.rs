@@ -1,0 +1,72 @@
+//! The long differential run; see the library.
+
+use differential::machine::Tier;
+use differential::run::{Bench, Options};
+use differential::{compare, oracle};
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: differential [--cases N] [--row NAME] [--seed N] [--tier interp|compiled|both] [--replay LINE] [--rows]";
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("differential: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<bool, String> {
+    let (mut cases, mut seed, mut tiers) = (1_000_000, 1, vec![Tier::Interpreter, Tier::Compiled]);
+    let (mut row, mut replay, mut list) = (None, None, false);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(option) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{option} needs a value\n{USAGE}"));
+        let number = |text: String| text.parse::<u64>().map_err(|e| format!("`{text}`: {e}"));
+        match option.as_str() {
+            "--cases" => cases = number(value()?)?,
+            "--seed" => seed = number(value()?)?,
+            "--row" => row = Some(value()?),
+            "--replay" => replay = Some(value()?),
+            "--rows" => list = true,
+            "--tier" => {
+                tiers = match value()?.as_str() {
+                    "interp" => vec![Tier::Interpreter],
+                    "compiled" => vec![Tier::Compiled],
+                    "both" => tiers,
+                    other => return Err(format!("no tier `{other}`\n{USAGE}")),
+                }
+            }
+            _ => return Err(format!("unknown option `{option}`\n{USAGE}")),
+        }
+    }
+    let runner = oracle::build().map_err(|e| e.0)?;
+    let mut bench = Bench::new(&runner, &tiers)?;
+    if let Some(line) = replay {
+        let case = compare::parse(&line)?;
+        println!("{}", differential::disassemble(&case));
+        let mut equal = true;
+        for (tier, lines) in bench.once(&case)? {
+            equal &= lines.is_empty();
+            println!("{tier:?}: {}", if lines.is_empty() { "equal".into() } else { lines.join("\n    ") });
+        }
+        return Ok(equal);
+    }
+    let report = bench.run(&Options { cases, row: row.as_deref(), seed, tiers: &tiers, verbose: true })?;
+    if list {
+        for (name, (all, whole)) in &report.rows {
+            println!("{name}: {all} executions, {whole} without a fault");
+        }
+    }
+    for (why, count) in &report.known {
+        println!("known: {count} of {why}");
+    }
+    for (name, count) in &report.diverging {
+        println!("{name}: {count} divergences");
+    }
+    let found: u64 = report.diverging.values().sum();
+    println!("{} executions of {} rows, {found} divergences in {} rows", report.cases, report.rows.len(), report.diverging.len());
+    Ok(found == 0)
+}

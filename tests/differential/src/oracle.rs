@@ -1,0 +1,114 @@
+//! The other side: the runner program under `qemu-aarch64`, or directly on an AArch64 host.
+
+use crate::wire::{Case, Outcome, RESULT_BYTES};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+
+/// A running runner.
+pub struct Oracle {
+    child: Child,
+    send: Option<Sender<Vec<u8>>>,
+    output: ChildStdout,
+}
+
+/// Why there is no oracle on this host.
+#[derive(Debug)]
+pub struct Missing(pub String);
+
+fn exists(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
+/// Builds the runner into the target directory.
+///
+/// # Errors
+/// When a program is missing; its package is named.
+pub fn build() -> Result<PathBuf, Missing> {
+    let native = cfg!(target_arch = "aarch64");
+    let compiler = if native { "cc" } else { "aarch64-linux-gnu-gcc" };
+    if !exists(compiler) {
+        return Err(Missing(format!("`{compiler}` is missing (package gcc-aarch64-linux-gnu)")));
+    }
+    if !native && !exists("qemu-aarch64") {
+        return Err(Missing("`qemu-aarch64` is missing (package qemu-user)".into()));
+    }
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("runner");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/differential");
+    // Two runs at once must not see half a file.
+    let runner = directory.join(format!("runner-{}", std::process::id()));
+    let fail = |what: &str, why: &dyn std::fmt::Display| Missing(format!("{what}: {why}"));
+    std::fs::create_dir_all(&directory).map_err(|e| fail("target directory", &e))?;
+    let flags = ["-O2", "-static", "-no-pie", "-o"];
+    let sources = [source.join("runner.c"), source.join("enter.S")];
+    let status = Command::new(compiler).args(flags).arg(&runner).args(sources).status();
+    match status {
+        Ok(status) if status.success() => {
+            let ready = directory.join("runner");
+            std::fs::rename(&runner, &ready).map_err(|e| fail("target directory", &e))?;
+            Ok(ready)
+        }
+        Ok(status) => Err(fail(compiler, &status)),
+        Err(error) => Err(fail(compiler, &error)),
+    }
+}
+
+impl Oracle {
+    /// Starts a runner that [`build`] made.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn start(runner: &Path) -> io::Result<Oracle> {
+        let mut command = if cfg!(target_arch = "aarch64") {
+            Command::new(runner)
+        } else {
+            let mut command = Command::new("qemu-aarch64");
+            command.args(["-cpu", "max,sve=off,sme=off"]).arg(runner);
+            command
+        };
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (mut input, output) = match (child.stdin.take(), child.stdout.take()) {
+            (Some(input), Some(output)) => (input, output),
+            _ => return Err(io::Error::other("the runner has no pipes")),
+        };
+        let (send, receive) = channel::<Vec<u8>>();
+        // The runner writes results while cases are still coming: writing needs a thread of its own.
+        std::thread::spawn(move || {
+            while let Ok(bytes) = receive.recv() {
+                if input.write_all(&bytes).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Oracle { child, send: Some(send), output })
+    }
+
+    /// Sends cases; their results must be received later, in order.
+    pub fn send(&self, cases: &[Case]) {
+        let mut bytes = Vec::with_capacity(cases.len() * crate::wire::CASE_BYTES);
+        cases.iter().for_each(|case| case.put(&mut bytes));
+        if let Some(send) = &self.send {
+            // A runner that has ended is noticed by `receive`.
+            let _ = send.send(bytes);
+        }
+    }
+
+    /// Receives the results of the next `count` cases.
+    ///
+    /// # Errors
+    /// When the runner has ended; its standard error says why.
+    pub fn receive(&mut self, count: usize) -> io::Result<Vec<Outcome>> {
+        let mut bytes = vec![0; count * RESULT_BYTES];
+        self.output.read_exact(&mut bytes)?;
+        Ok(bytes.chunks_exact(RESULT_BYTES).map(Outcome::take).collect())
+    }
+}
+
+impl Drop for Oracle {
+    fn drop(&mut self) {
+        drop(self.send.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
