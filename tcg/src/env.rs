@@ -86,7 +86,10 @@ pub struct Kicker {
     budget: Mutex<BudgetPointer>,
     idle: Mutex<()>,
     wake: Condvar,
+    /// The last epoch of the code cache that the vCPU has seen.
     pub(crate) epoch: AtomicU32,
+    /// Whether the vCPU may be executing blocks: one that does not need not see an epoch for its blocks to be freed.
+    pub(crate) running: AtomicBool,
 }
 
 /// Where the running vCPU's budget is, null while it does not run.
@@ -104,6 +107,7 @@ impl Kicker {
             idle: Mutex::new(()),
             wake: Condvar::new(),
             epoch: AtomicU32::new(0),
+            running: AtomicBool::new(false),
         })
     }
 

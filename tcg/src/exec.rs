@@ -114,7 +114,10 @@ impl<F: Frontend> Shared<F> {
     }
 
     fn bury(&self) {
-        let seen = self.kickers.lock().unwrap().iter().map(|k| k.epoch.load(Ordering::Acquire)).min();
+        let kickers = self.kickers.lock().unwrap();
+        let running = kickers.iter().filter(|k| k.running.load(Ordering::Acquire));
+        let seen = running.map(|k| k.epoch.load(Ordering::Acquire)).min();
+        drop(kickers);
         if let Some(seen) = seen {
             let entries = self.cache.lock().unwrap().bury(seen.wrapping_add(1));
             if let Some(compiler) = &self.compiler {
@@ -520,6 +523,22 @@ fn exit_of(code: u32) -> Option<Exit> {
 }
 
 impl<F: Frontend> TcgVcpu<F> {
+    /// Makes the vCPU one that blocks are kept for. Those that it knows from before may be gone.
+    fn enter(&mut self) {
+        let env = &mut *self.env;
+        let shared = env.shared.clone();
+        // Blocks are freed by what is read under this lock.
+        let kickers = shared.kickers.lock().unwrap();
+        let epoch = shared.epoch.load(Ordering::Acquire);
+        let behind = env.kicker.epoch.swap(epoch, Ordering::AcqRel) != epoch;
+        env.kicker.running.store(true, Ordering::Release);
+        drop(kickers);
+        if behind {
+            env.clear_jumps();
+            shared.bury();
+        }
+    }
+
     /// What is done between slices. Gives a reason to stop, if there is one.
     fn look_around(&mut self) -> Option<Stop> {
         let env = &mut *self.env;
@@ -581,6 +600,7 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
         vm::vcpu::set_current(self.id);
         let mut left = budget;
         self.env.kicker.attach(Some(&self.env.budget));
+        self.enter();
         let stop = loop {
             if let Some(stop) = self.look_around() {
                 break stop;
@@ -610,6 +630,7 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
                 *left = left.saturating_sub(done);
             }
         };
+        self.env.kicker.running.store(false, Ordering::Release);
         self.env.kicker.attach(None);
         Ok(stop)
     }

@@ -121,6 +121,22 @@ pub fn compile<F: Frontend>(
     block: &cache::Block,
     ir: &Ir,
 ) -> Result<Vec<u8>, String> {
+    let result = build(state, isa, shared, block, ir).and_then(|()| emit(state, isa));
+    if result.is_err() {
+        // What a function that was given up has left there must not get into the next one.
+        *state = State::default();
+    }
+    result
+}
+
+/// States the block as a function of `state`'s context.
+fn build<F: Frontend>(
+    state: &mut State,
+    isa: &dyn TargetIsa,
+    shared: &Shared<F>,
+    block: &cache::Block,
+    ir: &Ir,
+) -> Result<(), String> {
     state.context.clear();
     state.context.func = Function::with_name_signature(UserFuncName::default(), block_signature());
     let mut b = FunctionBuilder::new(&mut state.context.func, &mut state.functions);
@@ -154,7 +170,7 @@ pub fn compile<F: Frontend>(
     l.terminal()?;
     l.b.seal_all_blocks();
     l.b.finalize(isa.frontend_config());
-    emit(state, isa)
+    Ok(())
 }
 
 fn int(ty: Ty) -> Type {
