@@ -424,3 +424,18 @@ fn more_code_than_code_memory_runs() {
         assert!(tier != Tier::Small || m.compiled() > BLOCKS);
     });
 }
+
+#[test]
+fn branches_reach_far() {
+    on_every_tier(|tier, m| {
+        let far = 0x2_0000_0000;
+        m.table(&[&format!("v0 = get.i8 x0\nbranch v0, {far}, -{far}")]);
+        m.code(CODE, &[entry(0)]);
+        for n in 0..6 {
+            m.cpu().regs.x[0] = n % 2;
+            m.run_from(CODE);
+            let to = if n % 2 == 1 { CODE + far } else { CODE.wrapping_sub(far) };
+            assert_eq!(m.cpu().taken[0], (Kind::Bus(Intent::Fetch), to, to), "{tier:?}");
+        }
+    });
+}
