@@ -10,7 +10,7 @@ use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
 use crate::ir;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use vm::ram::{CodeWatch, PAGE_SIZE, RamId};
 use vm::vcpu::{AccelError, Accelerator, BootRegs, Intent, Kick, PageFault, Stop, Vcpu, Wiring};
@@ -50,7 +50,7 @@ pub struct Shared<F: Frontend> {
     pub frontend: F,
     pub(crate) helpers: &'static [Helper<F>],
     cache: Mutex<CodeCache>,
-    epoch: AtomicU32,
+    epoch: AtomicU64,
     kickers: Mutex<Vec<Arc<Kicker>>>,
     tiers: Tiers,
     compiler: Option<Box<dyn Compiler<F>>>,
@@ -64,7 +64,7 @@ pub struct Shared<F: Frontend> {
 impl<F: Frontend> Shared<F> {
     /// Lets `kill` take blocks out of the cache, on whatever thread; it gives whether it did. The epoch moves on only when
     /// they can no longer be found, so that a vCPU that has seen the epoch meets none of them again.
-    fn retire(&self, cache: &mut CodeCache, kill: impl FnOnce(&mut CodeCache, u32) -> bool) -> bool {
+    fn retire(&self, cache: &mut CodeCache, kill: impl FnOnce(&mut CodeCache, u64) -> bool) -> bool {
         // The epoch changes under the lock of the cache only.
         let epoch = self.epoch.load(Ordering::Relaxed).wrapping_add(1);
         let killed = kill(cache, epoch);
@@ -152,7 +152,7 @@ impl<F: Frontend> Tcg<F> {
                 frontend,
                 helpers,
                 cache: Mutex::default(),
-                epoch: AtomicU32::new(0),
+                epoch: AtomicU64::new(0),
                 kickers: Mutex::default(),
                 tiers,
                 compiler,
