@@ -406,3 +406,50 @@ impl Encoding {
         }
     }
 }
+
+/// The base register of the loads and stores in a [`sequence`].
+const BASE: u32 = 28;
+
+/// A sequence of up to 31 instructions without branches, and states for it. Most loads and stores go to the window.
+pub fn sequence(all: &[&'static Row], random: &mut Random, states: usize) -> (Vec<u32>, Vec<Case>) {
+    let len = 2 + random.below(30) as usize;
+    let mut words = Vec::new();
+    let usable = |row: &Row| {
+        !isolated(row) && !matches!(row.format, "Sys" | "MsrImm" | "Exception" | "LoadStoreReg" | "PrefetchReg")
+    };
+    let rows: Vec<_> = all.iter().filter(|row| usable(row)).collect();
+    let integer: Vec<_> = rows.iter().filter(|row| row.source.contains("dp_")).copied().collect();
+    let memory: Vec<_> = rows.iter().filter(|row| accesses_memory(row)).copied().collect();
+    while words.len() < len {
+        let kind = match random.below(4) {
+            0 | 1 if !integer.is_empty() => &integer,
+            2 if !memory.is_empty() => &memory,
+            _ => &rows,
+        };
+        let row = random.one_of(kind);
+        let Some(mut word) = word_of(row, random) else { continue };
+        if accesses_memory(row) && random.percent(97) {
+            word = word & !(31 << 5) | BASE << 5;
+            let encoding = Encoding { row, insn: word, insn2: 0, isolated: false };
+            let offset = encoding.offset(&State::default(), word) as i64;
+            if !row.matches(word) || unfit(row, word).is_some() || !(-100..100).contains(&offset) || row.format.ends_with("Post") {
+                continue;
+            }
+        }
+        let writes_base = ["rd", "rt", "rt2", "rs"].iter().any(|name| row.field(name, word) == Some(BASE));
+        if !writes_base || random.percent(5) {
+            words.push(word);
+        }
+    }
+    let encoding = Encoding { row: rows[0], insn: words[0], insn2: 0, isolated: false };
+    let mut cases: Vec<Case> = (0..states).map(|_| encoding.case(random)).collect();
+    for case in &mut cases {
+        case.flags |= FLAG_CLEAN;
+        case.window_offset = random.one_of(&[0, 0xf80, 0x1f00]);
+        case.state.x[BASE as usize] = MEMORY + u64::from(case.window_offset) + 112 + (random.below(64) & !15);
+        if random.percent(20) {
+            case.state.x[BASE as usize] += random.below(160);
+        }
+    }
+    (words, cases)
+}

@@ -68,6 +68,11 @@ impl Bench {
         Ok(Bench { oracle: start()?, second: start()?, machines })
     }
 
+    /// Whether every sequence of instructions was compiled where it should be.
+    pub fn compiled_everything(&self) -> bool {
+        self.machines.iter().all(|(_, machine)| machine.compiled_everything())
+    }
+
     /// Executes one case everywhere; gives the differences of each tier.
     ///
     /// # Errors
@@ -183,7 +188,7 @@ impl Bench {
             Some((_, lines)) => (lines.as_slice(), ""),
             None => (first, " (not when repeated alone)"),
         };
-        let assembly = crate::disassemble(case);
+        let assembly = crate::disassemble_case(case);
         Ok(format!("{row}, {tier:?}{note}: {assembly}\n    {}\n    {}", lines.join("\n    "), line(case)))
     }
 }
