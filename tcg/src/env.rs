@@ -10,7 +10,7 @@ use crate::frontend::Frontend;
 use crate::ir::Slot;
 use crate::softmmu::Tlb;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use vm::vcpu::{Kick, Pins};
 use vm::{AddressSpace, FlatView};
@@ -86,7 +86,10 @@ pub struct Kicker {
     budget: Mutex<BudgetPointer>,
     idle: Mutex<()>,
     wake: Condvar,
-    pub(crate) epoch: AtomicU32,
+    /// The last epoch of the code cache that the vCPU has seen.
+    pub(crate) epoch: AtomicU64,
+    /// Whether the vCPU may be executing blocks: one that does not need not see an epoch for its blocks to be freed.
+    pub(crate) running: AtomicBool,
 }
 
 /// Where the running vCPU's budget is, null while it does not run.
@@ -103,7 +106,8 @@ impl Kicker {
             budget: Mutex::new(BudgetPointer(std::ptr::null())),
             idle: Mutex::new(()),
             wake: Condvar::new(),
-            epoch: AtomicU32::new(0),
+            epoch: AtomicU64::new(0),
+            running: AtomicBool::new(false),
         })
     }
 

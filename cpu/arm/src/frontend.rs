@@ -456,7 +456,7 @@ mod tests {
         (sys.ttbr0_el1, sys.tcr_el1, sys.mair_el1) = (tables | 1 << 48, 25 | 1 << 23 | 5 << 32, 0xff00);
         sys.sctlr_el1 |= 1;
         m.cpu().update_mode();
-        m.cpu().x[5] = tables + 0x4000 | 2 << 48;
+        m.cpu().x[5] = (tables + 0x4000) | 2 << 48;
         m.cpu().x[0] = 0x5000;
         // blr x0; mov x2, x1; msr ttbr0_el1, x5; blr x0
         m.write_words(CODE, &[0xd63f_0000, 0xaa01_03e2, 0xd518_2005, 0xd63f_0000]);

@@ -53,7 +53,7 @@ pub fn call(env: &mut Env) {
     let argument = |n: usize| if wide { env.cpu.x[n] } else { env.cpu.x[n] & 0xffff_ffff };
     let (first, second) = (argument(1), argument(2));
     // MPIDR_EL1 without its fixed bits.
-    let own = u64::from(env.cpu.wires.id / 8 & 0xff) << 8 | u64::from(env.cpu.wires.id % 8);
+    let own = u64::from((env.cpu.wires.id / 8) & 0xff) << 8 | u64::from(env.cpu.wires.id % 8);
     let result = match function(number) {
         Some(PSCI_VERSION) => 1 << 16 | 1,
         Some(SMCCC_VERSION) => 1 << 16 | 1,

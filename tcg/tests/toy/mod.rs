@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
 use tcg::cranelift::Cranelift;
-use tcg::exec::{Tcg, TcgVcpu, Tiers};
+use tcg::exec::{Compiler, Shared, Tcg, TcgVcpu, Tiers};
 use tcg::frontend::{Func, Helper, Key, Translation};
 use tcg::ir::{self, Block, HelperId, Names, Op, Slot, Terminal, Ty};
 use tcg::{Env, Frontend};
 use vm::clock::ManualClock;
 use vm::device::{Access, BusError, MmioPort};
+use vm::irq::IrqSink;
 use vm::power::Power;
 use vm::sysreg::SysregBus;
 use vm::timer::Timers;
@@ -114,7 +116,10 @@ pub struct Cpu {
     /// Where exceptions lead; 0 stops.
     pub vector: u64,
     pub irq_enabled: bool,
-    pub irqs: u64,
+    pub irqs: Arc<AtomicU64>,
+    /// Lowered when its interrupt is taken, if `acknowledge`.
+    pub pins: Arc<Pins>,
+    pub acknowledge: bool,
     pub polls: u64,
     pub walks: u64,
 }
@@ -358,7 +363,7 @@ impl Frontend for Toy {
     fn helpers(&self) -> &'static [Helper<Self>] {
         &HELPERS
     }
-    fn cpu(&self, _: &Wiring, _: Arc<dyn Fn() + Send + Sync>) -> Result<Cpu, AccelError> {
+    fn cpu(&self, wiring: &Wiring, _: Arc<dyn Fn() + Send + Sync>) -> Result<Cpu, AccelError> {
         Ok(Cpu {
             regs: Regs::default(),
             space: 0,
@@ -366,7 +371,9 @@ impl Frontend for Toy {
             taken: Vec::new(),
             vector: 0,
             irq_enabled: false,
-            irqs: 0,
+            irqs: Arc::default(),
+            pins: wiring.pins.clone(),
+            acknowledge: false,
             polls: 0,
             walks: 0,
         })
@@ -439,7 +446,10 @@ impl Frontend for Toy {
         let take = pins & 1 != 0 && env.cpu.irq_enabled;
         if take {
             env.cpu.irq_enabled = false;
-            env.cpu.irqs += 1;
+            if env.cpu.acknowledge {
+                env.cpu.pins.set_pin(0, false);
+            }
+            env.cpu.irqs.fetch_add(1, Ordering::AcqRel);
             let vector = env.cpu.vector;
             env.set_pc(vector);
         }
@@ -513,12 +523,33 @@ pub enum Tier {
     Background(u32),
     /// Compiled into very little code memory.
     Small,
+    /// The same by the thread.
+    SmallBackground,
 }
 
-pub const TIERS: [Tier; 5] =
-    [Tier::Interpreter, Tier::Compiled(1), Tier::Compiled(3), Tier::Background(1), Tier::Small];
+pub const TIERS: [Tier; 6] =
+    [Tier::Interpreter, Tier::Compiled(1), Tier::Compiled(3), Tier::Background(1), Tier::Small, Tier::SmallBackground];
+
+/// A compiler that tests can look into.
+struct Shown(Arc<Cranelift<Toy>>);
+impl Compiler<Toy> for Shown {
+    fn request(&self, shared: &Arc<Shared<Toy>>, block: Arc<tcg::cache::Block>) {
+        self.0.request(shared, block);
+    }
+    fn free(&self, entries: &[u64]) {
+        self.0.free(entries);
+    }
+    fn entry(&self) -> u64 {
+        self.0.entry()
+    }
+    fn stats(&self) -> (u64, u64) {
+        self.0.stats()
+    }
+}
 
 pub struct Machine {
+    pub tier: Tier,
+    pub compiler: Option<Arc<Cranelift<Toy>>>,
     pub tcg: Tcg<Toy>,
     pub vcpu: TcgVcpu<Toy>,
     pub bus: Arc<AddressSpace>,
@@ -533,6 +564,22 @@ pub fn mapping(name: &str, gpa: u64, len: u64, backing: Backing) -> Mapping {
     Mapping { name: name.into(), gpa: Gpa(gpa), len, priority: 0, backing }
 }
 
+/// What a vCPU is connected to.
+pub fn wiring(id: u32, bus: &Arc<AddressSpace>, pins: &Arc<Pins>) -> Wiring {
+    Wiring {
+        id,
+        model: String::new(),
+        bus: bus.clone(),
+        sysregs: SysregBus::default(),
+        pins: pins.clone(),
+        outputs: Vec::new(),
+        timers: Timers::new(Arc::new(ManualClock::new(0))),
+        power: Power::default(),
+        entropy: Arc::new(NoEntropy),
+        boot: None,
+    }
+}
+
 impl Machine {
     pub fn new(tier: Tier) -> Machine {
         let (tiers, memory) = match tier {
@@ -540,12 +587,12 @@ impl Machine {
             Tier::Compiled(n) => (Tiers { compile_after: Some(n), synchronous: true }, Some((16 << 20, false))),
             Tier::Background(n) => (Tiers { compile_after: Some(n), synchronous: false }, Some((16 << 20, true))),
             Tier::Small => (Tiers { compile_after: Some(1), synchronous: true }, Some((64 << 10, false))),
+            Tier::SmallBackground => (Tiers { compile_after: Some(1), synchronous: false }, Some((64 << 10, true))),
         };
         let toy = Toy { table: RwLock::default(), translations: AtomicU64::new(0) };
-        let compiler = memory.map(|(bytes, background)| {
-            Box::new(Cranelift::<Toy>::new(bytes, background).unwrap()) as Box<dyn tcg::exec::Compiler<Toy>>
-        });
-        let tcg = Tcg::new(toy, tiers, compiler);
+        let compiler = memory.map(|(bytes, background)| Arc::new(Cranelift::<Toy>::new(bytes, background).unwrap()));
+        let shown = compiler.clone().map(|c| Box::new(Shown(c)) as Box<dyn Compiler<Toy>>);
+        let tcg = Tcg::new(toy, tiers, shown);
         let bus = AddressSpace::new();
         let (ram, rom) = (Ram::new(RAM_SIZE).unwrap(), Ram::new(0x1000).unwrap());
         let device = Arc::new(Recorder::default());
@@ -554,20 +601,8 @@ impl Machine {
         bus.map(mapping("device", MMIO, 0x1000, port)).unwrap();
         bus.map(mapping("rom", ROM, 0x1000, Backing::Rom { ram: rom.clone(), offset: 0, writes: None })).unwrap();
         let pins = Pins::new();
-        let wiring = Wiring {
-            id: 0,
-            model: String::new(),
-            bus: bus.clone(),
-            sysregs: SysregBus::default(),
-            pins: pins.clone(),
-            outputs: Vec::new(),
-            timers: Timers::new(Arc::new(ManualClock::new(0))),
-            power: Power::default(),
-            entropy: Arc::new(NoEntropy),
-            boot: None,
-        };
-        let vcpu = tcg.vcpu_of(wiring).unwrap();
-        Machine { tcg, vcpu, bus, ram, ram_id, rom, pins, device }
+        let vcpu = tcg.vcpu_of(wiring(0, &bus, &pins)).unwrap();
+        Machine { tier, compiler, tcg, vcpu, bus, ram, ram_id, rom, pins, device }
     }
 
     pub fn cpu(&mut self) -> &mut Cpu {
@@ -602,6 +637,24 @@ impl Machine {
         cpu.regs = regs;
         cpu.regs.pc = pc;
         cpu.taken.clear();
+    }
+
+    /// Gives a compiler in the background time for a block more than the `before` that it had compiled.
+    pub fn await_compiler(&self, before: u64) {
+        let Some(compiler) =
+            self.compiler.as_ref().filter(|_| matches!(self.tier, Tier::Background(_) | Tier::SmallBackground))
+        else {
+            return;
+        };
+        let start = Instant::now();
+        while compiler.stats().0 == before && start.elapsed() < Duration::from_millis(5) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Blocks compiled so far.
+    pub fn compiled(&self) -> u64 {
+        self.compiler.as_ref().map_or(0, |c| c.stats().0)
     }
 
     pub fn read(&self, at: u64, len: usize) -> Vec<u8> {

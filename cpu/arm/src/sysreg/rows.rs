@@ -111,7 +111,7 @@ const _: () = assert!(BREAKPOINTS == 2 && pmu::COUNTERS == 4);
 pub static REGISTERS: &[Register] = &[
     // Identification.
     row("midr_el1", 0, 0, 0, 0).ro(|c| c.model.midr),
-    row("mpidr_el1", 0, 0, 0, 5).ro(|c| 1 << 31 | u64::from(c.wires.id / 8 & 0xff) << 8 | u64::from(c.wires.id % 8)),
+    row("mpidr_el1", 0, 0, 0, 5).ro(|c| 1 << 31 | u64::from((c.wires.id / 8) & 0xff) << 8 | u64::from(c.wires.id % 8)),
     row("revidr_el1", 0, 0, 0, 6).ro(|_| 0),
     row("id_aa64pfr0_el1", 0, 0, 4, 0)
         .ro(|c| c.model.id_aa64pfr0(c.wires.sysregs.find(id(3, 0, 12, 12, 5).into()).is_some())),
