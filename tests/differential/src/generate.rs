@@ -380,6 +380,10 @@ impl Encoding {
                     let offset = self.offset(&case.state, word);
                     let base = if rn == 31 { &mut case.state.sp } else { &mut case.state.x[rn as usize] };
                     *base = pointer.wrapping_sub(offset);
+                    if row.format == "LoadAuth" && *base >> 48 != 0xffff {
+                        // A pointer that is not canonical is signed as invalid, which the keys may make valid.
+                        *base &= !(0xff << 48);
+                    }
                 }
             }
             _ => {}
