@@ -106,7 +106,10 @@ fn zva_of_64_bytes(case: &Case, word: u32, theirs: &Outcome, ours: &Outcome) -> 
 pub fn known(case: &Case, theirs: &Outcome, ours: &Outcome) -> Option<&'static str> {
     [case.insn, case.insn2].into_iter().filter(|word| *word != 0).find_map(|word| {
         let row = row_of(word)?;
-        KNOWN.iter().find(|k| (k.row == row.name || k.row == "*") && (k.applies)(case, word, theirs, ours)).map(|k| k.why)
+        KNOWN
+            .iter()
+            .find(|k| (k.row == row.name || k.row == "*") && (k.applies)(case, word, theirs, ours))
+            .map(|k| k.why)
     })
 }
 
@@ -183,8 +186,7 @@ pub fn parse(line: &str) -> Result<Case, String> {
     let mut parts = line.split_whitespace();
     let hex = |text: &str| u128::from_str_radix(text, 16).map_err(|e| format!("`{text}`: {e}"));
     let insn = hex(parts.next().ok_or("an empty line")?)? as u32;
-    let mut case =
-        Case { insn, insn2: 0, flags: 0, window_offset: 0, state: State::default(), window: [0; WINDOW] };
+    let mut case = Case { insn, insn2: 0, flags: 0, window_offset: 0, state: State::default(), window: [0; WINDOW] };
     for part in parts {
         let (name, value) = part.split_once('=').ok_or(format!("`{part}` is not name=value"))?;
         let value = hex(value)?;

@@ -6,10 +6,8 @@ use arm::a64::decode::{ROWS, row_of};
 use decodetree::runtime::Row;
 
 /// What is not sent to the runner, by row name, and why.
-pub const LEFT_OUT: &[(&str, &str)] = &[
-    ("svc", "would be a system call of the runner"),
-    ("wfi", "qemu-aarch64 gives up"),
-];
+pub const LEFT_OUT: &[(&str, &str)] =
+    &[("svc", "would be a system call of the runner"), ("wfi", "qemu-aarch64 gives up")];
 
 /// System registers of EL0 that are the same everywhere, and the bits of them that have a meaning.
 const REGISTERS: &[(u32, u64)] = &[
@@ -64,10 +62,13 @@ fn unfit(row: &Row, word: u32) -> Option<&'static str> {
     let field = |name| row.field(name, word);
     let same = |a, b| field(a).is_some() && field(a) == field(b);
     let base_is = |a| same("rn", a) && field("rn") != Some(31);
-    let sysreg = |op0: u32, op1: u32, crn: u32| (field("o0"), field("op1"), field("crn")) == (Some(op0 - 2), Some(op1), Some(crn));
+    let sysreg = |op0: u32, op1: u32, crn: u32| {
+        (field("o0"), field("op1"), field("crn")) == (Some(op0 - 2), Some(op1), Some(crn))
+    };
     let name = row.name;
     let writes_back = name.contains("_post") || name.contains("_pre");
-    let simd = name.ends_with("_v") || name.contains("multiple") || name.contains("single") || name.contains("replicate");
+    let simd =
+        name.ends_with("_v") || name.contains("multiple") || name.contains("single") || name.contains("replicate");
     let unpredictable = match row.format {
         "LoadStoreImm9" => writes_back && !simd && base_is("rt"),
         "LoadStorePair" => {
@@ -78,7 +79,10 @@ fn unfit(row: &Row, word: u32) -> Option<&'static str> {
         _ => false,
     };
     // Twice the same register: the address could be anywhere, in the runner's own memory too.
-    if matches!(row.format, "LoadStoreReg") && same("rn", "rm") && (field("s") != Some(0) || field("option").is_some_and(|o| o & 1 == 0)) {
+    if matches!(row.format, "LoadStoreReg")
+        && same("rn", "rm")
+        && (field("s") != Some(0) || field("option").is_some_and(|o| o & 1 == 0))
+    {
         return Some("an address that cannot be aimed");
     }
     if unpredictable {
@@ -217,15 +221,27 @@ impl Encoding {
             let load = field("size") << 30 | 0x085f_0000 | pair | field("rn") << 5 | first;
             return Some(Encoding { insn: load, insn2: word, ..alone });
         }
-        if alone.isolated || accesses_memory(row) || deviates(row) || matches!(row.format, "Sys" | "SysReg" | "MsrImm") || random.percent(75) {
+        if alone.isolated
+            || accesses_memory(row)
+            || deviates(row)
+            || matches!(row.format, "Sys" | "SysReg" | "MsrImm")
+            || random.percent(75)
+        {
             return Some(alone);
         }
         // What comes next depends on the result and the flags: most bugs between instructions are about those.
         let consumer = |row: &&&'static Row| {
-            matches!(row.format, "CondSelect" | "CondCompareReg" | "CondCompareImm" | "AddSubCarry" | "FpCondSelect" | "FpCondCompare")
+            matches!(
+                row.format,
+                "CondSelect" | "CondCompareReg" | "CondCompareImm" | "AddSubCarry" | "FpCondSelect" | "FpCondCompare"
+            )
         };
         let simple = |row: &&&'static Row| {
-            !isolated(row) && !accesses_memory(row) && !deviates(row) && !row.feats.contains(&"PAuth") && !matches!(row.format, "Sys" | "SysReg" | "MsrImm" | "Exception")
+            !isolated(row)
+                && !accesses_memory(row)
+                && !deviates(row)
+                && !row.feats.contains(&"PAuth")
+                && !matches!(row.format, "Sys" | "SysReg" | "MsrImm" | "Exception")
         };
         let candidates: Vec<_> = if random.percent(50) {
             all.iter().filter(consumer).collect()
@@ -268,7 +284,11 @@ impl Encoding {
             // Equal and nearly equal operands, and their negatives: sums cancel.
             for _ in 0..8 {
                 let (v, at) = (random.one_of(&state.v), random.below(32) as usize);
-                let signs = random.one_of(&[0, 1 << 127 | 1 << 63, 0x8000_0000 << 96 | 0x8000_0000 << 64 | 0x8000_0000 << 32 | 0x8000_0000]);
+                let signs = random.one_of(&[
+                    0,
+                    1 << 127 | 1 << 63,
+                    0x8000_0000 << 96 | 0x8000_0000 << 64 | 0x8000_0000 << 32 | 0x8000_0000,
+                ]);
                 state.v[at] = (v ^ signs).wrapping_add(u128::from(random.below(2)));
             }
         }
@@ -399,7 +419,17 @@ impl Encoding {
             1 => end - (random.below(bytes) & !7),
             2 => MEMORY.wrapping_sub(random.below(bytes)),
             3 => random.bits() << 56 | target,
-            4 => random.one_of(&[0, 8, u64::MAX, 1 << 47, 1 << 48, 1 << 55, (1 << 55) | target, end, 0xffff_0000_0000_0000]),
+            4 => random.one_of(&[
+                0,
+                8,
+                u64::MAX,
+                1 << 47,
+                1 << 48,
+                1 << 55,
+                (1 << 55) | target,
+                end,
+                0xffff_0000_0000_0000,
+            ]),
             _ => target,
         };
         let plain = target & (1 << 56) - 1;
@@ -425,7 +455,13 @@ impl Encoding {
             "PrefetchImm" => u64::from(field("imm12")) << 3,
             "LoadStoreImm9" | "PrefetchUnscaled" if !row.name.contains("_post") => signed(field("imm9"), 9),
             "LoadStorePair" if !row.name.contains("_post") => {
-                let scale = if vector { 2 + field("opc") } else if field("opc") == 2 { 3 } else { 2 };
+                let scale = if vector {
+                    2 + field("opc")
+                } else if field("opc") == 2 {
+                    3
+                } else {
+                    2
+                };
                 signed(field("imm7"), 7) << scale
             }
             "LoadStoreReg" | "PrefetchReg" => {
@@ -451,7 +487,9 @@ pub fn sequence(all: &[&'static Row], random: &mut Random, states: usize) -> (Ve
     let len = 2 + random.below(30) as usize;
     let mut words = Vec::new();
     let usable = |row: &Row| {
-        !isolated(row) && !row.feats.contains(&"PAuth") && !matches!(row.format, "Sys" | "MsrImm" | "Exception" | "LoadStoreReg" | "PrefetchReg")
+        !isolated(row)
+            && !row.feats.contains(&"PAuth")
+            && !matches!(row.format, "Sys" | "MsrImm" | "Exception" | "LoadStoreReg" | "PrefetchReg")
     };
     let rows: Vec<_> = all.iter().filter(|row| usable(row)).collect();
     let integer: Vec<_> = rows.iter().filter(|row| row.source.contains("dp_")).copied().collect();
@@ -468,7 +506,11 @@ pub fn sequence(all: &[&'static Row], random: &mut Random, states: usize) -> (Ve
             word = word & !(31 << 5) | BASE << 5;
             let encoding = Encoding { row, insn: word, insn2: 0, isolated: false };
             let offset = encoding.offset(&State::default(), word) as i64;
-            if !row.matches(word) || unfit(row, word).is_some() || !(-100..100).contains(&offset) || row.format.ends_with("Post") {
+            if !row.matches(word)
+                || unfit(row, word).is_some()
+                || !(-100..100).contains(&offset)
+                || row.format.ends_with("Post")
+            {
                 continue;
             }
         }
