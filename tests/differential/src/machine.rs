@@ -10,10 +10,10 @@ use tcg::exec::{Compiler, Shared, Tcg, TcgVcpu, Tiers};
 use vm::address_space::{Backing, Mapping};
 use vm::clock::ManualClock;
 use vm::entropy::Entropy;
-use vm::timer::Timers;
-use vm::vcpu::{Pins, Stop, Vcpu, Wiring};
 use vm::power::Power;
 use vm::sysreg::SysregBus;
+use vm::timer::Timers;
+use vm::vcpu::{Pins, Stop, Vcpu, Wiring};
 use vm::{AddressSpace, Gpa, Ram};
 
 const BRK: u32 = 0xd420_0000;
@@ -158,8 +158,17 @@ impl Machine {
             boot: None,
         };
         let vcpu = tcg.vcpu_of(wiring).map_err(|e| e.to_string())?;
-        let mut machine =
-            Machine { vcpu, tier, compiler, placements: 0, memory, slots, isolated, placed: (0, 0, false), slot: SLOT_COUNT - 1 };
+        let mut machine = Machine {
+            vcpu,
+            tier,
+            compiler,
+            placements: 0,
+            memory,
+            slots,
+            isolated,
+            placed: (0, 0, false),
+            slot: SLOT_COUNT - 1,
+        };
         let sys = &mut machine.vcpu.env.cpu.sys;
         // As Linux sets them for a process of 48-bit addresses, but without the check of SP's alignment, which
         // qemu-aarch64 does not make. MMU, caches; nTWE, nTWI, UCT, DZE, UCI.

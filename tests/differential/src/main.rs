@@ -83,6 +83,11 @@ fn start() -> Result<bool, String> {
         return Err("some instructions were not compiled".into());
     }
     let found: u64 = report.diverging.values().sum();
-    println!("{} executions of {} rows, {found} divergences in {} rows", report.cases, report.rows.len(), report.diverging.len());
+    println!(
+        "{} executions of {} rows, {found} divergences in {} rows",
+        report.cases,
+        report.rows.len(),
+        report.diverging.len()
+    );
     Ok(found == 0)
 }

@@ -105,7 +105,12 @@ impl Sequences {
         let mut lines = found.get(at).map(|found| differences(&cases[at], &expected[at], found)).unwrap_or_default();
         lines.iter_mut().for_each(|line| *line = line.replace("QEMU", "stepped").replace("Mimic", "in a block"));
         let code: Vec<String> = words.iter().map(|w| format!("{w:08x} {}", crate::disassemble(*w))).collect();
-        format!("{tier:?}, state {at}:\n    {}\n    {}\n    {}", code.join("\n    "), lines.join("\n    "), line(&cases[at]))
+        format!(
+            "{tier:?}, state {at}:\n    {}\n    {}\n    {}",
+            code.join("\n    "),
+            lines.join("\n    "),
+            line(&cases[at])
+        )
     }
 }
 

@@ -29,7 +29,8 @@ fn every_row_does_what_qemu_does() {
         let (all, completed) = report.rows.get(row.name).copied().unwrap_or_default();
         assert!(all > 0, "no case of {}", row.name);
         // Rows of which every word of EL0 is undefined there.
-        let undefined = ["hvc", "smc", "hlt", "brk", "dcps1", "dcps2", "dcps3", "eret", "drps", "ereta", "sysl", "msr_imm"];
+        let undefined =
+            ["hvc", "smc", "hlt", "brk", "dcps1", "dcps2", "dcps3", "eret", "drps", "ereta", "sysl", "msr_imm"];
         assert!(completed > 0 || undefined.contains(&row.name), "all {all} cases of {} ended with a fault", row.name);
     }
 }
