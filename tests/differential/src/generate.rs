@@ -221,6 +221,19 @@ impl Encoding {
             let load = field("size") << 30 | 0x085f_0000 | pair | field("rn") << 5 | first;
             return Some(Encoding { insn: load, insn2: word, ..alone });
         }
+        if matches!(row.format, "BranchCond" | "CompareBranch" | "TestBranch") && random.percent(50) {
+            // A result and flags to branch on. A branch back to that instruction would never end.
+            let back =
+                [("imm19", 0x7_ffff), ("imm14", 0x3fff)].iter().any(|(name, one)| row.field(name, word) == Some(*one));
+            let usable =
+                |row: &&&'static Row| row.source.contains("dp_") && !isolated(row) && !row.feats.contains(&"PAuth");
+            let sources: Vec<_> = all.iter().filter(usable).collect();
+            if back || sources.is_empty() {
+                return Some(alone);
+            }
+            let source = random.one_of(&sources);
+            return Some(Encoding { insn: word_of(source, random)?, insn2: word, ..alone });
+        }
         if alone.isolated
             || accesses_memory(row)
             || deviates(row)

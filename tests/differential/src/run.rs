@@ -56,17 +56,23 @@ pub struct Bench {
     /// For shrinking, so that the batches under way are not disturbed.
     second: Oracle,
     machines: Vec<(Tier, Machine)>,
+    /// Bits of FPCR that the processor has.
+    fpcr: u64,
 }
 
 impl Bench {
-    /// Starts the runner and makes a machine for each tier.
+    /// Starts the runner and makes a machine for each tier, all with CPU model `cpu`.
     ///
     /// # Errors
     /// What went wrong, as text.
-    pub fn new(runner: &Path, tiers: &[Tier]) -> Result<Bench, String> {
-        let start = || Oracle::start(runner).map_err(|e| format!("cannot start the runner: {e}"));
-        let machines = tiers.iter().map(|tier| Ok((*tier, Machine::new(*tier)?))).collect::<Result<_, String>>()?;
-        Ok(Bench { oracle: start()?, second: start()?, machines })
+    pub fn new(runner: &Path, tiers: &[Tier], cpu: &str) -> Result<Bench, String> {
+        let start = || Oracle::start(runner, cpu).map_err(|e| format!("cannot start the runner: {e}"));
+        // FPCR.FZ16 comes with half-precision arithmetic.
+        let half = arm::Arm::new(cpu).map_err(|e| e.to_string())?.features.has(arm::Feature::FP16);
+        let fpcr = if half { u64::MAX } else { !(1 << 19) };
+        let machines =
+            tiers.iter().map(|tier| Ok((*tier, Machine::new(*tier, cpu)?))).collect::<Result<_, String>>()?;
+        Ok(Bench { oracle: start()?, second: start()?, machines, fpcr })
     }
 
     /// Whether every sequence of instructions was compiled where it should be.
@@ -112,7 +118,11 @@ impl Bench {
                     let row = rows[next_row % rows.len()];
                     next_row += 1;
                     if let Some(encoding) = Encoding::random(row, &all, &mut random) {
-                        batch.extend((0..STATES).map(|_| (encoding, encoding.case(&mut random))));
+                        let cases = (0..STATES).map(|_| encoding.case(&mut random));
+                        batch.extend(cases.map(|mut case| {
+                            case.state.fpcr &= self.fpcr;
+                            (encoding, case)
+                        }));
                     } else if rows.len() == 1 {
                         return Err(format!("nothing of row `{}` can be sent", row.name));
                     }
