@@ -544,3 +544,28 @@ pub fn sequence(all: &[&'static Row], random: &mut Random, states: usize) -> (Ve
     }
     (words, cases)
 }
+
+/// A word that no row has: random bits, or an instruction with one or two bits wrong.
+pub fn unallocated(random: &mut Random) -> Option<Case> {
+    let mut word = random.bits() as u32;
+    if random.percent(80) {
+        let row = &ROWS[random.below(ROWS.len() as u64) as usize];
+        word = (word & !row.mask | row.value) ^ 1 << random.below(32);
+        if random.percent(30) {
+            word ^= 1 << random.below(32);
+        }
+    }
+    if row_of(word).is_some() {
+        return None;
+    }
+    // Should it be an instruction after all, let it do little harm.
+    let state = State { x: [MEMORY + 0x800; 31], sp: MEMORY + 0x800, ..State::default() };
+    Some(Case {
+        insn: word,
+        insn2: 0,
+        flags: FLAG_ISOLATED | FLAG_CLEAN,
+        window_offset: 0x800,
+        state,
+        window: [0; WINDOW],
+    })
+}

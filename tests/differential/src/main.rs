@@ -6,7 +6,7 @@ use differential::sequences::Sequences;
 use differential::{compare, oracle};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: differential [--cases N] [--row NAME] [--seed N] [--cpu NAME] [--tier interp|compiled|both] [--replay LINE] [--rows] [--sequences N]";
+const USAGE: &str = "usage: differential [--cases N] [--row NAME] [--seed N] [--cpu NAME] [--tier interp|compiled|both] [--replay LINE] [--rows] [--sequences N] [--unallocated N]";
 
 fn main() -> ExitCode {
     match start() {
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
 
 fn start() -> Result<bool, String> {
     let (mut cases, mut seed, mut tiers) = (1_000_000, 1, vec![Tier::Interpreter, Tier::Compiled]);
+    let mut unallocated = None;
     let (mut row, mut replay, mut list, mut sequences) = (None, None, false, None);
     let mut cpu = String::from("max");
     let mut arguments = std::env::args().skip(1);
@@ -34,6 +35,7 @@ fn start() -> Result<bool, String> {
             "--cpu" => cpu = value()?,
             "--replay" => replay = Some(value()?),
             "--sequences" => sequences = Some(number(value()?)?),
+            "--unallocated" => unallocated = Some(number(value()?)?),
             "--rows" => list = true,
             "--tier" => {
                 tiers = match value()?.as_str() {
@@ -59,6 +61,12 @@ fn start() -> Result<bool, String> {
     }
     let runner = oracle::build().map_err(|e| e.0)?;
     let mut bench = Bench::new(&runner, &tiers, &cpu)?;
+    if let Some(count) = unallocated {
+        let found = bench.unallocated(count, seed)?;
+        found.iter().for_each(|line| println!("{line}"));
+        println!("{count} unallocated words, {} divergences", found.len());
+        return Ok(found.is_empty());
+    }
     if let Some(line) = replay {
         let case = compare::parse(&line)?;
         println!("{}", differential::disassemble_case(&case));

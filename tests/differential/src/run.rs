@@ -6,7 +6,7 @@ use crate::machine::{Machine, Tier};
 use crate::oracle::Oracle;
 use crate::random::Random;
 use crate::shrink::shrink;
-use crate::wire::{Case, Outcome};
+use crate::wire::{Case, Outcome, SIGILL};
 use arm::a64::decode::row_of;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -148,6 +148,41 @@ impl Bench {
             }
         }
         Ok(report)
+    }
+
+    /// Executes `count` words that no row of the tables has; gives those that are not undefined everywhere. To be used
+    /// with a processor of which everything is implemented: others have instructions that the tables leave out.
+    ///
+    /// # Errors
+    /// When the runner ends: then QEMU took a word for an instruction that made it.
+    pub fn unallocated(&mut self, count: u64, seed: u64) -> Result<Vec<String>, String> {
+        let mut random = Random::new(seed);
+        let mut found = Vec::new();
+        let mut done = 0;
+        while done < count {
+            let mut cases = Vec::new();
+            while cases.len() < 256 {
+                let case = generate::unallocated(&mut random);
+                cases.extend(case);
+            }
+            done += cases.len() as u64;
+            self.oracle.send(&cases);
+            let results = self.oracle.receive(cases.len()).map_err(|e| {
+                let words: Vec<String> = cases.iter().map(|c| format!("{:08x}", c.insn)).collect();
+                format!("the runner ended: {e}; at one of {}", words.join(" "))
+            })?;
+            for (case, theirs) in cases.iter().zip(&results) {
+                for (tier, machine) in &mut self.machines {
+                    let ours = machine.run(case);
+                    if !differences(case, theirs, &ours).is_empty() || ours.signal != SIGILL {
+                        let (word, theirs, ours) = (case.insn, theirs.signal, ours.signal);
+                        let text = crate::disassemble(word);
+                        found.push(format!("{word:08x} {text}: signal of QEMU {theirs}, of Mimic ({tier:?}) {ours}"));
+                    }
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn check(&mut self, encoding: &Encoding, case: &Case, theirs: &Outcome, report: &mut Report) -> Result<(), String> {
