@@ -221,6 +221,19 @@ impl Encoding {
             let load = field("size") << 30 | 0x085f_0000 | pair | field("rn") << 5 | first;
             return Some(Encoding { insn: load, insn2: word, ..alone });
         }
+        if matches!(row.format, "BranchCond" | "CompareBranch" | "TestBranch") && random.percent(50) {
+            // A result and flags to branch on. A branch back to that instruction would never end.
+            let back =
+                [("imm19", 0x7_ffff), ("imm14", 0x3fff)].iter().any(|(name, one)| row.field(name, word) == Some(*one));
+            let usable =
+                |row: &&&'static Row| row.source.contains("dp_") && !isolated(row) && !row.feats.contains(&"PAuth");
+            let sources: Vec<_> = all.iter().filter(usable).collect();
+            if back || sources.is_empty() {
+                return Some(alone);
+            }
+            let source = random.one_of(&sources);
+            return Some(Encoding { insn: word_of(source, random)?, insn2: word, ..alone });
+        }
         if alone.isolated
             || accesses_memory(row)
             || deviates(row)
@@ -530,4 +543,29 @@ pub fn sequence(all: &[&'static Row], random: &mut Random, states: usize) -> (Ve
         }
     }
     (words, cases)
+}
+
+/// A word that no row has: random bits, or an instruction with one or two bits wrong.
+pub fn unallocated(random: &mut Random) -> Option<Case> {
+    let mut word = random.bits() as u32;
+    if random.percent(80) {
+        let row = &ROWS[random.below(ROWS.len() as u64) as usize];
+        word = (word & !row.mask | row.value) ^ 1 << random.below(32);
+        if random.percent(30) {
+            word ^= 1 << random.below(32);
+        }
+    }
+    if row_of(word).is_some() {
+        return None;
+    }
+    // Should it be an instruction after all, let it do little harm.
+    let state = State { x: [MEMORY + 0x800; 31], sp: MEMORY + 0x800, ..State::default() };
+    Some(Case {
+        insn: word,
+        insn2: 0,
+        flags: FLAG_ISOLATED | FLAG_CLEAN,
+        window_offset: 0x800,
+        state,
+        window: [0; WINDOW],
+    })
 }

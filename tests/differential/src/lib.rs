@@ -17,11 +17,6 @@ pub mod sequences;
 pub mod shrink;
 pub mod wire;
 
-/// The processor under test.
-pub fn frontend() -> arm::Arm {
-    arm::Arm::new("max").expect("the model exists")
-}
-
 /// An instruction as text.
 pub fn disassemble(word: u32) -> String {
     use capstone::prelude::*;

@@ -112,11 +112,11 @@ fn tables() -> Vec<(u64, u64)> {
 }
 
 impl Machine {
-    /// A machine that executes in one way.
+    /// A machine with CPU model `cpu` that executes in one way.
     ///
     /// # Errors
     /// What its parts say, as text.
-    pub fn new(tier: Tier) -> Result<Machine, String> {
+    pub fn new(tier: Tier, cpu: &str) -> Result<Machine, String> {
         let bus = AddressSpace::new();
         let ram = |gpa: u64, len: u64| {
             let ram = Ram::new(len).map_err(|e| e.to_string())?;
@@ -144,10 +144,11 @@ impl Machine {
         };
         let tiers = Tiers { compile_after: compiler.as_ref().map(|_| 1), synchronous: true };
         let counted = compiler.clone().map(|c| Box::new(Counted(c)) as Box<dyn Compiler<Arm>>);
-        let tcg = Tcg::new(crate::frontend(), tiers, counted);
+        let arm = Arm::new(cpu).map_err(|e| e.to_string())?;
+        let tcg = Tcg::new(arm, tiers, counted);
         let wiring = Wiring {
             id: 0,
-            model: "max".into(),
+            model: cpu.into(),
             bus: bus.clone(),
             sysregs: SysregBus::default(),
             pins: Pins::new(),

@@ -6,7 +6,7 @@ use differential::sequences::Sequences;
 use differential::{compare, oracle};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: differential [--cases N] [--row NAME] [--seed N] [--tier interp|compiled|both] [--replay LINE] [--rows] [--sequences N]";
+const USAGE: &str = "usage: differential [--cases N] [--row NAME] [--seed N] [--cpu NAME] [--tier interp|compiled|both] [--replay LINE] [--rows] [--sequences N] [--unallocated N]";
 
 fn main() -> ExitCode {
     match start() {
@@ -21,7 +21,9 @@ fn main() -> ExitCode {
 
 fn start() -> Result<bool, String> {
     let (mut cases, mut seed, mut tiers) = (1_000_000, 1, vec![Tier::Interpreter, Tier::Compiled]);
+    let mut unallocated = None;
     let (mut row, mut replay, mut list, mut sequences) = (None, None, false, None);
+    let mut cpu = String::from("max");
     let mut arguments = std::env::args().skip(1);
     while let Some(option) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{option} needs a value\n{USAGE}"));
@@ -30,8 +32,10 @@ fn start() -> Result<bool, String> {
             "--cases" => cases = number(value()?)?,
             "--seed" => seed = number(value()?)?,
             "--row" => row = Some(value()?),
+            "--cpu" => cpu = value()?,
             "--replay" => replay = Some(value()?),
             "--sequences" => sequences = Some(number(value()?)?),
+            "--unallocated" => unallocated = Some(number(value()?)?),
             "--rows" => list = true,
             "--tier" => {
                 tiers = match value()?.as_str() {
@@ -56,7 +60,13 @@ fn start() -> Result<bool, String> {
         return Ok(report.divergences.is_empty());
     }
     let runner = oracle::build().map_err(|e| e.0)?;
-    let mut bench = Bench::new(&runner, &tiers)?;
+    let mut bench = Bench::new(&runner, &tiers, &cpu)?;
+    if let Some(count) = unallocated {
+        let found = bench.unallocated(count, seed)?;
+        found.iter().for_each(|line| println!("{line}"));
+        println!("{count} unallocated words, {} divergences", found.len());
+        return Ok(found.is_empty());
+    }
     if let Some(line) = replay {
         let case = compare::parse(&line)?;
         println!("{}", differential::disassemble_case(&case));

@@ -36,9 +36,9 @@ impl Sequences {
     /// # Errors
     /// What their parts say, as text.
     pub fn new() -> Result<Self, String> {
-        let others = [Tier::Interpreter, Tier::Compiled].map(|tier| Machine::new(tier).map(|m| (tier, m)));
+        let others = [Tier::Interpreter, Tier::Compiled].map(|tier| Machine::new(tier, "max").map(|m| (tier, m)));
         let others = others.into_iter().collect::<Result<_, _>>()?;
-        Ok(Sequences { stepped: Machine::new(Tier::Stepped)?, others })
+        Ok(Sequences { stepped: Machine::new(Tier::Stepped, "max")?, others })
     }
 
     /// Whether every sequence was compiled where it should be.

@@ -10,7 +10,7 @@ const TIERS: [Tier; 2] = [Tier::Interpreter, Tier::Compiled];
 /// Starts both sides; `None`, said aloud, where this host lacks the other side.
 fn bench() -> Option<Bench> {
     match oracle::build() {
-        Ok(runner) => Some(Bench::new(&runner, &TIERS).expect("both sides start")),
+        Ok(runner) => Some(Bench::new(&runner, &TIERS, "max").expect("both sides start")),
         Err(missing) => {
             eprintln!("skipped: no differential test on this host: {}", missing.0);
             None
