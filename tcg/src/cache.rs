@@ -11,6 +11,7 @@
 
 use crate::interp::Code;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -76,10 +77,30 @@ impl Block {
     }
 }
 
+/// Mixes the two words of a [`BlockKey`]. The guest can choose addresses that collide and slows only itself down.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+    fn write_u64(&mut self, word: u64) {
+        // An odd constant with no pattern; the halves of the product are folded together.
+        let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+}
+
 /// All blocks of a machine.
 #[derive(Default)]
 pub struct CodeCache {
-    by_key: HashMap<BlockKey, Arc<Block>>,
+    by_key: HashMap<BlockKey, Arc<Block>, BuildHasherDefault<KeyHasher>>,
     by_page: HashMap<(RamId, u64), Vec<Arc<Block>>>,
     /// For each block the exits that are linked to it.
     incoming: HashMap<*const Block, Vec<(Arc<Block>, usize)>>,
