@@ -24,7 +24,7 @@ use vm::timer::Timers;
 use vm::vcpu::Accelerator;
 
 /// Runs of a block before it is compiled in the background.
-const COMPILE_AFTER: u32 = 1_000;
+const COMPILE_AFTER: u32 = 3_000;
 /// Host code kept at most, in bytes.
 const CODE_BYTES: u64 = 64 << 20;
 

@@ -11,6 +11,7 @@
 
 use crate::interp::Code;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -76,14 +77,34 @@ impl Block {
     }
 }
 
+/// Mixes the two words of a [`BlockKey`]. The guest can choose addresses that collide and slows only itself down.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+    fn write_u64(&mut self, word: u64) {
+        // An odd constant with no pattern; the halves of the product are folded together.
+        let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+}
+
 /// All blocks of a machine.
 #[derive(Default)]
 pub struct CodeCache {
-    by_key: HashMap<BlockKey, Arc<Block>>,
+    by_key: HashMap<BlockKey, Arc<Block>, BuildHasherDefault<KeyHasher>>,
     by_page: HashMap<(RamId, u64), Vec<Arc<Block>>>,
     /// For each block the exits that are linked to it.
     incoming: HashMap<*const Block, Vec<(Arc<Block>, usize)>>,
-    graveyard: Vec<(u32, Arc<Block>)>,
+    graveyard: Vec<(u64, Arc<Block>)>,
     /// The RAM that blocks were made from.
     rams: HashMap<RamId, Arc<Ram>>,
 }
@@ -136,7 +157,7 @@ impl CodeCache {
     }
 
     /// Takes out one block.
-    pub fn discard(&mut self, block: &Arc<Block>, epoch: u32) {
+    pub fn discard(&mut self, block: &Arc<Block>, epoch: u64) {
         let (ram, range) = block.home();
         let page = (ram.id(), range.start / PAGE_SIZE);
         if let Some(blocks) = self.by_page.get_mut(&page) {
@@ -149,7 +170,7 @@ impl CodeCache {
     }
 
     /// Takes out every block made from bytes in `range` of a RAM block. Gives how many.
-    pub fn invalidate(&mut self, ram: RamId, range: Range<u64>, epoch: u32) -> usize {
+    pub fn invalidate(&mut self, ram: RamId, range: Range<u64>, epoch: u64) -> usize {
         if range.is_empty() {
             return 0;
         }
@@ -189,7 +210,7 @@ impl CodeCache {
         n
     }
 
-    fn remove(&mut self, block: Arc<Block>, epoch: u32) {
+    fn remove(&mut self, block: Arc<Block>, epoch: u64) {
         log!(Exec, "invalidate block at {}", block.key.gpa);
         block.valid.store(false, Ordering::Release);
         if self.by_key.get(&block.key).is_some_and(|b| Arc::ptr_eq(b, &block)) {
@@ -210,7 +231,7 @@ impl CodeCache {
 
     /// Takes out everything. The bytes stay marked as code, so that a store to them is noticed as long as a vCPU may know
     /// one of the blocks.
-    pub fn flush(&mut self, epoch: u32) {
+    pub fn flush(&mut self, epoch: u64) {
         for (_, blocks) in self.by_page.drain() {
             for block in blocks {
                 block.valid.store(false, Ordering::Release);
@@ -226,12 +247,12 @@ impl CodeCache {
     }
 
     /// Keeps a block that was never in the cache until every vCPU has seen `epoch`.
-    pub fn entomb(&mut self, block: Arc<Block>, epoch: u32) {
+    pub fn entomb(&mut self, block: Arc<Block>, epoch: u64) {
         self.graveyard.push((epoch, block));
     }
 
     /// Frees dead blocks that died before `epoch`, which every vCPU has seen. Gives the entries of their compiled code.
-    pub fn bury(&mut self, epoch: u32) -> Vec<u64> {
+    pub fn bury(&mut self, epoch: u64) -> Vec<u64> {
         let mut code = Vec::new();
         self.graveyard.retain(|(died, block)| {
             let keep = *died >= epoch;

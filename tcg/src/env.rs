@@ -10,7 +10,7 @@ use crate::frontend::Frontend;
 use crate::ir::Slot;
 use crate::softmmu::Tlb;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use vm::vcpu::{Kick, Pins};
 use vm::{AddressSpace, FlatView};
@@ -19,6 +19,8 @@ use vm::{AddressSpace, FlatView};
 pub const TEMPS: usize = 256;
 /// Entries of the jump cache.
 pub const JUMP_CACHE: usize = 4096;
+/// Entries that the blocks of one page can be in: one for each four bytes.
+const PAGE_JUMPS: usize = 1024;
 
 /// The state of one vCPU with all that serves it. Guest registers come first so that a slot is an offset from the
 /// start.
@@ -86,7 +88,10 @@ pub struct Kicker {
     budget: Mutex<BudgetPointer>,
     idle: Mutex<()>,
     wake: Condvar,
-    pub(crate) epoch: AtomicU32,
+    /// The last epoch of the code cache that the vCPU has seen.
+    pub(crate) epoch: AtomicU64,
+    /// Whether the vCPU may be executing blocks: one that does not need not see an epoch for its blocks to be freed.
+    pub(crate) running: AtomicBool,
 }
 
 /// Where the running vCPU's budget is, null while it does not run.
@@ -103,7 +108,8 @@ impl Kicker {
             budget: Mutex::new(BudgetPointer(std::ptr::null())),
             idle: Mutex::new(()),
             wake: Condvar::new(),
-            epoch: AtomicU32::new(0),
+            epoch: AtomicU64::new(0),
+            running: AtomicBool::new(false),
         })
     }
 
@@ -260,6 +266,29 @@ impl<F: Frontend> Env<F> {
         if self.jump_pages != [0; 16] {
             self.jumps.fill(Jump::EMPTY);
             self.jump_pages = [0; 16];
+        }
+    }
+
+    /// Forgets the blocks of the page of `va`. They lie in one aligned quarter of the cache, see [`jump_index`].
+    pub(crate) fn clear_page_jumps(&mut self, va: u64) {
+        if !self.may_have_jumps(va) {
+            return;
+        }
+        let page = va >> 12;
+        let first = jump_index(page << 12) & !(PAGE_JUMPS - 1);
+        for jump in &mut self.jumps[first..first + PAGE_JUMPS] {
+            if jump.pc >> 12 == page {
+                *jump = Jump::EMPTY;
+            }
+        }
+    }
+
+    /// Forgets the blocks of one address space.
+    pub(crate) fn clear_space_jumps(&mut self, space: u32) {
+        for jump in &mut self.jumps {
+            if jump.space == u64::from(space) {
+                *jump = Jump::EMPTY;
+            }
         }
     }
 

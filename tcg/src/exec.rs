@@ -10,7 +10,7 @@ use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
 use crate::ir;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use vm::ram::{CodeWatch, PAGE_SIZE, RamId};
 use vm::vcpu::{AccelError, Accelerator, BootRegs, Intent, Kick, PageFault, Stop, Vcpu, Wiring};
@@ -50,7 +50,7 @@ pub struct Shared<F: Frontend> {
     pub frontend: F,
     pub(crate) helpers: &'static [Helper<F>],
     cache: Mutex<CodeCache>,
-    epoch: AtomicU32,
+    epoch: AtomicU64,
     kickers: Mutex<Vec<Arc<Kicker>>>,
     tiers: Tiers,
     compiler: Option<Box<dyn Compiler<F>>>,
@@ -64,7 +64,7 @@ pub struct Shared<F: Frontend> {
 impl<F: Frontend> Shared<F> {
     /// Lets `kill` take blocks out of the cache, on whatever thread; it gives whether it did. The epoch moves on only when
     /// they can no longer be found, so that a vCPU that has seen the epoch meets none of them again.
-    fn retire(&self, cache: &mut CodeCache, kill: impl FnOnce(&mut CodeCache, u32) -> bool) -> bool {
+    fn retire(&self, cache: &mut CodeCache, kill: impl FnOnce(&mut CodeCache, u64) -> bool) -> bool {
         // The epoch changes under the lock of the cache only.
         let epoch = self.epoch.load(Ordering::Relaxed).wrapping_add(1);
         let killed = kill(cache, epoch);
@@ -114,7 +114,10 @@ impl<F: Frontend> Shared<F> {
     }
 
     fn bury(&self) {
-        let seen = self.kickers.lock().unwrap().iter().map(|k| k.epoch.load(Ordering::Acquire)).min();
+        let kickers = self.kickers.lock().unwrap();
+        let running = kickers.iter().filter(|k| k.running.load(Ordering::Acquire));
+        let seen = running.map(|k| k.epoch.load(Ordering::Acquire)).min();
+        drop(kickers);
         if let Some(seen) = seen {
             let entries = self.cache.lock().unwrap().bury(seen.wrapping_add(1));
             if let Some(compiler) = &self.compiler {
@@ -149,7 +152,7 @@ impl<F: Frontend> Tcg<F> {
                 frontend,
                 helpers,
                 cache: Mutex::default(),
-                epoch: AtomicU32::new(0),
+                epoch: AtomicU64::new(0),
                 kickers: Mutex::default(),
                 tiers,
                 compiler,
@@ -520,6 +523,22 @@ fn exit_of(code: u32) -> Option<Exit> {
 }
 
 impl<F: Frontend> TcgVcpu<F> {
+    /// Makes the vCPU one that blocks are kept for. Those that it knows from before may be gone.
+    fn enter(&mut self) {
+        let env = &mut *self.env;
+        let shared = env.shared.clone();
+        // Blocks are freed by what is read under this lock.
+        let kickers = shared.kickers.lock().unwrap();
+        let epoch = shared.epoch.load(Ordering::Acquire);
+        let behind = env.kicker.epoch.swap(epoch, Ordering::AcqRel) != epoch;
+        env.kicker.running.store(true, Ordering::Release);
+        drop(kickers);
+        if behind {
+            env.clear_jumps();
+            shared.bury();
+        }
+    }
+
     /// What is done between slices. Gives a reason to stop, if there is one.
     fn look_around(&mut self) -> Option<Stop> {
         let env = &mut *self.env;
@@ -584,6 +603,7 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
         vm::vcpu::set_current(self.id);
         let mut left = budget;
         self.env.kicker.attach(Some(&self.env.budget));
+        self.enter();
         let stop = loop {
             if let Some(stop) = self.look_around() {
                 break stop;
@@ -613,6 +633,7 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
                 *left = left.saturating_sub(done);
             }
         };
+        self.env.kicker.running.store(false, Ordering::Release);
         self.env.kicker.attach(None);
         Ok(stop)
     }

@@ -279,8 +279,11 @@ impl<F: Frontend> Env<F> {
     /// Forgets the translations of one page. Bits outside `page_mask` (an address tag) do not count.
     pub fn flush_tlb_page(&mut self, gva: Gva, page_mask: u64) {
         let all = self.tlb.clear_page(gva.0, page_mask);
-        if all || self.may_have_jumps(gva.0 & page_mask) || self.may_have_jumps(gva.0 | !page_mask) {
+        if all {
             self.clear_jumps();
+        } else {
+            self.clear_page_jumps(gva.0 & page_mask);
+            self.clear_page_jumps(gva.0 | !page_mask);
         }
     }
 
@@ -297,7 +300,7 @@ impl<F: Frontend> Env<F> {
         for entry in self.tlb.fetch.iter_mut().filter(|e| e.as_ref().is_some_and(|e| e.space == space)) {
             *entry = None;
         }
-        self.clear_jumps();
+        self.clear_space_jumps(space);
     }
 
     /// The current address space ([`Frontend::space`]) changed.

@@ -4,7 +4,7 @@ use crate::a64;
 use crate::disassemble;
 use crate::exception::{self, Exception};
 use crate::features::Features;
-use crate::integer_helpers;
+use crate::integer_helpers::{self, PacCache};
 use crate::mmu;
 use crate::mode::Mode;
 use crate::model::Model;
@@ -120,6 +120,7 @@ impl Cpu {
             off: false,
             local_kernel_code: false,
             guarded_seen: false,
+            pac_cache: PacCache::default(),
             model,
             wires,
         };

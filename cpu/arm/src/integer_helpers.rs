@@ -101,8 +101,44 @@ fn bottom_bit(cpu: &Cpu, upper: bool) -> u32 {
     pauth::bottom_pac_bit(tsz as u32, 16, 39)
 }
 
+/// Results of [`POINTER_AUTH`] that were computed last. Return addresses are signed and authenticated over and over with
+/// the same modifiers, and the cipher takes a hundred times longer than a look here.
+#[derive(Clone)]
+pub struct PacCache(Box<[PacEntry; PAC_ENTRIES]>);
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct PacEntry {
+    pointer: u64,
+    modifier: u64,
+    /// Operation, key, control bits and the key itself: 0 in an empty entry, whose other fields are 0 too.
+    context: [u64; 4],
+    result: u64,
+}
+
+const PAC_ENTRIES: usize = 1024;
+
+impl Default for PacCache {
+    fn default() -> Self {
+        Self(Box::new([PacEntry::default(); PAC_ENTRIES]))
+    }
+}
+
 extern "C" fn pointer_auth(env: &mut Env, pointer: u64, modifier: u64, kind: u64) -> u64 {
-    let cpu = &env.cpu;
+    let [low, high] = env.cpu.sys.pac_keys[kind as usize & 3];
+    // The lowest bit keeps the context of a real entry from being that of an empty one.
+    let context = [kind << 1 | 1, env.cpu.sys.tcr_el1, low, high];
+    let mixed = (pointer ^ modifier.rotate_left(20) ^ kind << 7).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let at = (mixed >> 54) as usize % PAC_ENTRIES;
+    let entry = env.cpu.pac_cache.0[at];
+    if entry.pointer == pointer && entry.modifier == modifier && entry.context == context {
+        return entry.result;
+    }
+    let result = compute_pointer_auth(&env.cpu, pointer, modifier, kind);
+    env.cpu.pac_cache.0[at] = PacEntry { pointer, modifier, context, result };
+    result
+}
+
+fn compute_pointer_auth(cpu: &Cpu, pointer: u64, modifier: u64, kind: u64) -> u64 {
     let (number, data) = (kind as usize & 3, kind & 2 != 0);
     let upper = pointer >> 55 & 1 != 0;
     let tbi = ignores_top_byte(cpu, upper, data);

@@ -1,5 +1,6 @@
 //! The state of a processing element: registers first, in the order that slots give them, then its wires.
 
+use crate::integer_helpers::PacCache;
 use crate::model::Model;
 use crate::sysreg::SystemRegisters;
 use crate::wires::Wires;
@@ -54,6 +55,8 @@ pub struct Cpu {
     pub fpsr: u64,
     /// All other system registers.
     pub sys: SystemRegisters,
+    /// Pointer authentication codes computed last; a pure cache, not part of the state.
+    pub pac_cache: PacCache,
     /// A translation with the guarded attribute was ever used.
     pub guarded_seen: bool,
     /// The mode bits that translation depends on, kept up to date by [`Cpu::update_mode`].

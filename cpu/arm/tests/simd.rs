@@ -5,11 +5,13 @@ mod decode_oracle;
 use arm::a64::decode::ROWS;
 use arm::features::{Feature, Features};
 use arm::mode::Mode;
+use arm::state;
 use arm::{Arm, a64, exception};
 use decode_oracle::Random;
 use decodetree::runtime::Row;
+use std::collections::HashMap;
 use tcg::frontend::Frontend;
-use tcg::ir::{Block, Op, Terminal, verify};
+use tcg::ir::{Binary, Block, Op, Slot, Terminal, Ty, VBinary, VUnary, Val, verify};
 
 /// Everything that the tables ask for.
 fn features() -> Features {
@@ -89,4 +91,144 @@ fn registers_change_only_after_the_last_access() {
             assert!(first.is_none_or(|first| Some(first) > last), "{} {word:08x}: {block:?}", row.name);
         }
     }
+}
+
+/// Registers and memory for structure accesses: X0 is 0, and what a load reads at an address is that address.
+#[derive(Default)]
+struct Machine {
+    values: Vec<u128>,
+    set: HashMap<Slot, u128>,
+    memory: HashMap<u64, u8>,
+}
+
+/// What V`n` holds at first: bytes that differ from all others.
+fn initial(n: u8) -> [u8; 16] {
+    std::array::from_fn(|i| 16 * (n % 8) + i as u8 + 128 * (n / 8 % 2))
+}
+
+impl Machine {
+    /// Runs a block of the few operations that structure accesses are made of.
+    fn run(block: &Block) -> Machine {
+        let mut m = Machine::default();
+        let number = |m: &Machine, v: &Val| m.values[v.0 as usize];
+        let bytes = |m: &Machine, v: &Val| m.values[v.0 as usize].to_le_bytes();
+        for op in &block.ops {
+            let value = match op {
+                Op::Insn { .. } => 0,
+                Op::Const(_, value) => (*value).into(),
+                Op::ConstV(low, high) => u128::from(*low) | u128::from(*high) << 64,
+                Op::Get(slot) if slot.1 == Ty::V128 => {
+                    let n = (0..32).find(|n| state::q(*n) == *slot).unwrap();
+                    u128::from_le_bytes(initial(n))
+                }
+                Op::Get(_) => 0,
+                Op::Bin(Binary::Add, _, a, b) => number(&m, a) + number(&m, b),
+                Op::Load(ty, va, mem) => {
+                    let mut data: Vec<u8> = (0..ty.bytes()).map(|i| number(&m, va) as u8 + i).collect();
+                    if mem.swap {
+                        data.reverse();
+                    }
+                    data.iter().rev().fold(0, |v, byte| v << 8 | u128::from(*byte))
+                }
+                Op::Store(ty, va, v, mem) => {
+                    let mut data = bytes(&m, v)[..usize::from(ty.bytes())].to_vec();
+                    if mem.swap {
+                        data.reverse();
+                    }
+                    let at = number(&m, va) as u64;
+                    m.memory.extend((at..).zip(data));
+                    0
+                }
+                Op::Insert(lane, v, n, a) => {
+                    let size = usize::from(lane.ty().bytes());
+                    let (mut v, a) = (bytes(&m, v), bytes(&m, a));
+                    v[usize::from(*n) * size..][..size].copy_from_slice(&a[..size]);
+                    u128::from_le_bytes(v)
+                }
+                Op::Extract(lane, v, n) => {
+                    let size = usize::from(lane.ty().bytes());
+                    bytes(&m, v)[usize::from(*n) * size..][..size].iter().rev().fold(0, |v, b| v << 8 | u128::from(*b))
+                }
+                Op::Shuffle(a, b, mask) => {
+                    let both = [bytes(&m, a), bytes(&m, b)].concat();
+                    let mask = block.masks[usize::from(*mask)];
+                    u128::from_le_bytes(mask.map(|at| both.get(usize::from(at)).copied().unwrap_or(0)))
+                }
+                Op::Splat(lane, a) => {
+                    let (size, a) = (usize::from(lane.ty().bytes()), bytes(&m, a));
+                    u128::from_le_bytes(std::array::from_fn(|i| a[i % size]))
+                }
+                Op::VBin(VBinary::Or, _, a, b) => number(&m, a) | number(&m, b),
+                Op::VUn(VUnary::Low64, _, a) => number(&m, a) as u64 as u128,
+                Op::Set(slot, v) => {
+                    m.set.insert(*slot, number(&m, v));
+                    0
+                }
+                other => panic!("structure accesses do not use {other:?}"),
+            };
+            m.values.push(value);
+        }
+        m
+    }
+}
+
+/// LD1 to LD4 and ST1 to ST4 (multiple structures), by the pseudocode: element by element, in both byte orders.
+#[test]
+fn structures_are_interleaved() {
+    // opcode: registers and elements per structure.
+    for (opcode, registers, elements) in
+        [(0u32, 4u8, 4u8), (2, 4, 1), (4, 3, 3), (6, 3, 1), (7, 1, 1), (8, 2, 2), (10, 2, 1)]
+    {
+        for (q, size, big) in (0..16).map(|n| (n >> 2 & 1, n & 3, n >> 3)) {
+            if elements > 1 && q == 0 && size == 3 {
+                continue;
+            }
+            let (bytes, element_bytes) = (8u8 << q, 1u8 << size);
+            let word = 0x0c00_0000 | q << 30 | opcode << 12 | size << 10 | 3;
+            let mode = Mode::default().with_el(1).with_big_endian(big.into());
+            let loaded = Machine::run(&translate(mode, word | 1 << 22));
+            let stored = Machine::run(&translate(mode, word));
+            let mut registers_after = vec![[0u8; 16]; registers.into()];
+            let mut memory_after = HashMap::new();
+            let mut address = 0u8;
+            for repeat in 0..registers / elements {
+                for lane in 0..bytes / element_bytes {
+                    for element in 0..elements {
+                        let register = repeat + element;
+                        for byte in 0..element_bytes {
+                            let at = address + if big == 1 { element_bytes - 1 - byte } else { byte };
+                            let place = usize::from(lane * element_bytes + byte);
+                            registers_after[usize::from(register)][place] = at;
+                            memory_after.insert(u64::from(at), initial(3 + register)[place]);
+                        }
+                        address += element_bytes;
+                    }
+                }
+            }
+            for (register, expected) in registers_after.iter().enumerate() {
+                let got = loaded.set[&state::q(3 + register as u8)].to_le_bytes();
+                assert_eq!(got, *expected, "{word:08x} big {big}, register {register}");
+            }
+            assert_eq!(stored.memory, memory_after, "{word:08x} big {big}");
+        }
+    }
+}
+
+/// LD1 to LD4 (single structure and replicate): the index in Q:S:size, and the write-back of the size.
+#[test]
+fn single_structures() {
+    // LD2 {V3.H, V4.H}[5], [X0], #4: index 5 is Q:S:size<1> = 1:0:1.
+    let one = Machine::run(&translate(Mode::default(), 0x4dff_4803));
+    let expect = |n: u8, at: u8| {
+        let mut v = initial(n);
+        v[10..12].copy_from_slice(&[at, at + 1]);
+        u128::from_le_bytes(v)
+    };
+    assert_eq!((one.set[&state::q(3)], one.set[&state::q(4)], one.set[&state::x(0)]), (expect(3, 0), expect(4, 2), 4));
+    // LD3R {V3.4H, V4.4H, V5.4H}, [X0] leaves the upper halves zero.
+    let replicated = Machine::run(&translate(Mode::default(), 0x0d40_e403));
+    assert_eq!(replicated.set[&state::q(5)], 0x0504_0504_0504_0504);
+    // ST1 {V3.B}[15], [X0]
+    let stored = Machine::run(&translate(Mode::default(), 0x4d00_1c03));
+    assert_eq!(stored.memory, HashMap::from([(0, initial(3)[15])]));
 }

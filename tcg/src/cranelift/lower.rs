@@ -121,6 +121,22 @@ pub fn compile<F: Frontend>(
     block: &cache::Block,
     ir: &Ir,
 ) -> Result<Vec<u8>, String> {
+    let result = build(state, isa, shared, block, ir).and_then(|()| emit(state, isa));
+    if result.is_err() {
+        // What a function that was given up has left there must not get into the next one.
+        *state = State::default();
+    }
+    result
+}
+
+/// States the block as a function of `state`'s context.
+fn build<F: Frontend>(
+    state: &mut State,
+    isa: &dyn TargetIsa,
+    shared: &Shared<F>,
+    block: &cache::Block,
+    ir: &Ir,
+) -> Result<(), String> {
     state.context.clear();
     state.context.func = Function::with_name_signature(UserFuncName::default(), block_signature());
     let mut b = FunctionBuilder::new(&mut state.context.func, &mut state.functions);
@@ -154,7 +170,7 @@ pub fn compile<F: Frontend>(
     l.terminal()?;
     l.b.seal_all_blocks();
     l.b.finalize(isa.frontend_config());
-    emit(state, isa)
+    Ok(())
 }
 
 fn int(ty: Ty) -> Type {
@@ -454,9 +470,55 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().select(by_zero, zero, quotient)
     }
 
-    fn binary(&mut self, op: Binary, ty: Ty, a: Value, b: Value) -> Result<Value, String> {
+    /// Operations that the code generator has for wide integers only, on 8 or 16 bits: done in 32.
+    fn narrow_binary(&mut self, op: Binary, ty: Ty, a: Value, b: Value) -> Value {
+        let signed = matches!(op, Binary::MulHiS | Binary::DivS);
+        let [a, b] = [a, b].map(|v| match signed {
+            true => self.b.ins().sextend(I32, v),
+            false => self.b.ins().uextend(I32, v),
+        });
+        let wide = match op {
+            Binary::DivU | Binary::DivS => self.divide(signed, Ty::I32, a, b),
+            _ => {
+                let product = self.b.ins().imul(a, b);
+                self.b.ins().ushr_imm_u(product, i64::from(ty.bits()))
+            }
+        };
+        self.b.ins().ireduce(int(ty), wide)
+    }
+
+    /// The same for operations on one integer.
+    fn narrow_unary(&mut self, op: Unary, ty: Ty, a: Value) -> Value {
+        let unused = i64::from(32 - ty.bits());
+        let a = self.b.ins().uextend(I32, a);
+        let wide = match op {
+            Unary::Clz => {
+                let zeros = self.b.ins().clz(a);
+                self.b.ins().iadd_imm_s(zeros, -unused)
+            }
+            Unary::Ctz => {
+                let end = self.b.ins().iconst(I32, 1 << ty.bits());
+                let a = self.b.ins().bor(a, end);
+                self.b.ins().ctz(a)
+            }
+            Unary::BitRev => {
+                let a = self.b.ins().bitrev(a);
+                self.b.ins().ushr_imm_u(a, unused)
+            }
+            Unary::ByteRev => {
+                let a = self.b.ins().bswap(a);
+                self.b.ins().ushr_imm_u(a, unused)
+            }
+            Unary::Popcount => self.b.ins().popcnt(a),
+            Unary::Not => self.b.ins().bnot(a),
+            Unary::Neg => self.b.ins().ineg(a),
+        };
+        self.b.ins().ireduce(int(ty), wide)
+    }
+
+    fn binary(&mut self, op: Binary, ty: Ty, a: Value, b: Value) -> Value {
         let wide = matches!(ty, Ty::I32 | Ty::I64);
-        Ok(match op {
+        match op {
             Binary::Add => self.b.ins().iadd(a, b),
             Binary::Sub => self.b.ins().isub(a, b),
             Binary::Mul => self.b.ins().imul(a, b),
@@ -472,8 +534,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
             Binary::Shr => self.b.ins().ushr(a, b),
             Binary::Sar => self.b.ins().sshr(a, b),
             Binary::Ror => self.b.ins().rotr(a, b),
-            _ => return Err(format!("{op:?} of {ty}")),
-        })
+            Binary::MulHiU | Binary::MulHiS | Binary::DivU | Binary::DivS => self.narrow_binary(op, ty, a, b),
+        }
     }
 
     fn operation(&mut self, at: usize) -> Result<(), String> {
@@ -502,7 +564,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             Op::Bin(op, ty, a, b) => {
                 let (a, b) = (self.v(a), self.v(b));
-                Some(self.binary(op, ty, a, b)?)
+                Some(self.binary(op, ty, a, b))
             }
             Op::Un(op, ty, a) => {
                 let a = self.v(a);
@@ -515,7 +577,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
                     Unary::BitRev if wide => self.b.ins().bitrev(a),
                     Unary::ByteRev if wide => self.b.ins().bswap(a),
                     Unary::Popcount if wide => self.b.ins().popcnt(a),
-                    _ => return Err(format!("{op:?} of {ty}")),
+                    _ => self.narrow_unary(op, ty, a),
                 })
             }
             Op::Cmp(cond, _, a, b) => {

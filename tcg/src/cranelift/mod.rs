@@ -20,10 +20,13 @@ use vm::log;
 /// Blocks that may wait for the compiler's thread.
 const QUEUE: usize = 4096;
 
+/// A block to compile and the machine it belongs to.
+type Job<F> = (Weak<Shared<F>>, Arc<Block>);
+
 /// The compiler. Its thread ends when it is dropped.
 pub struct Cranelift<F: Frontend> {
     worker: Arc<Worker>,
-    queue: Option<SyncSender<(Weak<Shared<F>>, Arc<Block>)>>,
+    queue: Option<SyncSender<Job<F>>>,
 }
 
 struct Worker {
@@ -102,7 +105,7 @@ impl<F: Frontend> Cranelift<F> {
             bytes: AtomicU64::new(0),
         });
         let queue = background.then(|| {
-            let (send, receive) = sync_channel::<(Weak<Shared<F>>, Arc<Block>)>(QUEUE);
+            let (send, receive) = sync_channel::<Job<F>>(QUEUE);
             let worker = worker.clone();
             let run = move || {
                 let mut state = lower::State::default();

@@ -112,12 +112,9 @@ impl<F: Frontend> Decoder<'_, F> {
         for op in &self.block.ops {
             op.operands(|v| self.uses[v.0 as usize] += 1);
         }
-        match self.block.end {
-            Some(Terminal::Branch(v, ..) | Terminal::Indirect(v)) => {
-                self.uses[v.0 as usize] += 1;
-                self.last_use[v.0 as usize] = n as u32;
-            }
-            _ => {}
+        if let Some(Terminal::Branch(v, ..) | Terminal::Indirect(v)) = self.block.end {
+            self.uses[v.0 as usize] += 1;
+            self.last_use[v.0 as usize] = n as u32;
         }
         // Backwards: the nearest later write of each register.
         let mut clobbers: Vec<(u16, u32)> = Vec::new();

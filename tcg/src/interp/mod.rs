@@ -9,7 +9,9 @@ mod run;
 mod vector;
 
 pub use decode::{Limits, decode};
-pub(crate) use run::{Exit, kind_of, pack_mem, run, unpack_atomic, unpack_mem};
+pub(crate) use run::{Exit, run};
+#[cfg(feature = "cranelift")]
+pub(crate) use run::{kind_of, pack_mem, unpack_atomic, unpack_mem};
 pub use vector::{vbinary, vshift, vunary};
 
 /// One micro-operation.

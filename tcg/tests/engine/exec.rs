@@ -355,6 +355,8 @@ fn code_in_devices_and_rom_runs() {
 fn code_memory_comes_back() {
     for tier in [Tier::Compiled(1), Tier::Background(1)] {
         let mut m = Machine::new(tier);
+        // A vCPU that never runs keeps nothing alive.
+        let _other = m.tcg.vcpu_of(wiring(1, &m.bus, &vm::vcpu::Pins::new())).unwrap();
         let empty = m.compiler.as_ref().unwrap().used_bytes();
         let mut most = 0;
         for round in 0..300u64 {
@@ -405,5 +407,35 @@ fn writes_while_it_runs_end_in_the_code_written_last() {
         m.cpu().regs.x[..3].copy_from_slice(&[0, 0, 10]);
         m.run_from(CODE);
         assert_eq!(m.cpu().regs.x[0], 70, "{tier:?}");
+    });
+}
+
+#[test]
+fn more_code_than_code_memory_runs() {
+    on_every_tier(|tier, m| {
+        const BLOCKS: u64 = 600;
+        for block in 0..BLOCKS {
+            m.code(0x4000 + block * 0x100, &[add(0, 1), jump(63)]);
+        }
+        m.code(0x4000 + BLOCKS * 0x100, &[loop_on(1, 2), HALT, jump_to(2)]);
+        m.cpu().regs.x[..3].copy_from_slice(&[0, 20, 0x4000]);
+        m.run_from(0x4000);
+        assert_eq!(m.cpu().regs.x[0], 20 * BLOCKS, "{tier:?}");
+        assert!(tier != Tier::Small || m.compiled() > BLOCKS);
+    });
+}
+
+#[test]
+fn branches_reach_far() {
+    on_every_tier(|tier, m| {
+        let far = 0x2_0000_0000;
+        m.table(&[&format!("v0 = get.i8 x0\nbranch v0, {far}, -{far}")]);
+        m.code(CODE, &[entry(0)]);
+        for n in 0..6 {
+            m.cpu().regs.x[0] = n % 2;
+            m.run_from(CODE);
+            let to = if n % 2 == 1 { CODE + far } else { CODE.wrapping_sub(far) };
+            assert_eq!(m.cpu().taken[0], (Kind::Bus(Intent::Fetch), to, to), "{tier:?}");
+        }
     });
 }

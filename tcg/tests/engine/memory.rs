@@ -259,7 +259,7 @@ fn atomics_work_on_ram_and_devices() {
 #[test]
 fn the_top_of_the_address_space_works() {
     on_every_tier(|tier, m| {
-        let top = u64::MAX & !0xfff;
+        let top = !0xfffu64;
         m.cpu().pages.insert((top, None), Page::plain(0x1_1000));
         m.cpu().pages.insert((0, None), Page::plain(0x1_2000));
         m.ram.write(0x1_1ff8, &[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();

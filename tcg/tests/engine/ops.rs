@@ -8,19 +8,15 @@ use tcg::ir::{self, Block, Op, Slot, Ty, VUnary, Val};
 /// Runs one instruction on states, on the interpreter and compiled.
 fn check(machines: &mut [Machine], snippet: Block, states: &[State]) {
     let table = [snippet];
+    let text = table[0].display(toy::names());
     for machine in machines {
         load(machine, &table, false);
+        let compiled = machine.compiled();
         for before in states.iter().chain(&states[..1]) {
-            let (want, have) = (expected(&table, false, before), actual(machine, before));
-            let text = table[0].display(toy::names());
-            assert!(
-                have.regs == want.regs,
-                "{text}\nbefore {:x?}\nwant {:x?}\nhave {:x?}",
-                before.regs,
-                want.regs,
-                have.regs
-            );
+            let (want, have) = (expected(&table, false, before).regs, actual(machine, before).regs);
+            assert!(have == want, "{text}\nbefore {:x?}\nwant {want:x?}\nhave {have:x?}", before.regs);
         }
+        assert!(machine.compiler.is_none() || machine.compiled() > compiled, "not compiled:\n{text}");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
 use tcg::cranelift::Cranelift;
 use tcg::exec::{Compiler, Shared, Tcg, TcgVcpu, Tiers};
 use tcg::frontend::{Func, Helper, Key, Translation};
@@ -522,10 +523,12 @@ pub enum Tier {
     Background(u32),
     /// Compiled into very little code memory.
     Small,
+    /// The same by the thread.
+    SmallBackground,
 }
 
-pub const TIERS: [Tier; 5] =
-    [Tier::Interpreter, Tier::Compiled(1), Tier::Compiled(3), Tier::Background(1), Tier::Small];
+pub const TIERS: [Tier; 6] =
+    [Tier::Interpreter, Tier::Compiled(1), Tier::Compiled(3), Tier::Background(1), Tier::Small, Tier::SmallBackground];
 
 /// A compiler that tests can look into.
 struct Shown(Arc<Cranelift<Toy>>);
@@ -545,6 +548,7 @@ impl Compiler<Toy> for Shown {
 }
 
 pub struct Machine {
+    pub tier: Tier,
     pub compiler: Option<Arc<Cranelift<Toy>>>,
     pub tcg: Tcg<Toy>,
     pub vcpu: TcgVcpu<Toy>,
@@ -560,6 +564,22 @@ pub fn mapping(name: &str, gpa: u64, len: u64, backing: Backing) -> Mapping {
     Mapping { name: name.into(), gpa: Gpa(gpa), len, priority: 0, backing }
 }
 
+/// What a vCPU is connected to.
+pub fn wiring(id: u32, bus: &Arc<AddressSpace>, pins: &Arc<Pins>) -> Wiring {
+    Wiring {
+        id,
+        model: String::new(),
+        bus: bus.clone(),
+        sysregs: SysregBus::default(),
+        pins: pins.clone(),
+        outputs: Vec::new(),
+        timers: Timers::new(Arc::new(ManualClock::new(0))),
+        power: Power::default(),
+        entropy: Arc::new(NoEntropy),
+        boot: None,
+    }
+}
+
 impl Machine {
     pub fn new(tier: Tier) -> Machine {
         let (tiers, memory) = match tier {
@@ -567,6 +587,7 @@ impl Machine {
             Tier::Compiled(n) => (Tiers { compile_after: Some(n), synchronous: true }, Some((16 << 20, false))),
             Tier::Background(n) => (Tiers { compile_after: Some(n), synchronous: false }, Some((16 << 20, true))),
             Tier::Small => (Tiers { compile_after: Some(1), synchronous: true }, Some((64 << 10, false))),
+            Tier::SmallBackground => (Tiers { compile_after: Some(1), synchronous: false }, Some((64 << 10, true))),
         };
         let toy = Toy { table: RwLock::default(), translations: AtomicU64::new(0) };
         let compiler = memory.map(|(bytes, background)| Arc::new(Cranelift::<Toy>::new(bytes, background).unwrap()));
@@ -580,20 +601,8 @@ impl Machine {
         bus.map(mapping("device", MMIO, 0x1000, port)).unwrap();
         bus.map(mapping("rom", ROM, 0x1000, Backing::Rom { ram: rom.clone(), offset: 0, writes: None })).unwrap();
         let pins = Pins::new();
-        let wiring = Wiring {
-            id: 0,
-            model: String::new(),
-            bus: bus.clone(),
-            sysregs: SysregBus::default(),
-            pins: pins.clone(),
-            outputs: Vec::new(),
-            timers: Timers::new(Arc::new(ManualClock::new(0))),
-            power: Power::default(),
-            entropy: Arc::new(NoEntropy),
-            boot: None,
-        };
-        let vcpu = tcg.vcpu_of(wiring).unwrap();
-        Machine { compiler, tcg, vcpu, bus, ram, ram_id, rom, pins, device }
+        let vcpu = tcg.vcpu_of(wiring(0, &bus, &pins)).unwrap();
+        Machine { tier, compiler, tcg, vcpu, bus, ram, ram_id, rom, pins, device }
     }
 
     pub fn cpu(&mut self) -> &mut Cpu {
@@ -628,6 +637,24 @@ impl Machine {
         cpu.regs = regs;
         cpu.regs.pc = pc;
         cpu.taken.clear();
+    }
+
+    /// Gives a compiler in the background time for a block more than the `before` that it had compiled.
+    pub fn await_compiler(&self, before: u64) {
+        let Some(compiler) =
+            self.compiler.as_ref().filter(|_| matches!(self.tier, Tier::Background(_) | Tier::SmallBackground))
+        else {
+            return;
+        };
+        let start = Instant::now();
+        while compiler.stats().0 == before && start.elapsed() < Duration::from_millis(5) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Blocks compiled so far.
+    pub fn compiled(&self) -> u64 {
+        self.compiler.as_ref().map_or(0, |c| c.stats().0)
     }
 
     pub fn read(&self, at: u64, len: usize) -> Vec<u8> {

@@ -6,37 +6,8 @@ use arm::a64::decode::{ROWS, row_of};
 use decodetree::runtime::Row;
 
 /// What is not sent to the runner, by row name, and why.
-pub const LEFT_OUT: &[(&str, &str)] = &[
-    ("svc", "would be a system call of the runner"),
-    ("wfi", "qemu-aarch64 gives up"),
-    ("pacga", "depends on the keys, which qemu-aarch64 draws at random"),
-    ("pacia", "keys"),
-    ("pacib", "keys"),
-    ("pacda", "keys"),
-    ("pacdb", "keys"),
-    ("autia", "keys"),
-    ("autib", "keys"),
-    ("autda", "keys"),
-    ("autdb", "keys"),
-    ("pacia1716", "keys"),
-    ("pacib1716", "keys"),
-    ("autia1716", "keys"),
-    ("autib1716", "keys"),
-    ("paciaz", "keys"),
-    ("paciasp", "keys"),
-    ("pacibz", "keys"),
-    ("pacibsp", "keys"),
-    ("autiaz", "keys"),
-    ("autiasp", "keys"),
-    ("autibz", "keys"),
-    ("autibsp", "keys"),
-    ("bra", "keys"),
-    ("blra", "keys"),
-    ("braz", "keys"),
-    ("blraz", "keys"),
-    ("reta", "keys"),
-    ("ldra", "keys"),
-];
+pub const LEFT_OUT: &[(&str, &str)] =
+    &[("svc", "would be a system call of the runner"), ("wfi", "qemu-aarch64 gives up")];
 
 /// System registers of EL0 that are the same everywhere, and the bits of them that have a meaning.
 const REGISTERS: &[(u32, u64)] = &[
@@ -91,10 +62,13 @@ fn unfit(row: &Row, word: u32) -> Option<&'static str> {
     let field = |name| row.field(name, word);
     let same = |a, b| field(a).is_some() && field(a) == field(b);
     let base_is = |a| same("rn", a) && field("rn") != Some(31);
-    let sysreg = |op0: u32, op1: u32, crn: u32| (field("o0"), field("op1"), field("crn")) == (Some(op0 - 2), Some(op1), Some(crn));
+    let sysreg = |op0: u32, op1: u32, crn: u32| {
+        (field("o0"), field("op1"), field("crn")) == (Some(op0 - 2), Some(op1), Some(crn))
+    };
     let name = row.name;
     let writes_back = name.contains("_post") || name.contains("_pre");
-    let simd = name.ends_with("_v") || name.contains("multiple") || name.contains("single") || name.contains("replicate");
+    let simd =
+        name.ends_with("_v") || name.contains("multiple") || name.contains("single") || name.contains("replicate");
     let unpredictable = match row.format {
         "LoadStoreImm9" => writes_back && !simd && base_is("rt"),
         "LoadStorePair" => {
@@ -105,7 +79,10 @@ fn unfit(row: &Row, word: u32) -> Option<&'static str> {
         _ => false,
     };
     // Twice the same register: the address could be anywhere, in the runner's own memory too.
-    if matches!(row.format, "LoadStoreReg") && same("rn", "rm") && (field("s") != Some(0) || field("option").is_some_and(|o| o & 1 == 0)) {
+    if matches!(row.format, "LoadStoreReg")
+        && same("rn", "rm")
+        && (field("s") != Some(0) || field("option").is_some_and(|o| o & 1 == 0))
+    {
         return Some("an address that cannot be aimed");
     }
     if unpredictable {
@@ -184,9 +161,54 @@ fn word_of(row: &'static Row, random: &mut Random) -> Option<u32> {
     None
 }
 
+/// An instruction of pointer authentication, with another before or after it so that the result does not depend on the
+/// keys, which qemu-aarch64 draws at random: a pointer is signed and then authenticated, or its signature stripped.
+fn keyed(row: &'static Row, random: &mut Random) -> Option<Encoding> {
+    let word = word_of(row, random)?;
+    let field = |name| row.field(name, word).unwrap_or(31);
+    let of = |insn, insn2, isolated| Some(Encoding { row, insn, insn2, isolated });
+    let (rd, rn, m) = (field("rd"), field("rn"), field("m"));
+    let sign = |key: u32, modifier: u32, pointer: u32| 0xdac1_0000 | key << 10 | modifier << 5 | pointer;
+    const ZERO_MODIFIER: u32 = 1 << 13 | 31 << 5;
+    match row.format {
+        "Pacga" if rd == 31 => None,
+        // AND of the upper half's complement: the lower half is zero.
+        "Pacga" => of(word, 0x9240_7c00 | rd << 5 | rd, false),
+        "PAuthReg" if rd == 31 || rd == rn => None,
+        "PAuthReg" if row.name.starts_with("aut") => of(word & !(1 << 12), word, false),
+        "PAuthReg" if random.percent(50) => of(word, word | 1 << 12, false),
+        "PAuthReg" => of(word, (if row.name.starts_with("paci") { 0xdac1_43e0 } else { 0xdac1_47e0 }) | rd, false),
+        "NoOperands" if row.name.starts_with("aut") => of(word & !0x80, word, false),
+        "NoOperands" if row.name.ends_with("1716") || random.percent(50) => of(word, word | 0x80, false),
+        "NoOperands" => of(word, 0xd503_20ff, false),
+        "BranchAuth" if rn == 31 || rn == field("rm") => None,
+        "BranchAuth" => of(sign(m, field("rm"), rn), word, true),
+        "BranchAuthZero" if rn == 31 => None,
+        "BranchAuthZero" => of(sign(m, 0, rn) | ZERO_MODIFIER, word, true),
+        "ReturnAuth" => of(0xd503_233f | m << 6, word, true),
+        "LoadAuth" if rn == 31 || rn == field("rt") => None,
+        "LoadAuth" => of(sign(2 + m, 0, rn) | ZERO_MODIFIER, word, false),
+        _ => None,
+    }
+}
+
+/// The register that holds the pointer which instruction `word` of a PAuth row authenticates or signs.
+pub fn signed_register(row: &Row, word: u32) -> usize {
+    let name = row.name;
+    match row.format {
+        "PAuthReg" => row.field("rd", word).unwrap_or(31) as usize,
+        "NoOperands" if name.ends_with("1716") => 17,
+        "NoOperands" | "ReturnAuth" => 30,
+        _ => row.field("rn", word).unwrap_or(31) as usize,
+    }
+}
+
 impl Encoding {
     /// An encoding of `row`, now and then followed by a second instruction; `None` if no word of it may be sent.
     pub fn random(row: &'static Row, all: &[&'static Row], random: &mut Random) -> Option<Encoding> {
+        if row.feats.contains(&"PAuth") && !matches!(row.name, "xpaci" | "xpacd" | "xpaclri" | "ereta") {
+            return (0..100).find_map(|_| keyed(row, random));
+        }
         let word = word_of(row, random)?;
         let alone = Encoding { row, insn: word, insn2: 0, isolated: isolated(row) };
         let field = |name| row.field(name, word).unwrap_or(0);
@@ -199,15 +221,40 @@ impl Encoding {
             let load = field("size") << 30 | 0x085f_0000 | pair | field("rn") << 5 | first;
             return Some(Encoding { insn: load, insn2: word, ..alone });
         }
-        if alone.isolated || accesses_memory(row) || deviates(row) || matches!(row.format, "Sys" | "SysReg" | "MsrImm") || random.percent(75) {
+        if matches!(row.format, "BranchCond" | "CompareBranch" | "TestBranch") && random.percent(50) {
+            // A result and flags to branch on. A branch back to that instruction would never end.
+            let back =
+                [("imm19", 0x7_ffff), ("imm14", 0x3fff)].iter().any(|(name, one)| row.field(name, word) == Some(*one));
+            let usable =
+                |row: &&&'static Row| row.source.contains("dp_") && !isolated(row) && !row.feats.contains(&"PAuth");
+            let sources: Vec<_> = all.iter().filter(usable).collect();
+            if back || sources.is_empty() {
+                return Some(alone);
+            }
+            let source = random.one_of(&sources);
+            return Some(Encoding { insn: word_of(source, random)?, insn2: word, ..alone });
+        }
+        if alone.isolated
+            || accesses_memory(row)
+            || deviates(row)
+            || matches!(row.format, "Sys" | "SysReg" | "MsrImm")
+            || random.percent(75)
+        {
             return Some(alone);
         }
         // What comes next depends on the result and the flags: most bugs between instructions are about those.
         let consumer = |row: &&&'static Row| {
-            matches!(row.format, "CondSelect" | "CondCompareReg" | "CondCompareImm" | "AddSubCarry" | "FpCondSelect" | "FpCondCompare")
+            matches!(
+                row.format,
+                "CondSelect" | "CondCompareReg" | "CondCompareImm" | "AddSubCarry" | "FpCondSelect" | "FpCondCompare"
+            )
         };
         let simple = |row: &&&'static Row| {
-            !isolated(row) && !accesses_memory(row) && !deviates(row) && !matches!(row.format, "Sys" | "SysReg" | "MsrImm" | "Exception")
+            !isolated(row)
+                && !accesses_memory(row)
+                && !deviates(row)
+                && !row.feats.contains(&"PAuth")
+                && !matches!(row.format, "Sys" | "SysReg" | "MsrImm" | "Exception")
         };
         let candidates: Vec<_> = if random.percent(50) {
             all.iter().filter(consumer).collect()
@@ -250,7 +297,11 @@ impl Encoding {
             // Equal and nearly equal operands, and their negatives: sums cancel.
             for _ in 0..8 {
                 let (v, at) = (random.one_of(&state.v), random.below(32) as usize);
-                let signs = random.one_of(&[0, 1 << 127 | 1 << 63, 0x8000_0000 << 96 | 0x8000_0000 << 64 | 0x8000_0000 << 32 | 0x8000_0000]);
+                let signs = random.one_of(&[
+                    0,
+                    1 << 127 | 1 << 63,
+                    0x8000_0000 << 96 | 0x8000_0000 << 64 | 0x8000_0000 << 32 | 0x8000_0000,
+                ]);
                 state.v[at] = (v ^ signs).wrapping_add(u128::from(random.below(2)));
             }
         }
@@ -276,10 +327,23 @@ impl Encoding {
     /// Sets the registers that addresses come from.
     fn aim(&self, case: &mut Case, random: &mut Random) {
         let row = self.row;
-        // With an exclusive pair the row's instruction is the second, with the same base register.
-        let word = if row.format.starts_with("StoreExclusive") && self.insn2 != 0 { self.insn2 } else { self.insn };
+        // The row's instruction may be the second.
+        let word = if row.matches(self.insn) { self.insn } else { self.insn2 };
         let field = |name| row.field(name, word);
         match row.format {
+            "PAuthReg" | "NoOperands" | "BranchAuth" | "BranchAuthZero" | "ReturnAuth"
+                if self.insn2 != 0 && row.feats.contains(&"PAuth") =>
+            {
+                // A canonical pointer: bits 54 to 48 are like bit 55; the tag may be anything in the lower half.
+                let target = match random.below(3) {
+                    _ if self.isolated => ISOLATED_PC + 8 + 4 * random.below(0x8000) | random.bits() << 56,
+                    0 => random.bits() | 0xffff << 48,
+                    _ => random.bits() & !(0xff << 48),
+                };
+                if let Some(x) = case.state.x.get_mut(signed_register(row, word)) {
+                    *x = target;
+                }
+            }
             "BranchReg" => {
                 let rn = field("rn").unwrap_or(31) as usize;
                 let target = loop {
@@ -349,6 +413,10 @@ impl Encoding {
                     let offset = self.offset(&case.state, word);
                     let base = if rn == 31 { &mut case.state.sp } else { &mut case.state.x[rn as usize] };
                     *base = pointer.wrapping_sub(offset);
+                    if row.format == "LoadAuth" && *base >> 48 != 0xffff {
+                        // A pointer that is not canonical is signed as invalid, which the keys may make valid.
+                        *base &= !(0xff << 48);
+                    }
                 }
             }
             _ => {}
@@ -364,7 +432,17 @@ impl Encoding {
             1 => end - (random.below(bytes) & !7),
             2 => MEMORY.wrapping_sub(random.below(bytes)),
             3 => random.bits() << 56 | target,
-            4 => random.one_of(&[0, 8, u64::MAX, 1 << 47, 1 << 48, 1 << 55, (1 << 55) | target, end, 0xffff_0000_0000_0000]),
+            4 => random.one_of(&[
+                0,
+                8,
+                u64::MAX,
+                1 << 47,
+                1 << 48,
+                1 << 55,
+                (1 << 55) | target,
+                end,
+                0xffff_0000_0000_0000,
+            ]),
             _ => target,
         };
         let plain = target & (1 << 56) - 1;
@@ -386,10 +464,17 @@ impl Encoding {
         let scale = if vector { field("size") | (field("opc") & 2) << 1 } else { field("size") };
         match row.format {
             "LoadStoreImm" => u64::from(field("imm12")) << scale,
+            "LoadAuth" => signed(field("s") << 9 | field("imm9"), 10) << 3,
             "PrefetchImm" => u64::from(field("imm12")) << 3,
             "LoadStoreImm9" | "PrefetchUnscaled" if !row.name.contains("_post") => signed(field("imm9"), 9),
             "LoadStorePair" if !row.name.contains("_post") => {
-                let scale = if vector { 2 + field("opc") } else if field("opc") == 2 { 3 } else { 2 };
+                let scale = if vector {
+                    2 + field("opc")
+                } else if field("opc") == 2 {
+                    3
+                } else {
+                    2
+                };
                 signed(field("imm7"), 7) << scale
             }
             "LoadStoreReg" | "PrefetchReg" => {
@@ -405,4 +490,82 @@ impl Encoding {
             _ => 0,
         }
     }
+}
+
+/// The base register of the loads and stores in a [`sequence`].
+const BASE: u32 = 28;
+
+/// A sequence of up to 31 instructions without branches, and states for it. Most loads and stores go to the window.
+pub fn sequence(all: &[&'static Row], random: &mut Random, states: usize) -> (Vec<u32>, Vec<Case>) {
+    let len = 2 + random.below(30) as usize;
+    let mut words = Vec::new();
+    let usable = |row: &Row| {
+        !isolated(row)
+            && !row.feats.contains(&"PAuth")
+            && !matches!(row.format, "Sys" | "MsrImm" | "Exception" | "LoadStoreReg" | "PrefetchReg")
+    };
+    let rows: Vec<_> = all.iter().filter(|row| usable(row)).collect();
+    let integer: Vec<_> = rows.iter().filter(|row| row.source.contains("dp_")).copied().collect();
+    let memory: Vec<_> = rows.iter().filter(|row| accesses_memory(row)).copied().collect();
+    while words.len() < len {
+        let kind = match random.below(4) {
+            0 | 1 if !integer.is_empty() => &integer,
+            2 if !memory.is_empty() => &memory,
+            _ => &rows,
+        };
+        let row = random.one_of(kind);
+        let Some(mut word) = word_of(row, random) else { continue };
+        if accesses_memory(row) && random.percent(97) {
+            word = word & !(31 << 5) | BASE << 5;
+            let encoding = Encoding { row, insn: word, insn2: 0, isolated: false };
+            let offset = encoding.offset(&State::default(), word) as i64;
+            if !row.matches(word)
+                || unfit(row, word).is_some()
+                || !(-100..100).contains(&offset)
+                || row.format.ends_with("Post")
+            {
+                continue;
+            }
+        }
+        let writes_base = ["rd", "rt", "rt2", "rs"].iter().any(|name| row.field(name, word) == Some(BASE));
+        if !writes_base || random.percent(5) {
+            words.push(word);
+        }
+    }
+    let encoding = Encoding { row: rows[0], insn: words[0], insn2: 0, isolated: false };
+    let mut cases: Vec<Case> = (0..states).map(|_| encoding.case(random)).collect();
+    for case in &mut cases {
+        case.flags |= FLAG_CLEAN;
+        case.window_offset = random.one_of(&[0, 0xf80, 0x1f00]);
+        case.state.x[BASE as usize] = MEMORY + u64::from(case.window_offset) + 112 + (random.below(64) & !15);
+        if random.percent(20) {
+            case.state.x[BASE as usize] += random.below(160);
+        }
+    }
+    (words, cases)
+}
+
+/// A word that no row has: random bits, or an instruction with one or two bits wrong.
+pub fn unallocated(random: &mut Random) -> Option<Case> {
+    let mut word = random.bits() as u32;
+    if random.percent(80) {
+        let row = &ROWS[random.below(ROWS.len() as u64) as usize];
+        word = (word & !row.mask | row.value) ^ 1 << random.below(32);
+        if random.percent(30) {
+            word ^= 1 << random.below(32);
+        }
+    }
+    if row_of(word).is_some() {
+        return None;
+    }
+    // Should it be an instruction after all, let it do little harm.
+    let state = State { x: [MEMORY + 0x800; 31], sp: MEMORY + 0x800, ..State::default() };
+    Some(Case {
+        insn: word,
+        insn2: 0,
+        flags: FLAG_ISOLATED | FLAG_CLEAN,
+        window_offset: 0x800,
+        state,
+        window: [0; WINDOW],
+    })
 }

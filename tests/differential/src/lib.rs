@@ -13,25 +13,23 @@ pub mod machine;
 pub mod oracle;
 pub mod random;
 pub mod run;
+pub mod sequences;
 pub mod shrink;
 pub mod wire;
 
-/// The processor under test.
-pub fn frontend() -> arm::Arm {
-    arm::Arm::new("max").expect("the model exists")
+/// An instruction as text.
+pub fn disassemble(word: u32) -> String {
+    use capstone::prelude::*;
+    let text = Capstone::new().arm64().mode(arch::arm64::ArchMode::Arm).build().ok().and_then(|capstone| {
+        let all = capstone.disasm_count(&word.to_le_bytes(), wire::ISOLATED_PC, 1).ok()?;
+        let first = all.iter().next()?;
+        Some(format!("{} {}", first.mnemonic()?, first.op_str()?))
+    });
+    text.unwrap_or_else(|| format!(".inst {word:#010x}"))
 }
 
 /// The instructions of a case as text.
-pub fn disassemble(case: &wire::Case) -> String {
-    use capstone::prelude::*;
-    let capstone = Capstone::new().arm64().mode(arch::arm64::ArchMode::Arm).build();
-    let one = |word: u32| {
-        let text = capstone.as_ref().ok().and_then(|c| {
-            let all = c.disasm_count(&word.to_le_bytes(), wire::ISOLATED_PC, 1).ok()?;
-            let first = all.iter().next()?;
-            Some(format!("{} {}", first.mnemonic()?, first.op_str()?))
-        });
-        text.unwrap_or_else(|| format!(".inst {word:#010x}"))
-    };
-    if case.insn2 == 0 { one(case.insn) } else { format!("{}; {}", one(case.insn), one(case.insn2)) }
+pub fn disassemble_case(case: &wire::Case) -> String {
+    let first = disassemble(case.insn);
+    if case.insn2 == 0 { first } else { format!("{first}; {}", disassemble(case.insn2)) }
 }

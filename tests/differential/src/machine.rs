@@ -4,15 +4,16 @@ use crate::wire::*;
 use arm::Arm;
 use arm::state::{Cpu, NOT_EXCLUSIVE, Pstate};
 use std::sync::Arc;
+use tcg::cache::Block;
 use tcg::cranelift::Cranelift;
-use tcg::exec::{Compiler, Tcg, TcgVcpu, Tiers};
+use tcg::exec::{Compiler, Shared, Tcg, TcgVcpu, Tiers};
 use vm::address_space::{Backing, Mapping};
 use vm::clock::ManualClock;
 use vm::entropy::Entropy;
-use vm::timer::Timers;
-use vm::vcpu::{Pins, Stop, Vcpu, Wiring};
 use vm::power::Power;
 use vm::sysreg::SysregBus;
+use vm::timer::Timers;
+use vm::vcpu::{Pins, Stop, Vcpu, Wiring};
 use vm::{AddressSpace, Gpa, Ram};
 
 const BRK: u32 = 0xd420_0000;
@@ -30,14 +31,38 @@ const SLOT_BYTES: u64 = 16;
 /// How instructions are executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
+    /// One at a time by the interpreter, each in a block of its own.
+    Stepped,
+    /// In blocks by the interpreter.
     Interpreter,
+    /// In blocks that Cranelift compiled.
     Compiled,
+}
+
+/// The compiler, shared with those who want to know how much it did.
+struct Counted(Arc<Cranelift<Arm>>);
+impl Compiler<Arm> for Counted {
+    fn request(&self, shared: &Arc<Shared<Arm>>, block: Arc<Block>) {
+        self.0.request(shared, block);
+    }
+    fn free(&self, entries: &[u64]) {
+        self.0.free(entries);
+    }
+    fn entry(&self) -> u64 {
+        self.0.entry()
+    }
+    fn stats(&self) -> (u64, u64) {
+        self.0.stats()
+    }
 }
 
 /// A machine and its vCPU.
 pub struct Machine {
     vcpu: TcgVcpu<Arm>,
     tier: Tier,
+    compiler: Option<Arc<Cranelift<Arm>>>,
+    /// Instruction sequences placed so far.
+    placements: u64,
     memory: Arc<Ram>,
     slots: Arc<Ram>,
     isolated: Arc<Ram>,
@@ -87,11 +112,11 @@ fn tables() -> Vec<(u64, u64)> {
 }
 
 impl Machine {
-    /// A machine that executes in one way.
+    /// A machine with CPU model `cpu` that executes in one way.
     ///
     /// # Errors
     /// What its parts say, as text.
-    pub fn new(tier: Tier) -> Result<Machine, String> {
+    pub fn new(tier: Tier, cpu: &str) -> Result<Machine, String> {
         let bus = AddressSpace::new();
         let ram = |gpa: u64, len: u64| {
             let ram = Ram::new(len).map_err(|e| e.to_string())?;
@@ -113,15 +138,17 @@ impl Machine {
         let vectors = BRANCH_TO_SELF.to_le_bytes().repeat(0x400);
         bus.write(Gpa(VECTORS), &vectors).map_err(|e| format!("{e:?}"))?;
 
-        let compiler: Option<Box<dyn Compiler<Arm>>> = match tier {
-            Tier::Interpreter => None,
-            Tier::Compiled => Some(Box::new(Cranelift::new(64 << 20, false).map_err(|e| e.to_string())?)),
+        let compiler = match tier {
+            Tier::Stepped | Tier::Interpreter => None,
+            Tier::Compiled => Some(Arc::new(Cranelift::new(64 << 20, false).map_err(|e| e.to_string())?)),
         };
-        let compile_after = compiler.as_ref().map(|_| 1);
-        let tcg = Tcg::new(crate::frontend(), Tiers { compile_after, synchronous: true }, compiler);
+        let tiers = Tiers { compile_after: compiler.as_ref().map(|_| 1), synchronous: true };
+        let counted = compiler.clone().map(|c| Box::new(Counted(c)) as Box<dyn Compiler<Arm>>);
+        let arm = Arm::new(cpu).map_err(|e| e.to_string())?;
+        let tcg = Tcg::new(arm, tiers, counted);
         let wiring = Wiring {
             id: 0,
-            model: "max".into(),
+            model: cpu.into(),
             bus: bus.clone(),
             sysregs: SysregBus::default(),
             pins: Pins::new(),
@@ -132,8 +159,17 @@ impl Machine {
             boot: None,
         };
         let vcpu = tcg.vcpu_of(wiring).map_err(|e| e.to_string())?;
-        let mut machine =
-            Machine { vcpu, tier, memory, slots, isolated, placed: (0, 0, false), slot: SLOT_COUNT - 1 };
+        let mut machine = Machine {
+            vcpu,
+            tier,
+            compiler,
+            placements: 0,
+            memory,
+            slots,
+            isolated,
+            placed: (0, 0, false),
+            slot: SLOT_COUNT - 1,
+        };
         let sys = &mut machine.vcpu.env.cpu.sys;
         // As Linux sets them for a process of 48-bit addresses, but without the check of SP's alignment, which
         // qemu-aarch64 does not make. MMU, caches; nTWE, nTWI, UCT, DZE, UCI.
@@ -150,10 +186,34 @@ impl Machine {
         Ok(machine)
     }
 
+    /// Whether compiled code was executed: at least one compiled block for each sequence of instructions.
+    pub fn compiled_everything(&self) -> bool {
+        self.compiler.as_ref().is_none_or(|compiler| compiler.stats().0 >= self.placements)
+    }
+
+    /// Places a long sequence of instructions that do not branch; gives its address. With the compiler, runs it once on
+    /// `case`: that run is interpreted and compiles the code.
+    pub fn place_sequence(&mut self, words: &[u32], case: &Case) -> u64 {
+        let code: Vec<u8> = words.iter().chain([&BRK]).flat_map(|word| word.to_le_bytes()).collect();
+        // Above the slots, at every distance from the next page.
+        let at = SLOT_COUNT * SLOT_BYTES + self.placements * 0x84 % 0xf_0000;
+        self.slots.write(at, &code);
+        self.placements += 1;
+        if self.tier == Tier::Compiled {
+            self.once(case, SLOTS + at, words.len() as u64);
+        }
+        SLOTS + at
+    }
+
+    /// Executes `len` instructions that [`place_sequence`](Self::place_sequence) put at `pc`.
+    pub fn run_sequence(&mut self, case: &Case, pc: u64, len: usize) -> Outcome {
+        self.once(case, pc, len as u64)
+    }
+
     /// Executes a case.
     pub fn run(&mut self, case: &Case) -> Outcome {
         let pc = self.place(case);
-        self.once(case, pc)
+        self.once(case, pc, case.len())
     }
 
     /// Puts the instructions of a case where they are executed; gives the address.
@@ -170,6 +230,7 @@ impl Machine {
             (&self.slots, self.slot * SLOT_BYTES, SLOTS + self.slot * SLOT_BYTES)
         };
         if changed {
+            self.placements += 1;
             let second = if case.insn2 == 0 { BRK } else { case.insn2 };
             let mut code = [0; 12];
             for (bytes, word) in code.chunks_exact_mut(4).zip([case.insn, second, BRK]) {
@@ -178,13 +239,13 @@ impl Machine {
             ram.write(at, &code);
             if self.tier == Tier::Compiled {
                 // The first run is interpreted and compiles the code.
-                self.once(case, pc);
+                self.once(case, pc, case.len());
             }
         }
         pc
     }
 
-    fn once(&mut self, case: &Case, pc: u64) -> Outcome {
+    fn once(&mut self, case: &Case, pc: u64, len: u64) -> Outcome {
         if case.flags & FLAG_CLEAN != 0 {
             self.memory.write(0, &[0; MEMORY_SIZE as usize]);
         }
@@ -193,10 +254,13 @@ impl Machine {
         put_state(cpu, &case.state);
         cpu.pc = pc;
         // The instructions and a BRK.
-        let stop = self.vcpu.run(Some(case.len() + 1));
-        let stopped = matches!(stop, Ok(Stop::Budget));
+        let mut stopped = true;
+        let (slices, budget) = if self.tier == Tier::Stepped { (len + 1, 1) } else { (1, len + 1) };
+        for _ in 0..slices {
+            stopped &= matches!(self.vcpu.run(Some(budget)), Ok(Stop::Budget));
+        }
         let cpu = &mut self.vcpu.env.cpu;
-        let mut outcome = outcome_of(cpu, case, pc, stopped);
+        let mut outcome = outcome_of(cpu, case, pc, len, stopped);
         self.memory.read(case.window_offset.into(), &mut outcome.window);
         self.memory.write(case.window_offset.into(), &[0; WINDOW]);
         outcome
@@ -219,7 +283,7 @@ fn put_state(cpu: &mut Cpu, state: &State) {
 }
 
 /// The registers, and the exception as the signal that Linux makes of it.
-fn outcome_of(cpu: &mut Cpu, case: &Case, start: u64, stopped: bool) -> Outcome {
+fn outcome_of(cpu: &mut Cpu, case: &Case, start: u64, len: u64, stopped: bool) -> Outcome {
     let state = State {
         x: cpu.x,
         sp: cpu.sp_of(0),
@@ -251,7 +315,7 @@ fn outcome_of(cpu: &mut Cpu, case: &Case, start: u64, stopped: bool) -> Outcome 
     if outcome.signal == SIGSEGV {
         outcome.fault_address = far;
     }
-    if outcome.signal == SIGTRAP && !case.isolated() && outcome.pc_delta == 4 * case.len() {
+    if outcome.signal == SIGTRAP && !case.isolated() && outcome.pc_delta == 4 * len {
         outcome.signal = 0;
     }
     outcome

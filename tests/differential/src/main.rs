@@ -2,10 +2,11 @@
 
 use differential::machine::Tier;
 use differential::run::{Bench, Options};
+use differential::sequences::Sequences;
 use differential::{compare, oracle};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: differential [--cases N] [--row NAME] [--seed N] [--tier interp|compiled|both] [--replay LINE] [--rows]";
+const USAGE: &str = "usage: differential [--cases N] [--row NAME] [--seed N] [--cpu NAME] [--tier interp|compiled|both] [--replay LINE] [--rows] [--sequences N] [--unallocated N]";
 
 fn main() -> ExitCode {
     match start() {
@@ -20,7 +21,9 @@ fn main() -> ExitCode {
 
 fn start() -> Result<bool, String> {
     let (mut cases, mut seed, mut tiers) = (1_000_000, 1, vec![Tier::Interpreter, Tier::Compiled]);
-    let (mut row, mut replay, mut list) = (None, None, false);
+    let mut unallocated = None;
+    let (mut row, mut replay, mut list, mut sequences) = (None, None, false, None);
+    let mut cpu = String::from("max");
     let mut arguments = std::env::args().skip(1);
     while let Some(option) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{option} needs a value\n{USAGE}"));
@@ -29,7 +32,10 @@ fn start() -> Result<bool, String> {
             "--cases" => cases = number(value()?)?,
             "--seed" => seed = number(value()?)?,
             "--row" => row = Some(value()?),
+            "--cpu" => cpu = value()?,
             "--replay" => replay = Some(value()?),
+            "--sequences" => sequences = Some(number(value()?)?),
+            "--unallocated" => unallocated = Some(number(value()?)?),
             "--rows" => list = true,
             "--tier" => {
                 tiers = match value()?.as_str() {
@@ -42,11 +48,28 @@ fn start() -> Result<bool, String> {
             _ => return Err(format!("unknown option `{option}`\n{USAGE}")),
         }
     }
+    if let Some(count) = sequences {
+        let mut machines = Sequences::new()?;
+        let report = machines.run(count, seed, true);
+        if !machines.compiled_everything() {
+            return Err("some sequences were not compiled".into());
+        }
+        let (runs, instructions, faults) = (report.runs, report.instructions, report.faults);
+        println!("{runs} runs of {count} sequences, {instructions} instructions, {faults} ended by a fault");
+        println!("{} divergences", report.divergences.len());
+        return Ok(report.divergences.is_empty());
+    }
     let runner = oracle::build().map_err(|e| e.0)?;
-    let mut bench = Bench::new(&runner, &tiers)?;
+    let mut bench = Bench::new(&runner, &tiers, &cpu)?;
+    if let Some(count) = unallocated {
+        let found = bench.unallocated(count, seed)?;
+        found.iter().for_each(|line| println!("{line}"));
+        println!("{count} unallocated words, {} divergences", found.len());
+        return Ok(found.is_empty());
+    }
     if let Some(line) = replay {
         let case = compare::parse(&line)?;
-        println!("{}", differential::disassemble(&case));
+        println!("{}", differential::disassemble_case(&case));
         let mut equal = true;
         for (tier, lines) in bench.once(&case)? {
             equal &= lines.is_empty();
@@ -66,7 +89,15 @@ fn start() -> Result<bool, String> {
     for (name, count) in &report.diverging {
         println!("{name}: {count} divergences");
     }
+    if !bench.compiled_everything() {
+        return Err("some instructions were not compiled".into());
+    }
     let found: u64 = report.diverging.values().sum();
-    println!("{} executions of {} rows, {found} divergences in {} rows", report.cases, report.rows.len(), report.diverging.len());
+    println!(
+        "{} executions of {} rows, {found} divergences in {} rows",
+        report.cases,
+        report.rows.len(),
+        report.diverging.len()
+    );
     Ok(found == 0)
 }

@@ -127,7 +127,17 @@ impl Random {
     pub fn elements(&mut self) -> Elements {
         use Elements::*;
         self.one_of(&[
-            Half, Half, Single, Single, Double, Double, Integer(8), Integer(16), Integer(32), Integer(64), Bits,
+            Half,
+            Half,
+            Single,
+            Single,
+            Double,
+            Double,
+            Integer(8),
+            Integer(16),
+            Integer(32),
+            Integer(64),
+            Bits,
         ])
     }
 }

@@ -21,7 +21,9 @@ pub fn shrink(mut case: Case, mut diverges: impl FnMut(&Case) -> bool) -> Case {
     }
     attempt(&mut case, &|c| c.state.sp = 0);
     // Halves of the register files first.
-    for (from, to) in [(0, 16), (16, 32), (0, 8), (8, 16), (16, 24), (24, 32)].into_iter().chain((0..32).map(|n| (n, n + 1))) {
+    for (from, to) in
+        [(0, 16), (16, 32), (0, 8), (8, 16), (16, 24), (24, 32)].into_iter().chain((0..32).map(|n| (n, n + 1)))
+    {
         attempt(&mut case, &|c| c.state.v[from..to].fill(0));
         attempt(&mut case, &|c| c.state.x[from.min(31)..to.min(31)].fill(0));
     }

@@ -264,14 +264,14 @@ impl Translator<'_> {
         Next::Continue
     }
 
-    fn to_int(&mut self, ftype: u8, sf: bool, rn: u8, rd: u8, how: u32) -> Next {
+    fn integer_result(&mut self, ftype: u8, sf: bool, rn: u8, rd: u8, how: u32) -> Next {
         let how = how | if sf { FIXED_64 } else { 0 };
         let (a, how) = (self.scalar(rn, format_lane(ftype)), self.ir.imm64(how.into()));
         let result = self.ir.call(FCVT_TO_INT.of(ftype), &[a, how]);
         self.set_x(rd, result);
         Next::Continue
     }
-    fn from_int(&mut self, ftype: u8, sf: bool, rn: u8, rd: u8, how: u32) -> Next {
+    fn integer_operand(&mut self, ftype: u8, sf: bool, rn: u8, rd: u8, how: u32) -> Next {
         let how = how | if sf { FIXED_64 } else { 0 };
         let (a, how) = (self.x(rn, Self::ty(sf)), self.ir.imm64(how.into()));
         let helper: HelperId = CVTF_FROM_INT.of(ftype);
@@ -279,18 +279,18 @@ impl Translator<'_> {
         self.set_fp(rd, ftype, result)
     }
     fn fp_to_int(&mut self, i: FpInt, how: u32) -> Next {
-        self.to_int(i.ftype, i.sf, i.rn, i.rd, how)
+        self.integer_result(i.ftype, i.sf, i.rn, i.rd, how)
     }
     fn int_to_fp(&mut self, i: FpInt, how: u32) -> Next {
-        self.from_int(i.ftype, i.sf, i.rn, i.rd, how)
+        self.integer_operand(i.ftype, i.sf, i.rn, i.rd, how)
     }
     fn fp_to_fixed(&mut self, i: FpFixed, how: u32) -> Next {
         let fbits = 64 - u32::from(i.scale);
-        self.to_int(i.ftype, i.sf, i.rn, i.rd, how | fbits << FIXED_FBITS_SHIFT)
+        self.integer_result(i.ftype, i.sf, i.rn, i.rd, how | fbits << FIXED_FBITS_SHIFT)
     }
     fn fixed_to_fp(&mut self, i: FpFixed, how: u32) -> Next {
         let fbits = 64 - u32::from(i.scale);
-        self.from_int(i.ftype, i.sf, i.rn, i.rd, how | fbits << FIXED_FBITS_SHIFT)
+        self.integer_operand(i.ftype, i.sf, i.rn, i.rd, how | fbits << FIXED_FBITS_SHIFT)
     }
 
     /// FMOV (general), to a general register

@@ -374,7 +374,7 @@ impl Translator<'_> {
                 }
                 let at = n * chunk + byte;
                 let element = at >> s.log2;
-                (element % s.elements, (element / s.elements << s.log2) + (at & ((1 << s.log2) - 1)))
+                (element % s.elements, ((element / s.elements) << s.log2) + (at & ((1 << s.log2) - 1)))
             });
             let va = self.address(base, i64::from(n * chunk));
             self.store_bytes(va, chunk_log2, v, mem);

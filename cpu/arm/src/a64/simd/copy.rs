@@ -65,7 +65,7 @@ methods! { SimdModImm, modified_immediate:
 
 methods! { Simd3Same, permute:
     /// UZP1: elements with even numbers.
-    uzp1_v(|_, i| (2 * i) as u8);
+    uzp1_v(|_, i| 2 * i);
     /// UZP2
     uzp2_v(|_, i| 2 * i + 1);
     /// TRN1: even elements of the first with even elements of the second.

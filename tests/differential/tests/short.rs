@@ -1,0 +1,58 @@
+//! A short, deterministic run of both comparisons, and every case that once diverged.
+
+use differential::machine::Tier;
+use differential::run::{Bench, Options};
+use differential::sequences::Sequences;
+use differential::{compare, generate, oracle};
+
+const TIERS: [Tier; 2] = [Tier::Interpreter, Tier::Compiled];
+
+/// Starts both sides; `None`, said aloud, where this host lacks the other side.
+fn bench() -> Option<Bench> {
+    match oracle::build() {
+        Ok(runner) => Some(Bench::new(&runner, &TIERS, "max").expect("both sides start")),
+        Err(missing) => {
+            eprintln!("skipped: no differential test on this host: {}", missing.0);
+            None
+        }
+    }
+}
+
+#[test]
+fn every_row_does_what_qemu_does() {
+    let Some(mut bench) = bench() else { return };
+    let options = Options { cases: 200_000, row: None, seed: 1, tiers: &TIERS, verbose: false };
+    let report = bench.run(&options).expect("the runner runs to the end");
+    assert!(report.text.is_empty(), "{}", report.text.join("\n"));
+    assert!(bench.compiled_everything(), "some instructions were not compiled");
+    for row in generate::rows(None) {
+        let (all, completed) = report.rows.get(row.name).copied().unwrap_or_default();
+        assert!(all > 0, "no case of {}", row.name);
+        // Rows of which every word of EL0 is undefined there.
+        let undefined =
+            ["hvc", "smc", "hlt", "brk", "dcps1", "dcps2", "dcps3", "eret", "drps", "ereta", "sysl", "msr_imm"];
+        assert!(completed > 0 || undefined.contains(&row.name), "all {all} cases of {} ended with a fault", row.name);
+    }
+}
+
+#[test]
+fn what_diverged_once_is_equal() {
+    let Some(mut bench) = bench() else { return };
+    for line in include_str!("../regressions.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let case = compare::parse(line).expect("a line of the file");
+        assert_eq!(compare::line(&case), line, "a case is printed as it is read");
+        for (tier, lines) in bench.once(&case).expect("the runner runs") {
+            assert!(lines.is_empty(), "{tier:?} diverges again: {line}\n{}", lines.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn a_block_does_what_its_instructions_do() {
+    let mut machines = Sequences::new().expect("machines");
+    let report = machines.run(1500, 1, false);
+    assert!(report.divergences.is_empty(), "{}", report.divergences.join("\n"));
+    assert!(machines.compiled_everything(), "some sequences were not compiled");
+    assert!(report.instructions > 8 * report.runs, "sequences end too early to say anything: {}", report.instructions);
+    assert!(report.faults > report.runs / 20, "too few faults inside of blocks");
+}
