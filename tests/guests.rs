@@ -62,10 +62,8 @@ fn run(image: &str, arguments: &[&str], enough: usize) -> Result<Run, String> {
         .expect("the program was built for this test");
     let mut machine = Machine { child };
     let (tell, told) = channel();
-    let outputs: [Box<dyn std::io::Read + Send>; 2] = [
-        Box::new(machine.child.stdout.take().expect("piped")),
-        Box::new(machine.child.stderr.take().expect("piped")),
-    ];
+    let outputs: [Box<dyn std::io::Read + Send>; 2] =
+        [Box::new(machine.child.stdout.take().expect("piped")), Box::new(machine.child.stderr.take().expect("piped"))];
     for output in outputs {
         let tell = tell.clone();
         std::thread::spawn(move || {
@@ -117,7 +115,12 @@ fn judge(run: &Run, deviations: &[&str]) -> Result<(), String> {
     }
     let end = if deviations.is_empty() { "PASS" } else { "FAIL" };
     if !bad.is_empty() || run.status != Some(0) || run.lines.last().is_none_or(|line| line != end) {
-        return Err(format!("{} bad lines {bad:#?}, exit status {:?}, end:\n{}", bad.len(), run.status, tail(&run.lines)));
+        return Err(format!(
+            "{} bad lines {bad:#?}, exit status {:?}, end:\n{}",
+            bad.len(),
+            run.status,
+            tail(&run.lines)
+        ));
     }
     Ok(())
 }

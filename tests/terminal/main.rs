@@ -89,7 +89,7 @@ fn monitor_and_back() {
     session.expect("VM status: paused");
     session.keys(b"cont\r");
     session.keys(b"info mtree\r");
-    session.expect("pl011");
+    session.expect("uart0");
     session.keys(b"nonsense\r");
     session.expect("unknown command: `nonsense`");
     session.keys(b"\x01c");
@@ -154,8 +154,7 @@ fn ticks(pid: u32) -> u64 {
 fn end_of_input_neither_ends_nor_spins() {
     for input in [Stdio::null(), Stdio::piped()] {
         let words = words();
-        let mut child =
-            Command::new(words[0]).args(&words[1..]).stdin(input).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new(words[0]).args(&words[1..]).stdin(input).stdout(Stdio::piped()).spawn().unwrap();
         if let Some(mut keys) = child.stdin.take() {
             keys.write_all(b"fib 20\r").unwrap();
         }
