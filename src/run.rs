@@ -68,7 +68,10 @@ impl VcpuThread {
     fn start(n: usize, mut vcpu: Box<dyn Vcpu>, events: Sender<Event>) -> std::io::Result<Self> {
         let (orders, inbox) = channel();
         let kick = vcpu.kicker();
-        let work = move || vcpu_loop(&mut *vcpu, &inbox, &events);
+        let work = move || {
+            let _watch = Watch(events.clone());
+            vcpu_loop(&mut *vcpu, &inbox, &events);
+        };
         let thread = std::thread::Builder::new().name(format!("vcpu{n}")).spawn(work)?;
         Ok(Self { orders, kick, thread: Some(thread) })
     }
@@ -77,6 +80,18 @@ impl VcpuThread {
         // A thread that is gone follows no orders; its end was reported.
         let _ = self.orders.send(order);
         self.kick.kick();
+    }
+}
+
+/// Tells the run loop when its thread panics: nobody else would notice, and the program would never end.
+struct Watch(Sender<Event>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error = "a vCPU's thread panicked, which is a bug of Mimic; report the message above".to_owned();
+            let _ = self.0.send(Event::Paused { reason: Pause::Failed(AccelError::Unsupported(error)) });
+        }
     }
 }
 

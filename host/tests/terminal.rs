@@ -4,15 +4,15 @@
 use host::chardev::{Backend, Inbound, Spec};
 use host::signals::SignalThread;
 use host::terminal::{Keys, Terminal};
-use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::process::{Pid, Signal};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
-use std::fs::File;
+use session::Session;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+mod session;
 
 const CHILD: &str = "MIMIC_TERMINAL_CHILD";
 
@@ -87,125 +87,23 @@ fn child(role: &str) {
     drop(terminal);
 }
 
-/// A child on a pseudo-terminal, seen from the user's side.
-struct Session {
-    master: OwnedFd,
-    slave: OwnedFd,
-    child: Child,
-    seen: String,
-    screen: mpsc::Receiver<Vec<u8>>,
+/// This program as the child in that role, on its terminal and in raw mode.
+fn start(role: &str) -> Session {
+    let mut session = open(role, &[]);
+    session.expect("[ready]");
+    session.until_raw(true);
+    session
 }
 
-impl Session {
-    fn start(role: &str) -> Session {
-        let mut session = Self::open(role, &[]);
-        session.expect("[ready]");
-        session.until_raw(true);
-        session
-    }
-
-    /// Starts the child, by way of the program `through` if that is not empty, with the child's path as last argument.
-    fn open(role: &str, through: &[&str]) -> Session {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-        let end = || Stdio::from(slave.try_clone().unwrap());
-        // A session of its own, with the terminal as its controlling terminal, as under a login shell.
-        let child = Command::new("setsid")
-            .args(["--ctty", "--wait"])
-            .args(through)
-            .arg(std::env::current_exe().unwrap())
-            .env(CHILD, role)
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
-            .spawn()
-            .expect("setsid of util-linux is installed");
-        let mut reader = File::from(master.try_clone().unwrap());
-        let (tell, screen) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut buf = [0; 1024];
-            while let Ok(len @ 1..) = reader.read(&mut buf) {
-                if tell.send(buf[..len].to_vec()).is_err() {
-                    break;
-                }
-            }
-        });
-        Session { master, slave, child, seen: String::new(), screen }
-    }
-
-    fn expect(&mut self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !self.seen.contains(text) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.screen.recv_timeout(left) {
-                Ok(bytes) => self.seen += &String::from_utf8_lossy(&bytes),
-                Err(_) => panic!("{:?} in place of {text:?}", self.seen),
-            }
-        }
-    }
-
-    fn is_raw(&self) -> bool {
-        let modes = tcgetattr(&self.slave).unwrap().local_modes;
-        !modes.intersects(LocalModes::ICANON | LocalModes::ECHO)
-    }
-
-    fn until_raw(&self, raw: bool) {
-        for _ in 0..4000 {
-            if self.is_raw() == raw {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        panic!("raw mode is still {}", !raw);
-    }
-
-    fn keys(&self, keys: &[u8]) {
-        assert_eq!(rustix::io::write(&self.master, keys).unwrap(), keys.len());
-    }
-
-    /// The program itself: `setsid` only waits for it, unless it needed no fork.
-    fn pid(&self) -> Pid {
-        let own = self.child.id();
-        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-        let pid = children.split_whitespace().next().map_or(own as i32, |pid| pid.parse().unwrap());
-        Pid::from_raw(pid).unwrap()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(self.pid(), signal).unwrap();
-    }
-
-    fn stopped(&self) -> bool {
-        let pid = self.pid().as_raw_nonzero();
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
-    }
-
-    fn until_stopped(&self) {
-        for _ in 0..4000 {
-            if self.stopped() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        panic!("did not stop");
-    }
-
-    fn end(mut self) -> (Option<i32>, String) {
-        let status = self.child.wait().unwrap();
-        assert!(!self.is_raw(), "the terminal stayed raw");
-        while let Ok(bytes) = self.screen.recv_timeout(Duration::from_millis(100)) {
-            self.seen += &String::from_utf8_lossy(&bytes);
-        }
-        (status.code(), self.seen.clone())
-    }
+/// Starts the child, by way of the program `through` if that is not empty, with the child's path as last argument.
+fn open(role: &str, through: &[&str]) -> Session {
+    let own = std::env::current_exe().unwrap();
+    let words = through.iter().map(AsRef::as_ref).chain([own.as_os_str()]);
+    Session::open(words, &[(CHILD, role)])
 }
 
 fn normal_end() {
-    let mut session = Session::start("guest-keys");
+    let mut session = start("guest-keys");
     // Ctrl-C, Ctrl-Z, Ctrl-S, Ctrl-\, carriage return: all are data.
     session.keys(b"\x03\x1a\x13\x1c\r");
     session.expect("[03][1a][13][1c][0d]");
@@ -216,7 +114,7 @@ fn normal_end() {
 }
 
 fn after_a_panic() {
-    let session = Session::start("guest-keys");
+    let session = start("guest-keys");
     session.keys(b"p");
     let (code, seen) = session.end();
     assert_eq!(code, Some(101));
@@ -225,19 +123,19 @@ fn after_a_panic() {
 
 fn after_signals() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
-        let session = Session::start("guest-keys");
+        let session = start("guest-keys");
         session.signal(signal);
         let (code, seen) = session.end();
         assert_eq!(code, Some(3), "{signal:?}");
         assert!(seen.contains(&format!("mimic: terminating on signal {} (SIG", signal.as_raw())), "{seen:?}");
     }
-    let session = Session::start("host-keys");
+    let session = start("host-keys");
     session.keys(b"\x03");
     assert_eq!(session.end().0, Some(3));
 }
 
 fn second_signal() {
-    let mut session = Session::start("deaf");
+    let mut session = start("deaf");
     session.signal(Signal::TERM);
     session.expect("terminating on signal 15");
     session.until_raw(false);
@@ -247,7 +145,7 @@ fn second_signal() {
 
 fn stop_and_continue() {
     for (role, stop) in [("guest-keys", Some(Signal::TSTP)), ("guest-keys", Some(Signal::STOP)), ("host-keys", None)] {
-        let mut session = Session::start(role);
+        let mut session = start(role);
         match stop {
             Some(signal) => session.signal(signal),
             None => session.keys(b"\x1a"),
@@ -271,7 +169,7 @@ fn stop_and_continue() {
 fn in_the_background() {
     // A shell with job control starts the program in the background, reads a line itself, then brings it forward.
     let script = r#""$0" & read line; echo "shell got $line"; fg"#;
-    let mut session = Session::open("guest-keys", &["bash", "-mc", script]);
+    let mut session = open("guest-keys", &["bash", "-mc", script]);
     session.expect("[ready]");
     assert!(!session.is_raw());
     session.keys(b"ours\n");
@@ -284,7 +182,7 @@ fn in_the_background() {
 }
 
 fn window_size() {
-    let mut session = Session::start("guest-keys");
+    let mut session = start("guest-keys");
     session.expect("[80x24]");
     tcsetwinsize(&session.slave, Winsize { ws_row: 50, ws_col: 132, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     session.expect("[132x50]");

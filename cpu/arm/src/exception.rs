@@ -92,7 +92,7 @@ impl Syndrome {
     }
     /// This syndrome if the exception comes from EL0, that of the next class if from EL1: aborts, Software Step and
     /// their kind have a class for each.
-    const fn from_level(self, el: u8) -> Self {
+    const fn at_level(self, el: u8) -> Self {
         match self.class() {
             class::FETCH_ABORT | class::DATA_ABORT | 0x32 if el != 0 => Syndrome(self.0 + (1 << 26)),
             _ => self,
@@ -239,7 +239,7 @@ impl Cpu {
     /// Takes a synchronous exception of the instruction at the program counter to EL1.
     pub fn take(&mut self, exception: Exception) {
         let el = self.pstate.el;
-        let syndrome = exception.syndrome.from_level(el);
+        let syndrome = exception.syndrome.at_level(el);
         let mut return_address = self.pc;
         if matches!(syndrome.class(), class::SVC | class::HVC) {
             // These return to the next instruction; the step over them is complete (`SSAdvance`).

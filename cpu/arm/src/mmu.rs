@@ -203,10 +203,10 @@ pub fn walk(cpu: &Cpu, view: &FlatView, va: u64, intent: Intent, regime: u8) -> 
         let writable = !bit(7) && !read_only;
         let wxn = cpu.sys.sctlr_el1 & SCTLR_WXN != 0;
         let (read, write, execute) = match regime {
-            EL0 => (el0, el0 && writable, !(uxn || bit(54)) && !(wxn && el0 && writable)),
+            EL0 => (el0, el0 && writable, !(uxn || bit(54) || wxn && el0 && writable)),
             _ => {
                 // What EL0 can write, EL1 never executes.
-                let execute = !(pxn || bit(53)) && !(el0 && writable) && !(wxn && writable);
+                let execute = !(pxn || bit(53) || el0 && writable || wxn && writable);
                 let denied = regime == EL1_PAN && el0;
                 (!denied, writable && !denied, execute)
             }

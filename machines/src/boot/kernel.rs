@@ -127,6 +127,7 @@ impl Reader<'_> {
         // C4.1 "A64 instruction set encoding": op0 (bits [28:25]) 0001 and 0011 are unallocated, 0000 is reserved.
         match le32(&bytes, 0) {
             Some(word) if word >> 25 & 0b1101 != 0b0001 && word >> 25 & 0b1111 != 0 => {
+                self.entry(&bytes, 0)?;
                 Ok(Kernel::Raw { bytes, text_offset: OLD_TEXT_OFFSET })
             }
             _ => Err(self.other("of no known kind and does not begin with an instruction")),
@@ -173,6 +174,16 @@ impl Reader<'_> {
         Ok(Some(machine))
     }
 
+    /// A program whose instruction at `at` jumps past its last byte is cut short: what else it may be, it cannot run.
+    fn entry(&self, bytes: &[u8], at: usize) -> Result<(), Error> {
+        // C6.2 "B": the offset is in bits [25:0], signed, in instructions.
+        let Some(word) = le32(bytes, at).filter(|word| word >> 26 == 0b00_0101 && word >> 25 & 1 == 0) else {
+            return Ok(());
+        };
+        let end = at as u64 + (u64::from(word & 0x1ff_ffff) << 2) + 4;
+        if end > bytes.len() as u64 { Err(self.truncated(bytes.len(), end)) } else { Ok(()) }
+    }
+
     fn image(&self, bytes: Vec<u8>) -> Result<Kernel, Error> {
         if bytes.len() < IMAGE_HEADER_LEN {
             return Err(self.truncated(bytes.len(), IMAGE_HEADER_LEN as u64));
@@ -185,6 +196,8 @@ impl Reader<'_> {
         if bytes.starts_with(b"MZ") {
             self.pe(&bytes)?;
         }
+        self.entry(&bytes, 0)?;
+        self.entry(&bytes, 4)?;
         if image_size == 0 {
             let image_size = bytes.len() as u64;
             return Ok(Kernel::Image { bytes, text_offset: OLD_TEXT_OFFSET, image_size });

@@ -57,6 +57,8 @@ impl Translator<'_> {
         }
     }
 
+    // The fields of one encoding.
+    #[allow(clippy::too_many_arguments)]
     fn load_to(&mut self, size: u8, opc: u8, rn: u8, rt: u8, offset: i64, back: WriteBack, mem: Mem) -> Next {
         let (address, base) = self.base_and_offset(rn, offset, back);
         let value = self.load(size, opc, address, mem);

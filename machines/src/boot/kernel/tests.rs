@@ -185,6 +185,8 @@ fn truncated_and_damaged_kernels() {
         &format!("kernel `k` is truncated: it has {} of {len} bytes; {again}", len - 1),
     );
     fails(cut(program.clone(), 80), &format!("kernel `k` is truncated: it has 80 of 120 bytes; {again}"));
+    // A program that begins with a jump over a header that is not there.
+    fails(vec![0x10, 0, 0, 0x14, 0, 0], &format!("kernel `k` is truncated: it has 6 of 68 bytes; {again}"));
     fails(cut(program, 5), &format!("kernel `k` is truncated: it has 5 of 64 bytes; {again}"));
     let payload = zboot("gzip", PE_ARM64, &gzip(b"no image"));
     fails(payload, &format!("kernel `k` is damaged: there is no Image in its zboot payload; {again}"));
