@@ -108,8 +108,10 @@ fn check_ram(bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// Opens the character host ends: ports for the devices, and the ends that start later.
-fn chardevs(config: &Config) -> Result<(BTreeMap<String, Arc<CharPort>>, Vec<PendingEnd>, Option<Terminal>)> {
+/// The open character host ends: ports for the devices, ends that start later, raw mode.
+type Chardevs = (BTreeMap<String, Arc<CharPort>>, Vec<PendingEnd>, Option<Terminal>);
+
+fn chardevs(config: &Config) -> Result<Chardevs> {
     let mut ports = BTreeMap::new();
     let mut ends = Vec::new();
     let mut terminal = None;
