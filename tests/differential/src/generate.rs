@@ -336,7 +336,7 @@ impl Encoding {
             {
                 // A canonical pointer: bits 54 to 48 are like bit 55; the tag may be anything in the lower half.
                 let target = match random.below(3) {
-                    _ if self.isolated => ISOLATED_PC + 8 + 4 * random.below(0x8000) | random.bits() << 56,
+                    _ if self.isolated => (ISOLATED_PC + 8 + 4 * random.below(0x8000)) | (random.bits() << 56),
                     0 => random.bits() | 0xffff << 48,
                     _ => random.bits() & !(0xff << 48),
                 };
