@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 fn explain(words: &[u32]) -> String {
     let code: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     match arm::Arm::new("max") {
-        Ok(arm) => tcg::explain::explain(&arm, arm::mode::Mode::default().with_el(1).0, vm::Gva(0), &code),
+        Ok(arm) => tcg::explain::explain(arm, arm::mode::Mode::default().with_el(1).0, vm::Gva(0), &code),
         Err(error) => format!("{error}\n"),
     }
 }

@@ -1,12 +1,16 @@
 //! What the translator makes of a few bytes of code, as text.
 
+use crate::exec::{Tcg, Tiers};
 use crate::frontend::Frontend;
 use crate::ir::{self, Block};
 use std::fmt::Write as _;
 use vm::Gva;
 
-/// Disassembly, IR and optimised IR of `code`, as if it lay at `pc` in mode `mode`.
-pub fn explain<F: Frontend>(frontend: &F, mode: u64, pc: Gva, code: &[u8]) -> String {
+/// Disassembly, IR, optimised IR and host code of `code`, as if it lay at `pc` in mode `mode`.
+pub fn explain<F: Frontend>(frontend: F, mode: u64, pc: Gva, code: &[u8]) -> String {
+    let tcg = Tcg::new(frontend, Tiers { compile_after: None, synchronous: true }, None);
+    let shared = tcg.shared();
+    let frontend = &shared.frontend;
     let names = frontend.names();
     let mut text = String::new();
     let mut at = 0;
@@ -24,7 +28,22 @@ pub fn explain<F: Frontend>(frontend: &F, mode: u64, pc: Gva, code: &[u8]) -> St
         let _ = write!(text, "\nIR:\n{}", block.display(names));
         crate::opt::optimize(&mut block, frontend.helpers());
         let _ = write!(text, "\nIR after dead_sets:\n{}\n", block.display(names));
+        #[cfg(feature = "cranelift")]
+        if let Some(host) = host_code(shared, here, mode, &block) {
+            let _ = write!(text, "Host code:\n{host}\n\n");
+        }
         at += len;
     }
     text
+}
+
+/// The host code of a block that lies at `pc`.
+#[cfg(feature = "cranelift")]
+fn host_code<F: Frontend>(shared: &crate::exec::Shared<F>, pc: Gva, mode: u64, block: &Block) -> Option<String> {
+    let key = crate::cache::BlockKey { gpa: vm::Gpa(pc.0), mode };
+    let home = vm::Ram::new(1).ok()?;
+    let limits = crate::interp::Limits { temps: 0 };
+    let code = crate::interp::decode(block, shared.helpers, &limits)?;
+    let cached = crate::cache::Block::new(key, block.len_bytes, block.insns, code, (home, 0));
+    Some(crate::cranelift::explain(shared, &cached, block))
 }

@@ -74,17 +74,22 @@ fn emit(state: &mut State, isa: &dyn TargetIsa) -> Result<Vec<u8>, String> {
     Ok(compiled.code_buffer().to_vec())
 }
 
-/// Host instructions as text, for the log.
-pub fn listing(block: &cache::Block, entry: u64, code: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = format!("OUT: block at {} [{} bytes at {entry:#x}]", block.key.gpa, code.len());
-    for (n, line) in code.chunks(16).enumerate() {
-        let _ = write!(text, "\n{:#x}: ", entry + 16 * n as u64);
-        for byte in line {
-            let _ = write!(text, " {byte:02x}");
-        }
-    }
-    text
+/// Host instructions as text, one a line, as if the code lay at `entry`.
+pub fn listing(entry: u64, code: &[u8]) -> String {
+    use capstone::arch::BuildsCapstone as _;
+    let lines = capstone::Capstone::new().x86().mode(capstone::arch::x86::ArchMode::Mode64).build().and_then(|c| {
+        let all = c.disasm_all(code, entry)?;
+        let line = |insn: &capstone::Insn<'_>| {
+            format!(
+                "{:#x}:  {} {}",
+                insn.address(),
+                insn.mnemonic().unwrap_or_default(),
+                insn.op_str().unwrap_or_default()
+            )
+        };
+        Ok(all.iter().map(line).collect::<Vec<_>>())
+    });
+    lines.map_or_else(|_| format!("{} bytes", code.len()), |lines| lines.join("\n"))
 }
 
 /// A guest register inside the function.

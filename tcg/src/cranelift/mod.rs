@@ -127,6 +127,15 @@ impl<F: Frontend> Cranelift<F> {
     }
 }
 
+/// The host code of a block as text, or why it has none.
+pub fn explain<F: Frontend>(shared: &Shared<F>, block: &Block, ir: &crate::ir::Block) -> String {
+    let code = target().map_err(|e| e.to_string());
+    match code.and_then(|isa| lower::compile(&mut lower::State::default(), &*isa, shared, block, ir)) {
+        Ok(code) => lower::listing(0, &code),
+        Err(why) => format!("; {why}"),
+    }
+}
+
 impl Worker {
     fn compile<F: Frontend>(&self, state: &mut lower::State, shared: &Arc<Shared<F>>, block: &Arc<Block>) {
         if !block.valid.load(Ordering::Acquire) {
@@ -158,7 +167,7 @@ impl Worker {
         };
         self.blocks.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(code.len() as u64, Ordering::Relaxed);
-        log!(OutAsm, "{}", lower::listing(block, entry, &code));
+        log!(OutAsm, "OUT: block at {} [{} bytes]\n{}\n", block.key.gpa, code.len(), lower::listing(entry, &code));
         shared.install(block, entry);
     }
 }

@@ -358,7 +358,7 @@ impl Encoding {
                         _ => ISOLATED_PC + 4 * random.below(0x8000),
                     };
                     // Neither itself nor the runner's own code.
-                    let plain = target & (1 << 56) - 1;
+                    let plain = target & ((1 << 56) - 1);
                     if plain != ISOLATED_PC && plain & !7 != ISOLATED {
                         break target;
                     }
@@ -445,7 +445,7 @@ impl Encoding {
             ]),
             _ => target,
         };
-        let plain = target & (1 << 56) - 1;
+        let plain = target & ((1 << 56) - 1);
         if plain < window || plain + bytes > window + WINDOW as u64 {
             case.flags |= FLAG_CLEAN;
         }

@@ -97,11 +97,11 @@ fn tables() -> Vec<(u64, u64)> {
     }
     all.push((table(2), table(5) | TABLE));
     for page in 0..MEMORY_SIZE / 0x1000 {
-        all.push((table(5) + 8 * page, MEMORY + 0x1000 * page | PAGE | USER | NOT_EL0_EXECUTE | NOT_EL1_EXECUTE));
+        all.push((table(5) + 8 * page, (MEMORY + 0x1000 * page) | PAGE | USER | NOT_EL0_EXECUTE | NOT_EL1_EXECUTE));
     }
     all.push((table(3), SLOTS | BLOCK | USER | NOT_EL1_EXECUTE));
     for block in 0..ISOLATED_SIZE >> 21 {
-        all.push((table(4) + 8 * block, ISOLATED + (block << 21) | BLOCK | USER | NOT_EL1_EXECUTE));
+        all.push((table(4) + 8 * block, (ISOLATED + (block << 21)) | BLOCK | USER | NOT_EL1_EXECUTE));
     }
     // Upper half: the vectors.
     for level in 6..9 {
@@ -213,7 +213,7 @@ impl Machine {
     /// Executes a case.
     pub fn run(&mut self, case: &Case) -> Outcome {
         let pc = self.place(case);
-        self.once(case, pc, case.len())
+        self.once(case, pc, case.instructions())
     }
 
     /// Puts the instructions of a case where they are executed; gives the address.
@@ -239,7 +239,7 @@ impl Machine {
             ram.write(at, &code);
             if self.tier == Tier::Compiled {
                 // The first run is interpreted and compiles the code.
-                self.once(case, pc, case.len());
+                self.once(case, pc, case.instructions());
             }
         }
         pc

@@ -113,14 +113,14 @@ impl Random {
 
     /// A vector of elements of one kind.
     pub fn vector(&mut self, kind: Elements) -> u128 {
-        let (width, mut element): (u32, Box<dyn FnMut(&mut Random) -> u64>) = match kind {
-            Elements::Half => (16, Box::new(|r| r.float(5, 10))),
-            Elements::Single => (32, Box::new(|r| r.float(8, 23))),
-            Elements::Double => (64, Box::new(|r| r.float(11, 52))),
-            Elements::Integer(width) => (width, Box::new(move |r| r.integer(width))),
-            Elements::Bits => (64, Box::new(Random::bits)),
+        let (width, element): (u32, fn(&mut Random, u32) -> u64) = match kind {
+            Elements::Half => (16, |r, _| r.float(5, 10)),
+            Elements::Single => (32, |r, _| r.float(8, 23)),
+            Elements::Double => (64, |r, _| r.float(11, 52)),
+            Elements::Integer(width) => (width, Random::integer),
+            Elements::Bits => (64, |r, _| r.bits()),
         };
-        (0..128 / width).fold(0, |v, _| v << width | u128::from(element(self)))
+        (0..128 / width).fold(0, |v, _| v << width | u128::from(element(self, width)))
     }
 
     /// A kind of vector.

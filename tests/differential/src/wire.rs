@@ -114,7 +114,7 @@ impl Case {
     }
 
     /// Number of instructions.
-    pub fn len(&self) -> u64 {
+    pub fn instructions(&self) -> u64 {
         if self.insn2 == 0 { 1 } else { 2 }
     }
 }

@@ -8,9 +8,9 @@ use differential::{compare, generate, oracle};
 const TIERS: [Tier; 2] = [Tier::Interpreter, Tier::Compiled];
 
 /// Starts both sides; `None`, said aloud, where this host lacks the other side.
-fn bench() -> Option<Bench> {
+fn bench(cpu: &str) -> Option<Bench> {
     match oracle::build() {
-        Ok(runner) => Some(Bench::new(&runner, &TIERS, "max").expect("both sides start")),
+        Ok(runner) => Some(Bench::new(&runner, &TIERS, cpu).expect("both sides start")),
         Err(missing) => {
             eprintln!("skipped: no differential test on this host: {}", missing.0);
             None
@@ -20,7 +20,7 @@ fn bench() -> Option<Bench> {
 
 #[test]
 fn every_row_does_what_qemu_does() {
-    let Some(mut bench) = bench() else { return };
+    let Some(mut bench) = bench("max") else { return };
     let options = Options { cases: 200_000, row: None, seed: 1, tiers: &TIERS, verbose: false };
     let report = bench.run(&options).expect("the runner runs to the end");
     assert!(report.text.is_empty(), "{}", report.text.join("\n"));
@@ -37,7 +37,7 @@ fn every_row_does_what_qemu_does() {
 
 #[test]
 fn what_diverged_once_is_equal() {
-    let Some(mut bench) = bench() else { return };
+    let Some(mut bench) = bench("max") else { return };
     for line in include_str!("../regressions.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let case = compare::parse(line).expect("a line of the file");
         assert_eq!(compare::line(&case), line, "a case is printed as it is read");
@@ -55,4 +55,16 @@ fn a_block_does_what_its_instructions_do() {
     assert!(machines.compiled_everything(), "some sequences were not compiled");
     assert!(report.instructions > 8 * report.runs, "sequences end too early to say anything: {}", report.instructions);
     assert!(report.faults > report.runs / 20, "too few faults inside of blocks");
+}
+
+#[test]
+fn what_a_processor_lacks_is_undefined() {
+    let Some(mut bench) = bench("cortex-a57") else { return };
+    let options = Options { cases: 50_000, row: None, seed: 2, tiers: &TIERS, verbose: false };
+    let report = bench.run(&options).expect("the runner runs to the end");
+    assert!(report.text.is_empty(), "{}", report.text.join("\n"));
+    let executed = |name| report.rows.get(name).copied().unwrap_or_default().1;
+    assert!(executed("ldadd") == 0 && executed("madd") > 0, "LSE is not part of this model");
+    let found = bench.unallocated(20_000, 3).expect("the runner runs to the end");
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }
