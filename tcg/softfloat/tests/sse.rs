@@ -1,8 +1,7 @@
 //! Against the host's SSE, FMA and F16C units: results and flags, in all rounding directions, with and without
 //! flushing of denormals.
-//!
-//! UNSAFETY: the instructions under test run with another MXCSR than Rust's, so they, and the changes of MXCSR around
-//! them, are inline assembly.
+// UNSAFETY: the instructions under test run with another MXCSR than Rust's, so they, and the changes of MXCSR around
+// them, are inline assembly.
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code)]
 
