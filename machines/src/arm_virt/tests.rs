@@ -123,7 +123,7 @@ impl Vcpu for Idle {
     fn set_reg(&mut self, index: usize, value: u128) {
         self.regs[index] = value as u64;
     }
-    fn translate(&self, gva: Gva, _: Intent) -> Result<Gpa, PageFault> {
+    fn translate(&mut self, gva: Gva, _: Intent) -> Result<Gpa, PageFault> {
         Err(PageFault(gva))
     }
     fn reset(&mut self) {
