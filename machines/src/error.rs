@@ -87,7 +87,7 @@ pub enum Error {
     #[error("{option} needs a kernel; add -kernel FILE")]
     NeedsKernel { option: &'static str },
     /// Neither kernel nor firmware.
-    #[error("nothing to boot; give a kernel with -kernel FILE or firmware with -bios FILE")]
+    #[error("nothing to boot; give a kernel with -kernel FILE")]
     NothingToBoot,
 
     // The machine as asked for.

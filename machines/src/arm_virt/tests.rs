@@ -369,7 +369,7 @@ fn what_cannot_be() {
         "machine `virt` has 32 virtio slots and 33 devices want one; remove some -device or -drive",
     );
     let none = Files::default;
-    fails(base(), none(), "nothing to boot; give a kernel with -kernel FILE or firmware with -bios FILE");
+    fails(base(), none(), "nothing to boot; give a kernel with -kernel FILE");
     let initrd = file(Role::Initrd, *b"i");
     fails(base(), Files { initrd, ..none() }, "-initrd needs a kernel; add -kernel FILE");
     fails(base(), Files { cmdline: "x".into(), ..none() }, "-append needs a kernel; add -kernel FILE");
