@@ -26,6 +26,8 @@ const WORKLOADS: &[&str] = &["apt", "gcc", "sqlite", "files", "openssl", "stress
 /// All workloads of one machine.
 const TIMEOUT: Duration = Duration::from_secs(4 * 3600);
 const PROMPT: &str = r"root@debian:~# ";
+/// systemd gives up on the console's device after 90 s, which a loaded host may need.
+const PATIENCE: &str = "systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900";
 
 /// What one script printed, and whether it ran to its end.
 #[derive(Debug, Default, PartialEq)]
@@ -109,7 +111,7 @@ fn outcomes(emulator: &Path, cpu: &str, workloads: &[&str], work: &Path) -> Resu
     machine
         .args(["-M", "virt", "-cpu", cpu, "-m", "1024", "-nographic", "-no-reboot", "-device", "virtio-rng-device"])
         .kernel(&kernel.image, &kernel.initrd_modules)
-        .append("console=ttyAMA0 quiet root=/dev/vda")
+        .append(&format!("console=ttyAMA0 quiet root=/dev/vda {PATIENCE}"))
         .disk(&disk)
         .step(Regex::new(PROMPT)?, &format!("sh workloads/run.sh {}\r", workloads.join(" ")))
         .step(Regex::new(r"workloads: finished\s[\s\S]*root@debian:~# ")?, "poweroff\r")
