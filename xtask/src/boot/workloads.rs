@@ -24,8 +24,10 @@ const CPUS: &[&str] = &["cortex-a57", "max"];
 /// The scripts, in the order in which they run.
 const WORKLOADS: &[&str] = &["apt", "gcc", "sqlite", "files", "openssl", "stress", "python"];
 /// All workloads of one machine.
-const TIMEOUT: Duration = Duration::from_secs(4 * 3600);
+const TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 const PROMPT: &str = r"root@debian:~# ";
+/// The second: the scripts did not get onto the disk.
+const END: &str = r"(workloads: finished\s|cannot open workloads)[\s\S]*root@debian:~# ";
 /// systemd gives up on the console's device after 90 s, which a loaded host may need.
 const PATIENCE: &str = "systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900";
 
@@ -114,7 +116,7 @@ fn outcomes(emulator: &Path, cpu: &str, workloads: &[&str], work: &Path) -> Resu
         .append(&format!("console=ttyAMA0 quiet root=/dev/vda {PATIENCE}"))
         .disk(&disk)
         .step(Regex::new(PROMPT)?, &format!("sh workloads/run.sh {}\r", workloads.join(" ")))
-        .step(Regex::new(r"workloads: finished\s[\s\S]*root@debian:~# ")?, "poweroff\r")
+        .step(Regex::new(END)?, "poweroff\r")
         .timeout(TIMEOUT)
         .log(&log);
     let run = machine.run();
