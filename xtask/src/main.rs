@@ -47,7 +47,7 @@ enum Task {
         /// Only the guests that boot
         #[arg(long)]
         boot_only: bool,
-        /// Only boot tests whose name matches this pattern
+        /// Only boot tests whose name matches this pattern, and no other tests
         #[arg(long, value_name = "REGEX")]
         only: Option<Regex>,
         /// Boot on this emulator instead of building Mimic

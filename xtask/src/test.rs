@@ -24,7 +24,7 @@ pub struct Options {
 
 pub fn run(options: Options) -> Result<()> {
     let mut tally = Tally::default();
-    if !options.boot_only {
+    if !options.boot_only && options.only.is_none() {
         tally += cargo::test(&["--workspace"], &[])?;
         if !options.quick {
             for (package, target) in slow_targets(&cargo::metadata()?) {

@@ -3,6 +3,7 @@
 
 mod cases;
 mod warnings;
+mod workloads;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,9 @@ pub fn run(options: &Options) -> Result<Tally> {
         }
         report(&name, warnings::compare(kernel, &options.emulator, &work), &tally);
     }
-    Ok(tally.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    let mut tally = tally.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    tally += workloads::run(options.only.as_ref(), &options.emulator, &work)?;
+    Ok(tally)
 }
 
 fn report(name: &str, result: Result<Duration>, tally: &Mutex<Tally>) {
