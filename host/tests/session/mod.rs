@@ -33,6 +33,8 @@ impl Session {
         // A session of its own, with the terminal as its controlling terminal, as under a login shell.
         let child = Command::new("setsid")
             .args(["--ctty", "--wait"])
+            // Whoever runs the tests in the background may have signals ignored, which children inherit.
+            .args(["env", "--default-signal"])
             .args(words)
             .envs(environment.iter().copied())
             .stdin(end())
