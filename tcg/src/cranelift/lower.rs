@@ -5,9 +5,8 @@ use crate::cache;
 use crate::env::{Env, JUMP_CACHE, Jump};
 use crate::exec::Shared;
 use crate::frontend::{Frontend, Func};
-use crate::interp::{kind_of, pack_mem, vbinary, vshift, vunary};
-use crate::ir::{Binary, Block as Ir, Cond, Lane, Mem, Op, Slot, Terminal, Ty, Unary, VBinary, VShift, VUnary, Val};
-use crate::softmmu::{ENTRIES, Entry, Tlb};
+use crate::interp::{kind_of, pack_mem};
+use crate::ir::{Block as Ir, Cond, Lane, Op, Slot, Terminal, Ty, Unary, Val};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I8X16, I16, I16X8, I32, I32X4, I64, I64X2};
@@ -99,18 +98,18 @@ struct Cached {
     dirty: bool,
 }
 
-struct Lower<'a, 'b, F: Frontend> {
-    b: FunctionBuilder<'b>,
+pub(super) struct Lower<'a, 'b, F: Frontend> {
+    pub(super) b: FunctionBuilder<'b>,
     ir: &'a Ir,
     shared: &'a Shared<F>,
     block: &'a cache::Block,
-    env: Value,
+    pub(super) env: Value,
     values: Vec<Option<Value>>,
     slots: BTreeMap<u16, Cached>,
     /// State and host structures.
-    own: MemFlagsData,
+    pub(super) own: MemFlagsData,
     /// Guest memory.
-    guest: MemFlagsData,
+    pub(super) guest: MemFlagsData,
     /// Distance of the current instruction.
     pc: u32,
     signatures: BTreeMap<(Vec<u8>, bool), SigRef>,
@@ -178,7 +177,7 @@ fn build<F: Frontend>(
     Ok(())
 }
 
-fn int(ty: Ty) -> Type {
+pub(super) fn int(ty: Ty) -> Type {
     match ty {
         Ty::I8 => I8,
         Ty::I16 => I16,
@@ -188,7 +187,7 @@ fn int(ty: Ty) -> Type {
     }
 }
 
-fn vector(lane: Lane) -> Type {
+pub(super) fn vector(lane: Lane) -> Type {
     match lane {
         Lane::B => I8X16,
         Lane::H => I16X8,
@@ -245,7 +244,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().store(self.own, left, budget, 0);
     }
 
-    fn cold_block(&mut self) -> Block {
+    pub(super) fn cold_block(&mut self) -> Block {
         let block = self.b.create_block();
         self.b.set_cold_block(block);
         block
@@ -282,17 +281,17 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().return_(&[exit]);
     }
 
-    fn v(&self, v: Val) -> Value {
+    pub(super) fn v(&self, v: Val) -> Value {
         self.values[v.0 as usize].expect("operands precede their uses")
     }
 
     /// A vector operand seen as lanes.
-    fn lanes(&mut self, v: Val, lane: Lane) -> Value {
+    pub(super) fn lanes(&mut self, v: Val, lane: Lane) -> Value {
         let v = self.v(v);
         self.cast(v, vector(lane))
     }
 
-    fn cast(&mut self, v: Value, ty: Type) -> Value {
+    pub(super) fn cast(&mut self, v: Value, ty: Type) -> Value {
         if self.b.func.dfg.value_type(v) == ty {
             return v;
         }
@@ -300,7 +299,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     }
 
     /// Calls a host function with the environment and these arguments.
-    fn call(&mut self, function: usize, args: &[Value], result: bool) -> Option<Value> {
+    pub(super) fn call(&mut self, function: usize, args: &[Value], result: bool) -> Option<Value> {
         let types: Vec<Type> = args.iter().map(|a| self.b.func.dfg.value_type(*a)).collect();
         let key = (types.iter().map(|t| t.bytes() as u8).collect(), result);
         let signature = match self.signatures.get(&key) {
@@ -321,7 +320,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     }
 
     /// After a call that may raise: leaves with exact registers if it did.
-    fn check_raised(&mut self) {
+    pub(super) fn check_raised(&mut self) {
         let raised = self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, raised) as i32);
         let (fault, go_on) = (self.cold_block(), self.b.create_block());
         self.b.ins().brif(raised, fault, &[], go_on, &[]);
@@ -340,7 +339,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().store(self.own, block, self.env, offset_of!(Env<F>, left) as i32);
     }
 
-    fn imm(&mut self, value: u64) -> Value {
+    pub(super) fn imm(&mut self, value: u64) -> Value {
         self.b.ins().iconst(I64, value as i64)
     }
 
@@ -348,102 +347,19 @@ impl<F: Frontend> Lower<'_, '_, F> {
         (offset_of!(Env<F>, vectors) + 16 * n) as i32
     }
 
-    fn set_vector(&mut self, n: usize, v: Value) {
+    pub(super) fn set_vector(&mut self, n: usize, v: Value) {
         self.b.ins().store(self.own, v, self.env, Self::vector_field(n));
     }
 
-    fn vector_result(&mut self) -> Value {
+    pub(super) fn vector_result(&mut self) -> Value {
         self.b.ins().load(I8X16, self.own, self.env, Self::vector_field(0))
     }
 
-    /// Looks an address up in the TLB; gives the host address and, in a block that is entered on a miss, control. The
-    /// tag at `tag` within the entry decides. The current block afterwards is the one for a hit.
-    fn translate(&mut self, va: Value, bytes: u8, mem: Mem, tag: usize) -> (Value, Block) {
-        let table =
-            offset_of!(Env<F>, tlb) + offset_of!(Tlb, entries) + usize::from(mem.mmu) * size_of::<[Entry; ENTRIES]>();
-        let entry_log2 = size_of::<Entry>().trailing_zeros() as i64;
-        let index = self.b.ins().ushr_imm_u(va, 12 - entry_log2);
-        let index = self.b.ins().band_imm_s(index, ((ENTRIES as i64) - 1) << entry_log2);
-        let entry = self.b.ins().iadd(self.env, index);
-        let found = self.b.ins().load(I64, self.own, entry, (table + tag) as i32);
-        let distance = self.b.ins().bxor(va, found);
-        let limit = (PAGE_SIZE - u64::from(bytes)) as i64;
-        let mut miss = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThan, distance, limit);
-        if mem.align_log2 != 0 {
-            let low = self.b.ins().band_imm_s(va, (1 << mem.align_log2) - 1);
-            let misaligned = self.b.ins().icmp_imm_s(IntCC::NotEqual, low, 0);
-            miss = self.b.ins().bor(miss, misaligned);
-        }
-        let (slow, hit) = (self.cold_block(), self.b.create_block());
-        self.b.ins().brif(miss, slow, &[], hit, &[]);
-        self.b.switch_to_block(hit);
-        let addend = self.b.ins().load(I64, self.own, entry, (table + offset_of!(Entry, addend)) as i32);
-        (self.b.ins().iadd(va, addend), slow)
-    }
-
-    fn load(&mut self, ty: Ty, va: Value, mem: Mem) -> Value {
-        let packed = self.imm(pack_mem(0, mem));
-        if ty == Ty::V128 && mem.swap {
-            self.call(slow::load_vector::<F> as *const () as usize, &[va, packed], false);
-            self.check_raised();
-            return self.vector_result();
-        }
-        let (host, miss) = self.translate(va, ty.bytes(), mem, offset_of!(Entry, read));
-        let done = self.b.create_block();
-        let result = self.b.append_block_param(done, int(ty));
-        let mut value = self.b.ins().load(int(ty), self.guest, host, 0);
-        if mem.swap && ty != Ty::I8 {
-            value = self.b.ins().bswap(value);
-        }
-        self.b.ins().jump(done, &[BlockArg::Value(value)]);
-        self.b.switch_to_block(miss);
-        let value = if ty == Ty::V128 {
-            self.call(slow::load_vector::<F> as *const () as usize, &[va, packed], false);
-            self.check_raised();
-            self.vector_result()
-        } else {
-            let bytes = self.imm(ty.bytes().into());
-            let value = self.call(slow::load::<F> as *const () as usize, &[va, bytes, packed], true);
-            self.check_raised();
-            self.narrow(value.expect("a load has a result"), ty)
-        };
-        self.b.ins().jump(done, &[BlockArg::Value(value)]);
-        self.b.switch_to_block(done);
-        result
-    }
-
-    fn store(&mut self, ty: Ty, va: Value, value: Value, mem: Mem) {
-        let packed = self.imm(pack_mem(0, mem));
-        if ty == Ty::V128 && mem.swap {
-            self.set_vector(0, value);
-            self.call(slow::store_vector::<F> as *const () as usize, &[va, packed], false);
-            self.check_raised();
-            return;
-        }
-        let (host, miss) = self.translate(va, ty.bytes(), mem, offset_of!(Entry, write));
-        let done = self.b.create_block();
-        let swapped = if mem.swap && ty != Ty::I8 { self.b.ins().bswap(value) } else { value };
-        self.b.ins().store(self.guest, swapped, host, 0);
-        self.b.ins().jump(done, &[]);
-        self.b.switch_to_block(miss);
-        if ty == Ty::V128 {
-            self.set_vector(0, value);
-            self.call(slow::store_vector::<F> as *const () as usize, &[va, packed], false);
-        } else {
-            let wide = self.widen(value, ty);
-            let bytes = self.imm(ty.bytes().into());
-            self.call(slow::store::<F> as *const () as usize, &[va, wide, bytes, packed], false);
-        }
-        self.check_raised();
-        self.b.ins().jump(done, &[]);
-        self.b.switch_to_block(done);
-    }
-
-    fn widen(&mut self, v: Value, ty: Ty) -> Value {
+    pub(super) fn widen(&mut self, v: Value, ty: Ty) -> Value {
         if ty == Ty::I64 { v } else { self.b.ins().uextend(I64, v) }
     }
 
-    fn narrow(&mut self, v: Value, ty: Ty) -> Value {
+    pub(super) fn narrow(&mut self, v: Value, ty: Ty) -> Value {
         if ty == Ty::I64 { v } else { self.b.ins().ireduce(int(ty), v) }
     }
 
@@ -455,91 +371,6 @@ impl<F: Frontend> Lower<'_, '_, F> {
             let (wide, zero) = (self.widen(v, ty), self.imm(0));
             self.b.ins().store(self.own, wide, self.env, Self::vector_field(n));
             self.b.ins().store(self.own, zero, self.env, Self::vector_field(n) + 8);
-        }
-    }
-
-    /// Division without the host's traps: by zero gives zero, overflow wraps.
-    fn divide(&mut self, signed: bool, ty: Ty, a: Value, b: Value) -> Value {
-        let (zero, one) = (self.b.ins().iconst(int(ty), 0), self.b.ins().iconst(int(ty), 1));
-        let by_zero = self.b.ins().icmp(IntCC::Equal, b, zero);
-        let divisor = self.b.ins().select(by_zero, one, b);
-        let quotient = if signed {
-            let minus = self.b.ins().icmp_imm_s(IntCC::Equal, divisor, -1);
-            let divisor = self.b.ins().select(minus, one, divisor);
-            let quotient = self.b.ins().sdiv(a, divisor);
-            let negated = self.b.ins().ineg(a);
-            self.b.ins().select(minus, negated, quotient)
-        } else {
-            self.b.ins().udiv(a, divisor)
-        };
-        self.b.ins().select(by_zero, zero, quotient)
-    }
-
-    /// Operations that the code generator has for wide integers only, on 8 or 16 bits: done in 32.
-    fn narrow_binary(&mut self, op: Binary, ty: Ty, a: Value, b: Value) -> Value {
-        let signed = matches!(op, Binary::MulHiS | Binary::DivS);
-        let [a, b] = [a, b].map(|v| match signed {
-            true => self.b.ins().sextend(I32, v),
-            false => self.b.ins().uextend(I32, v),
-        });
-        let wide = match op {
-            Binary::DivU | Binary::DivS => self.divide(signed, Ty::I32, a, b),
-            _ => {
-                let product = self.b.ins().imul(a, b);
-                self.b.ins().ushr_imm_u(product, i64::from(ty.bits()))
-            }
-        };
-        self.b.ins().ireduce(int(ty), wide)
-    }
-
-    /// The same for operations on one integer.
-    fn narrow_unary(&mut self, op: Unary, ty: Ty, a: Value) -> Value {
-        let unused = i64::from(32 - ty.bits());
-        let a = self.b.ins().uextend(I32, a);
-        let wide = match op {
-            Unary::Clz => {
-                let zeros = self.b.ins().clz(a);
-                self.b.ins().iadd_imm_s(zeros, -unused)
-            }
-            Unary::Ctz => {
-                let end = self.b.ins().iconst(I32, 1 << ty.bits());
-                let a = self.b.ins().bor(a, end);
-                self.b.ins().ctz(a)
-            }
-            Unary::BitRev => {
-                let a = self.b.ins().bitrev(a);
-                self.b.ins().ushr_imm_u(a, unused)
-            }
-            Unary::ByteRev => {
-                let a = self.b.ins().bswap(a);
-                self.b.ins().ushr_imm_u(a, unused)
-            }
-            Unary::Popcount => self.b.ins().popcnt(a),
-            Unary::Not => self.b.ins().bnot(a),
-            Unary::Neg => self.b.ins().ineg(a),
-        };
-        self.b.ins().ireduce(int(ty), wide)
-    }
-
-    fn binary(&mut self, op: Binary, ty: Ty, a: Value, b: Value) -> Value {
-        let wide = matches!(ty, Ty::I32 | Ty::I64);
-        match op {
-            Binary::Add => self.b.ins().iadd(a, b),
-            Binary::Sub => self.b.ins().isub(a, b),
-            Binary::Mul => self.b.ins().imul(a, b),
-            Binary::MulHiU if wide => self.b.ins().umulhi(a, b),
-            Binary::MulHiS if wide => self.b.ins().smulhi(a, b),
-            Binary::DivU if wide => self.divide(false, ty, a, b),
-            Binary::DivS if wide => self.divide(true, ty, a, b),
-            Binary::And => self.b.ins().band(a, b),
-            Binary::Or => self.b.ins().bor(a, b),
-            Binary::Xor => self.b.ins().bxor(a, b),
-            Binary::AndNot => self.b.ins().band_not(a, b),
-            Binary::Shl => self.b.ins().ishl(a, b),
-            Binary::Shr => self.b.ins().ushr(a, b),
-            Binary::Sar => self.b.ins().sshr(a, b),
-            Binary::Ror => self.b.ins().rotr(a, b),
-            Binary::MulHiU | Binary::MulHiS | Binary::DivU | Binary::DivS => self.narrow_binary(op, ty, a, b),
         }
     }
 
@@ -748,111 +579,6 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let all = self.b.ins().iadd(sum, c);
         let two = self.b.ins().icmp(IntCC::UnsignedLessThan, all, sum);
         self.b.ins().bor(one, two)
-    }
-
-    fn constant_vector(&mut self, low: u64, high: u64) -> Value {
-        let bytes = (u128::from(low) | u128::from(high) << 64).to_le_bytes();
-        let constant = self.b.func.dfg.constants.insert(bytes.as_slice().into());
-        self.b.ins().vconst(I8X16, constant)
-    }
-
-    fn shuffle(&mut self, a: Value, b: Value, mask: [u8; 16]) -> Value {
-        let kept = mask.map(|m| if m < 32 { m } else { 0 });
-        let (a, b) = (self.cast(a, I8X16), self.cast(b, I8X16));
-        let immediate = self.b.func.dfg.immediates.push(kept.as_slice().into());
-        let result = self.b.ins().shuffle(a, b, immediate);
-        if kept == mask {
-            return result;
-        }
-        let keep = u128::from_le_bytes(mask.map(|m| if m < 32 { 0xff } else { 0 }));
-        let keep = self.constant_vector(keep as u64, (keep >> 64) as u64);
-        self.b.ins().band(result, keep)
-    }
-
-    fn vector_binary(&mut self, op: VBinary, lane: Lane, a: Val, b: Val) -> Value {
-        let (x, y) = (self.lanes(a, lane), self.lanes(b, lane));
-        let small = lane != Lane::D;
-        let result = match op {
-            VBinary::Add => self.b.ins().iadd(x, y),
-            VBinary::Sub => self.b.ins().isub(x, y),
-            VBinary::Mul if matches!(lane, Lane::H | Lane::S) => self.b.ins().imul(x, y),
-            VBinary::And => self.b.ins().band(x, y),
-            VBinary::Or => self.b.ins().bor(x, y),
-            VBinary::Xor => self.b.ins().bxor(x, y),
-            VBinary::AndNot => self.b.ins().band_not(x, y),
-            VBinary::CmpEq => self.b.ins().icmp(IntCC::Equal, x, y),
-            VBinary::CmpGtS => self.b.ins().icmp(IntCC::SignedGreaterThan, x, y),
-            VBinary::CmpGtU if small => self.b.ins().icmp(IntCC::UnsignedGreaterThan, x, y),
-            VBinary::CmpGeS if small => self.b.ins().icmp(IntCC::SignedGreaterThanOrEqual, x, y),
-            VBinary::CmpGeU if small => self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, x, y),
-            VBinary::MinS if small => self.b.ins().smin(x, y),
-            VBinary::MinU if small => self.b.ins().umin(x, y),
-            VBinary::MaxS if small => self.b.ins().smax(x, y),
-            VBinary::MaxU if small => self.b.ins().umax(x, y),
-            _ => {
-                let (x, y) = (self.cast(x, I8X16), self.cast(y, I8X16));
-                self.set_vector(0, x);
-                self.set_vector(1, y);
-                let f = self.imm(vbinary(op, lane) as usize as u64);
-                self.call(slow::vector2::<F> as *const () as usize, &[f], false);
-                self.vector_result()
-            }
-        };
-        self.cast(result, I8X16)
-    }
-
-    fn vector_unary(&mut self, op: VUnary, lane: Lane, a: Val) -> Value {
-        let x = self.lanes(a, lane);
-        let result = match op {
-            VUnary::Not => self.b.ins().bnot(x),
-            VUnary::Neg => self.b.ins().ineg(x),
-            VUnary::Abs if lane != Lane::D => self.b.ins().iabs(x),
-            VUnary::Low64 => {
-                let keep = self.constant_vector(u64::MAX, 0);
-                let x = self.cast(x, I8X16);
-                self.b.ins().band(x, keep)
-            }
-            VUnary::WidenLowS if lane != Lane::D => self.b.ins().swiden_low(x),
-            VUnary::WidenLowU if lane != Lane::D => self.b.ins().uwiden_low(x),
-            VUnary::WidenHighS if lane != Lane::D => self.b.ins().swiden_high(x),
-            VUnary::WidenHighU if lane != Lane::D => self.b.ins().uwiden_high(x),
-            VUnary::Narrow => {
-                let bytes = lane.ty().bytes();
-                let mask = std::array::from_fn(|i| {
-                    let (lane, byte) = (i as u8 / (bytes / 2), i as u8 % (bytes / 2));
-                    if i < 8 { lane * bytes + byte } else { 255 }
-                });
-                self.shuffle(x, x, mask)
-            }
-            _ => {
-                let x = self.cast(x, I8X16);
-                self.set_vector(0, x);
-                let f = self.imm(vunary(op, lane) as usize as u64);
-                self.call(slow::vector1::<F> as *const () as usize, &[f], false);
-                self.vector_result()
-            }
-        };
-        self.cast(result, I8X16)
-    }
-
-    fn vector_shift(&mut self, op: VShift, lane: Lane, a: Val, by: u8) -> Value {
-        let x = self.lanes(a, lane);
-        let inside = u32::from(by) < lane.ty().bits();
-        let result = if inside && lane != Lane::B && !(op == VShift::Sar && lane == Lane::D) {
-            let by = self.b.ins().iconst(I32, i64::from(by));
-            match op {
-                VShift::Shl => self.b.ins().ishl(x, by),
-                VShift::Shr => self.b.ins().ushr(x, by),
-                VShift::Sar => self.b.ins().sshr(x, by),
-            }
-        } else {
-            let x = self.cast(x, I8X16);
-            self.set_vector(0, x);
-            let (f, by) = (self.imm(vshift(op, lane) as usize as u64), self.imm(by.into()));
-            self.call(slow::vector_shift::<F> as *const () as usize, &[f, by], false);
-            self.vector_result()
-        };
-        self.cast(result, I8X16)
     }
 
     /// The program counter moved by `distance`, or as it is for 0.
