@@ -39,16 +39,25 @@ pub struct Block {
     pub code: Code,
     /// How often it was entered, until it is compiled.
     pub runs: AtomicU32,
-    /// Entry of compiled code, 0 if there is none.
+    /// Entry of the best host code, 0 if there is none.
     pub host: AtomicU64,
+    /// The entry of it for template code, 0 if there is none.
+    pub fast: AtomicU64,
+    /// Entry of optimized code, 0 if there is none.
+    pub optimized: AtomicU64,
+    /// Code in the template tier's memory that belongs to the block: its templates, the way from templates to its
+    /// optimized code.
+    pub templates: [AtomicU64; 2],
     /// The compiler has it or has given up on it.
     pub queued: AtomicBool,
     /// False once the guest code has changed.
     pub valid: AtomicBool,
     /// Blocks that the two fixed exits lead to within the page, null if not linked.
     pub links: [AtomicPtr<Block>; 2],
-    /// Entries of the compiled code of those blocks, 0 if not linked: what compiled code jumps through.
+    /// Entries of the code of those blocks, 0 if not linked: what optimized code jumps through.
     pub host_links: [AtomicU64; 2],
+    /// What template code jumps through: a fast entry, or the way back to the loop.
+    pub fast_links: [AtomicU64; 2],
     /// The block of RAM that it was made from, and where.
     home: (Arc<Ram>, u64),
 }
@@ -63,10 +72,14 @@ impl Block {
             code,
             runs: AtomicU32::new(0),
             host: AtomicU64::new(0),
+            fast: AtomicU64::new(0),
+            optimized: AtomicU64::new(0),
+            templates: Default::default(),
             queued: AtomicBool::new(false),
             valid: AtomicBool::new(true),
             links: Default::default(),
             host_links: Default::default(),
+            fast_links: Default::default(),
             home,
         }
     }
@@ -107,6 +120,15 @@ pub struct CodeCache {
     graveyard: Vec<(u64, Arc<Block>)>,
     /// The RAM that blocks were made from.
     rams: HashMap<RamId, Arc<Ram>>,
+    /// Where exits of template code lead that are not linked.
+    pub unlinked: [u64; 2],
+}
+
+/// Entries of code that nobody needs any more, by the memory it lies in.
+#[derive(Default)]
+pub struct Freed {
+    pub optimized: Vec<u64>,
+    pub templates: Vec<u64>,
 }
 
 // SAFETY: the raw pointers in `incoming` are only map keys and are never followed.
@@ -143,16 +165,39 @@ impl CodeCache {
     pub fn link(&mut self, from: &Arc<Block>, exit: usize, to: &Arc<Block>) {
         if from.valid.load(Ordering::Relaxed) && to.valid.load(Ordering::Relaxed) {
             from.links[exit].store(Arc::as_ptr(to).cast_mut(), Ordering::Release);
-            from.host_links[exit].store(to.host.load(Ordering::Acquire), Ordering::Release);
+            self.lead(from, exit, to);
             self.incoming.entry(Arc::as_ptr(to)).or_default().push((from.clone(), exit));
         }
     }
 
-    /// Installs compiled code of a block: every exit that is linked to it jumps there from now on.
-    pub fn install(&mut self, block: &Arc<Block>, entry: u64) {
-        block.host.store(entry, Ordering::Release);
+    /// Lets the code behind exit `exit` of `from` be that of `to`.
+    fn lead(&self, from: &Block, exit: usize, to: &Block) {
+        from.host_links[exit].store(to.host.load(Ordering::Acquire), Ordering::Release);
+        let fast = match to.fast.load(Ordering::Acquire) {
+            0 => self.unlinked[exit],
+            fast => fast,
+        };
+        from.fast_links[exit].store(fast, Ordering::Release);
+    }
+
+    /// Cuts exit `exit` of `from`.
+    fn cut(&self, from: &Block, exit: usize) {
+        from.links[exit].store(std::ptr::null_mut(), Ordering::Release);
+        from.host_links[exit].store(0, Ordering::Release);
+        from.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
+    }
+
+    /// Installs host code of a block: every exit that is linked to it jumps there from now on.
+    pub fn install(&mut self, block: &Arc<Block>, host: u64, fast: u64) {
+        for exit in 0..2 {
+            if block.links[exit].load(Ordering::Relaxed).is_null() {
+                block.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
+            }
+        }
+        block.host.store(host, Ordering::Release);
+        block.fast.store(fast, Ordering::Release);
         for (from, exit) in self.incoming.get(&Arc::as_ptr(block)).into_iter().flatten() {
-            from.host_links[*exit].store(entry, Ordering::Release);
+            self.lead(from, *exit, block);
         }
     }
 
@@ -217,8 +262,7 @@ impl CodeCache {
             self.by_key.remove(&block.key);
         }
         for (from, exit) in self.incoming.remove(&Arc::as_ptr(&block)).unwrap_or_default() {
-            from.links[exit].store(std::ptr::null_mut(), Ordering::Release);
-            from.host_links[exit].store(0, Ordering::Release);
+            self.cut(&from, exit);
         }
         for exit in 0..2 {
             let to = block.links[exit].swap(std::ptr::null_mut(), Ordering::AcqRel);
@@ -238,6 +282,7 @@ impl CodeCache {
                 for exit in 0..2 {
                     block.links[exit].store(std::ptr::null_mut(), Ordering::Release);
                     block.host_links[exit].store(0, Ordering::Release);
+                    block.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
                 }
                 self.graveyard.push((epoch, block));
             }
@@ -251,19 +296,18 @@ impl CodeCache {
         self.graveyard.push((epoch, block));
     }
 
-    /// Frees dead blocks that died before `epoch`, which every vCPU has seen. Gives the entries of their compiled code.
-    pub fn bury(&mut self, epoch: u64) -> Vec<u64> {
-        let mut code = Vec::new();
+    /// Frees dead blocks that died before `epoch`, which every vCPU has seen. Gives the entries of their code.
+    pub fn bury(&mut self, epoch: u64) -> Freed {
+        let mut freed = Freed::default();
         self.graveyard.retain(|(died, block)| {
             let keep = *died >= epoch;
             if !keep {
-                let entry = block.host.load(Ordering::Acquire);
-                if entry != 0 {
-                    code.push(entry);
-                }
+                let entry = |entry: &AtomicU64| Some(entry.load(Ordering::Acquire)).filter(|entry| *entry != 0);
+                freed.optimized.extend(entry(&block.optimized));
+                freed.templates.extend(block.templates.iter().filter_map(entry));
             }
             keep
         });
-        code
+        freed
     }
 }

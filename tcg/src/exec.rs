@@ -5,10 +5,11 @@
 #![allow(unsafe_code)]
 
 use crate::cache::{Block, BlockKey, CodeCache};
-use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index};
+use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
 use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
 use crate::ir;
+use crate::x64::{self, Template};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -26,7 +27,9 @@ const MAX_BLOCKS: usize = 1 << 19;
 /// How guest code may be executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiers {
-    /// Runs of a block before it is compiled; `None` interprets everything.
+    /// Runs of a block before it gets template code, if there is a template tier; `None` makes none.
+    pub template_after: Option<u32>,
+    /// Runs of a block before it is optimized; `None` optimizes nothing.
     pub compile_after: Option<u32>,
     /// Compile on the vCPU's own thread and wait for it, so that a test sees compiled code.
     pub synchronous: bool,
@@ -53,8 +56,11 @@ pub struct Shared<F: Frontend> {
     epoch: AtomicU64,
     kickers: Mutex<Vec<Arc<Kicker>>>,
     tiers: Tiers,
+    template: Option<Template<F>>,
     compiler: Option<Box<dyn Compiler<F>>>,
     entry: u64,
+    /// How often host code was installed: jump caches may lead to older code.
+    installs: AtomicU64,
     /// The home of code that lies in no RAM.
     nowhere: OnceLock<Arc<vm::Ram>>,
     /// Guest instructions translated so far.
@@ -83,13 +89,55 @@ impl<F: Frontend> Shared<F> {
         self.retire(&mut cache, |cache, epoch| cache.invalidate(ram, range, epoch) != 0)
     }
 
-    /// Gives a block its compiled code.
+    /// Gives a block its optimized code.
     pub fn install(&self, block: &Arc<Block>, entry: u64) {
+        let adapter = self.template.as_ref().map(|template| template.adapter(entry));
+        let full = adapter == Some(None);
+        let fast = adapter.flatten().unwrap_or(0);
         let mut cache = self.cache.lock().unwrap();
         if block.valid.load(Ordering::Acquire) {
-            cache.install(block, entry);
-        } else if let Some(compiler) = &self.compiler {
-            compiler.free(&[entry]);
+            block.optimized.store(entry, Ordering::Release);
+            block.templates[1].store(fast, Ordering::Release);
+            cache.install(block, entry, fast);
+            self.installs.fetch_add(1, Ordering::Release);
+        } else {
+            if let Some(compiler) = &self.compiler {
+                compiler.free(&[entry]);
+            }
+            if let Some(template) = self.template.as_ref().filter(|_| fast != 0) {
+                template.free(&[fast]);
+            }
+        }
+        drop(cache);
+        if full {
+            self.code_memory_full();
+        }
+    }
+
+    /// Gives a block template code, on the vCPU's thread.
+    fn install_template(&self, template: &Template<F>, block: &Block) {
+        let found = self.cache.lock().unwrap().find(&block.key).cloned();
+        let Some(block) = found.filter(|found| std::ptr::eq(Arc::as_ptr(found), block)) else { return };
+        let mut ir = self.retranslate(&block);
+        if ir.insns != block.insns || ir.end.is_none() {
+            // The guest is changing the code just now.
+            return;
+        }
+        crate::opt::optimize(&mut ir, self.helpers);
+        let hot_after = self.compiler.as_ref().and(self.tiers.compile_after);
+        match template.compile(self, &block, &ir, hot_after) {
+            Some(Ok(entries)) => {
+                let mut cache = self.cache.lock().unwrap();
+                if block.valid.load(Ordering::Acquire) && block.host.load(Ordering::Acquire) == 0 {
+                    block.templates[0].store(entries.host, Ordering::Release);
+                    cache.install(&block, entries.host, entries.fast);
+                    self.installs.fetch_add(1, Ordering::Release);
+                } else {
+                    template.free(&[entries.host]);
+                }
+            }
+            Some(Err(x64::Full)) => self.code_memory_full(),
+            None => log!(OutAsm, "block at {} stays interpreted: it is too complex", block.key.gpa),
         }
     }
 
@@ -113,15 +161,23 @@ impl<F: Frontend> Shared<F> {
         });
     }
 
+    /// The template tier.
+    pub fn template(&self) -> Option<&Template<F>> {
+        self.template.as_ref()
+    }
+
     fn bury(&self) {
         let kickers = self.kickers.lock().unwrap();
         let running = kickers.iter().filter(|k| k.running.load(Ordering::Acquire));
         let seen = running.map(|k| k.epoch.load(Ordering::Acquire)).min();
         drop(kickers);
         if let Some(seen) = seen {
-            let entries = self.cache.lock().unwrap().bury(seen.wrapping_add(1));
+            let freed = self.cache.lock().unwrap().bury(seen.wrapping_add(1));
             if let Some(compiler) = &self.compiler {
-                compiler.free(&entries);
+                compiler.free(&freed.optimized);
+            }
+            if let Some(template) = &self.template {
+                template.free(&freed.templates);
             }
         }
     }
@@ -143,20 +199,33 @@ pub struct Tcg<F: Frontend> {
 }
 
 impl<F: Frontend> Tcg<F> {
-    /// Translation of `frontend`'s instruction set. Without a compiler everything is interpreted.
-    pub fn new(frontend: F, tiers: Tiers, compiler: Option<Box<dyn Compiler<F>>>) -> Self {
+    /// Translation of `frontend`'s instruction set. Without templates and a compiler everything is interpreted.
+    pub fn new(
+        frontend: F,
+        tiers: Tiers,
+        template: Option<Template<F>>,
+        compiler: Option<Box<dyn Compiler<F>>>,
+    ) -> Self {
         let helpers = frontend.helpers();
-        let entry = compiler.as_ref().map_or(0, |c| c.entry());
+        let entry = match (&template, &compiler) {
+            (Some(template), _) => template.entry(),
+            (None, Some(compiler)) => compiler.entry(),
+            (None, None) => 0,
+        };
+        let mut cache = CodeCache::default();
+        cache.unlinked = template.as_ref().map_or([0; 2], Template::unlinked);
         Tcg {
             shared: Arc::new(Shared {
                 frontend,
                 helpers,
-                cache: Mutex::default(),
+                cache: Mutex::new(cache),
                 epoch: AtomicU64::new(0),
                 kickers: Mutex::default(),
                 tiers,
+                template,
                 compiler,
                 entry,
+                installs: AtomicU64::new(0),
                 nowhere: OnceLock::new(),
                 translated: AtomicU64::new(0),
             }),
@@ -183,7 +252,7 @@ impl<F: Frontend> Tcg<F> {
         self.shared.kickers.lock().unwrap().push(kicker.clone());
         let changed = kicker.clone();
         wiring.bus.on_change(Box::new(move || changed.interrupt()));
-        let mut vcpu = TcgVcpu { env, boot: wiring.boot, executed: 0, id: wiring.id };
+        let mut vcpu = TcgVcpu { env, boot: wiring.boot, executed: 0, installs: 0, id: wiring.id };
         vcpu.reset();
         Ok(vcpu)
     }
@@ -204,6 +273,8 @@ pub struct TcgVcpu<F: Frontend> {
     pub env: Box<Env<F>>,
     boot: Option<BootRegs>,
     executed: u64,
+    /// How much host code was installed when the jump cache was last brought up to date.
+    installs: u64,
     id: u32,
 }
 
@@ -228,6 +299,7 @@ impl<F: Frontend> Env<F> {
     /// Drops pointers to blocks that were invalidated; part of storing to code.
     pub(crate) fn sync_with_cache(&mut self) {
         self.clear_jumps();
+        self.look.store(1, Ordering::Release);
         // A loop in compiled code must end even if an earlier kick, not seen yet, made the one of the invalidation void.
         if self.budget.load(Ordering::Relaxed) >= 0 {
             self.budget.fetch_sub(KICK, Ordering::AcqRel);
@@ -241,8 +313,13 @@ impl<F: Frontend> Env<F> {
 
     /// Finds or makes the block at the program counter.
     fn lookup(&mut self, key: Key) -> Result<*const Block, F::Exception> {
-        let jump = &self.jumps[jump_index(key.pc.0)];
-        if jump.pc == key.pc.0 && jump.mode == key.mode && jump.space == u64::from(key.space) && !jump.block.is_null() {
+        let jump = &mut self.jumps[jump_index(key.pc.0)];
+        if jump.pc == key.pc.0 && jump.tag == tag_of(key.mode, key.space) && !jump.block.is_null() {
+            // SAFETY: blocks in the jump cache live until this vCPU has acknowledged the epoch of their death.
+            let fast = unsafe { &*jump.block }.fast.load(Ordering::Acquire);
+            if fast != 0 {
+                jump.fast = fast;
+            }
             return Ok(jump.block);
         }
         self.lookup_slow(key)
@@ -283,7 +360,12 @@ impl<F: Frontend> Env<F> {
             }
         };
         let pointer = Arc::as_ptr(&block);
-        self.add_jump(Jump { pc: key.pc.0, mode: key.mode, space: key.space.into(), block: pointer });
+        let no_code = shared.template.as_ref().map_or(0, Template::no_code);
+        let fast = match block.fast.load(Ordering::Acquire) {
+            0 => no_code,
+            fast => fast,
+        };
+        self.add_jump(Jump { pc: key.pc.0, tag: tag_of(key.mode, key.space), fast, block: pointer });
         Ok(pointer)
     }
 
@@ -394,7 +476,7 @@ impl<F: Frontend> Env<F> {
         let frontend = &shared.frontend;
         let key = frontend.key(&self.cpu);
         let (mode, space) = (key.mode, key.space);
-        (self.mode, self.space) = (mode, space.into());
+        self.tag = tag_of(mode, space);
         let mut found = self.lookup(key);
         loop {
             let block = match found {
@@ -409,21 +491,35 @@ impl<F: Frontend> Env<F> {
                 }
             };
             let left = self.budget.load(Ordering::Relaxed) - i64::from(block.insns);
-            if left < 0 {
+            if left < 0 || self.look.load(Ordering::Relaxed) != 0 {
                 return Pause::Budget;
             }
             let host = block.host.load(Ordering::Acquire);
             let (exit, block) = if host != 0 {
                 // SAFETY: the entry belongs to code that a compiler installed for this environment's type.
                 let enter = unsafe { std::mem::transmute::<u64, extern "C" fn(*mut Env<F>, u64) -> u32>(shared.entry) };
-                match exit_of(enter(self, host)) {
-                    // SAFETY: compiled code names the block it left from, which is alive as above.
-                    Some(exit) => (Some(exit), unsafe { &*self.left }),
-                    None => (None, block),
+                match enter(self, host) {
+                    HOT => {
+                        // SAFETY: compiled code names the block it left from, which is alive as above.
+                        let block = unsafe { &*self.left };
+                        self.request(&shared, block);
+                        found = Ok(block);
+                        continue;
+                    }
+                    INDIRECT => (Some(Exit::Indirect), block),
+                    code => match exit_of(code) {
+                        // SAFETY: as above.
+                        Some(exit) => (Some(exit), unsafe { &*self.left }),
+                        None => (None, block),
+                    },
                 }
             } else {
                 self.budget.store(left, Ordering::Relaxed);
-                self.count_run(&shared, block);
+                if self.count_run(&shared, block) {
+                    self.budget.store(left + i64::from(block.insns), Ordering::Relaxed);
+                    found = Ok(block);
+                    continue;
+                }
                 log!(Exec, "block {:#x} mode {:#x} ({} insns)", self.pc(), block.key.mode, block.insns);
                 // SAFETY: the block was decoded for `F`.
                 (Some(unsafe { interp::run(self, block) }), block)
@@ -466,12 +562,27 @@ impl<F: Frontend> Env<F> {
         shared.frontend.take(self, exception);
     }
 
-    /// Counts a run and asks for compilation when there were enough.
-    fn count_run(&mut self, shared: &Arc<Shared<F>>, block: &Block) {
-        let (Some(after), Some(compiler)) = (shared.tiers.compile_after, &shared.compiler) else { return };
-        let runs = block.runs.load(Ordering::Relaxed) + 1;
+    /// Counts a run that is about to be interpreted. Gives whether the block has host code now.
+    fn count_run(&mut self, shared: &Arc<Shared<F>>, block: &Block) -> bool {
+        let runs = block.runs.load(Ordering::Relaxed).wrapping_add(1);
         block.runs.store(runs, Ordering::Relaxed);
-        if runs >= after && !block.queued.swap(true, Ordering::AcqRel) {
+        if let Some(template) = &shared.template
+            && shared.tiers.template_after == Some(runs)
+        {
+            shared.install_template(template, block);
+            return block.host.load(Ordering::Acquire) != 0;
+        }
+        if shared.tiers.compile_after.is_some_and(|after| runs >= after) {
+            self.request(shared, block);
+        }
+        false
+    }
+
+    /// Asks for a block to be optimized, once.
+    fn request(&mut self, shared: &Arc<Shared<F>>, block: &Block) {
+        if let Some(compiler) = &shared.compiler
+            && !block.queued.swap(true, Ordering::AcqRel)
+        {
             let found = shared.cache.lock().unwrap().find(&block.key).cloned();
             if let Some(block) = found.filter(|found| std::ptr::eq(Arc::as_ptr(found), block)) {
                 compiler.request(shared, block);
@@ -510,6 +621,10 @@ impl<F: Frontend> Env<F> {
         Ok(to)
     }
 }
+
+/// Codes that host code leaves with beside those of [`exit_of`].
+const HOT: u32 = x64::HOT as u32;
+const INDIRECT: u32 = Exit::Indirect as u32;
 
 fn exit_of(code: u32) -> Option<Exit> {
     match code {
@@ -554,6 +669,10 @@ impl<F: Frontend> TcgVcpu<F> {
             if env.kicker.poll.swap(false, Ordering::AcqRel) {
                 shared.frontend.poll(env);
             }
+        }
+        let installs = shared.installs.load(Ordering::Acquire);
+        if shared.template.is_some() && std::mem::replace(&mut self.installs, installs) != installs {
+            env.refresh_jumps();
         }
         let pins = env.pins.levels();
         if pins != 0 {
@@ -602,7 +721,7 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
     fn run(&mut self, budget: Option<u64>) -> Result<Stop, AccelError> {
         vm::vcpu::set_current(self.id);
         let mut left = budget;
-        self.env.kicker.attach(Some(&self.env.budget));
+        self.env.kicker.attach(Some((&self.env.budget, &self.env.look)));
         self.enter();
         let stop = loop {
             if let Some(stop) = self.look_around() {
@@ -612,13 +731,15 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
                 break Stop::Budget;
             }
             let slice = left.unwrap_or(SLICE).min(SLICE) as i64;
-            self.env.budget.store(slice, Ordering::Release);
+            self.env.look.store(0, Ordering::Relaxed);
+            self.env.budget.store(slice, Ordering::SeqCst);
             if self.env.kicker.kicked.load(Ordering::Acquire) {
                 // The kick may have come before the counter was set.
                 continue;
             }
             let pause = self.env.slice();
-            if pause == Pause::Budget && self.env.budget.load(Ordering::Relaxed) == slice && left.is_some() {
+            let idle = self.env.budget.load(Ordering::Relaxed) == slice && self.env.look.load(Ordering::Relaxed) == 0;
+            if pause == Pause::Budget && idle && left.is_some() {
                 // Not even one block fits.
                 self.run_part(slice as u32);
             }

@@ -18,6 +18,7 @@ pub mod interp;
 pub mod ir;
 pub mod opt;
 pub mod softmmu;
+pub mod x64;
 
 pub use env::Env;
 pub use frontend::{Frontend, Func, Helper};

@@ -680,8 +680,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let at = |field: usize| (jumps + field) as i32;
         let checks = [
             (at(offset_of!(Jump, pc)), pc),
-            (at(offset_of!(Jump, mode)), self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, mode) as i32)),
-            (at(offset_of!(Jump, space)), self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, space) as i32)),
+            (at(offset_of!(Jump, tag)), self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, tag) as i32)),
         ];
         for (field, want) in checks {
             let have = self.b.ins().load(I64, self.own, entry, field);

@@ -84,6 +84,8 @@ fn target() -> Result<OwnedTargetIsa, CompileError> {
     isa.finish(settings::Flags::new(flags)).map_err(|e| host(&e))
 }
 
+pub use lower::listing;
+
 impl<F: Frontend> Cranelift<F> {
     /// A compiler with `code_bytes` of code memory. With `background` it compiles on its own thread, otherwise on the
     /// caller's.

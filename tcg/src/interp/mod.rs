@@ -9,9 +9,8 @@ mod run;
 mod vector;
 
 pub use decode::{Limits, decode};
+pub(crate) use run::{BINARY, TYPES, UNARY, kind_of, pack_mem, unpack_atomic, unpack_mem};
 pub(crate) use run::{Exit, run};
-#[cfg(feature = "cranelift")]
-pub(crate) use run::{kind_of, pack_mem, unpack_atomic, unpack_mem};
 pub use vector::{vbinary, vshift, vunary};
 
 /// One micro-operation.
