@@ -25,9 +25,9 @@ use vm::timer::Timers;
 use vm::vcpu::Accelerator;
 
 /// Runs of a block before it gets template code.
-const TEMPLATE_AFTER: u32 = 32;
+const TEMPLATE_AFTER: u32 = 0;
 /// Runs of a block before it is optimized in the background.
-const COMPILE_AFTER: u32 = 3_000;
+const COMPILE_AFTER: u32 = 20_000;
 /// Host code kept at most, in bytes.
 const CODE_BYTES: u64 = 64 << 20;
 
@@ -62,7 +62,7 @@ fn accelerator(config: &Config, cpu: &str) -> Result<Box<dyn Accelerator>> {
     let code_bytes = config.accel.code_bytes.unwrap_or(CODE_BYTES) as usize;
     let (template_after, compile_after) = match tier {
         Some(0) => (None, None),
-        Some(1) => (Some(1), None),
+        Some(1) => (Some(0), None),
         Some(_) => (None, Some(1)),
         None => (Some(TEMPLATE_AFTER), Some(COMPILE_AFTER)),
     };

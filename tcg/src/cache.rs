@@ -5,7 +5,7 @@
 //! taken out of the cache therefore goes to the graveyard first and is freed when every vCPU has seen the epoch in which
 //! that happened.
 
-// UNSAFETY: one `Send` for a map keyed by block addresses.
+// UNSAFETY: links are raw pointers to blocks.
 
 #![allow(unsafe_code)]
 
@@ -13,8 +13,8 @@ use crate::interp::Code;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use vm::ram::{PAGE_SIZE, Ram, RamId, chunk_bits};
 use vm::{Gpa, log};
 
@@ -58,6 +58,8 @@ pub struct Block {
     pub host_links: [AtomicU64; 2],
     /// What template code jumps through: a fast entry, or the way back to the loop.
     pub fast_links: [AtomicU64; 2],
+    /// The exits that are linked to it.
+    incoming: Mutex<Vec<(Arc<Block>, usize)>>,
     /// The block of RAM that it was made from, and where.
     home: (Arc<Ram>, u64),
 }
@@ -80,6 +82,7 @@ impl Block {
             links: Default::default(),
             host_links: Default::default(),
             fast_links: Default::default(),
+            incoming: Mutex::default(),
             home,
         }
     }
@@ -103,6 +106,12 @@ impl Hasher for KeyHasher {
             self.write_u64(u64::from(*byte));
         }
     }
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(word.into());
+    }
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
     fn write_u64(&mut self, word: u64) {
         // An odd constant with no pattern; the halves of the product are folded together.
         let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15;
@@ -114,12 +123,10 @@ impl Hasher for KeyHasher {
 #[derive(Default)]
 pub struct CodeCache {
     by_key: HashMap<BlockKey, Arc<Block>, BuildHasherDefault<KeyHasher>>,
-    by_page: HashMap<(RamId, u64), Vec<Arc<Block>>>,
-    /// For each block the exits that are linked to it.
-    incoming: HashMap<*const Block, Vec<(Arc<Block>, usize)>>,
+    by_page: HashMap<(RamId, u64), Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
     graveyard: Vec<(u64, Arc<Block>)>,
     /// The RAM that blocks were made from.
-    rams: HashMap<RamId, Arc<Ram>>,
+    rams: HashMap<RamId, Arc<Ram>, BuildHasherDefault<KeyHasher>>,
     /// Where exits of template code lead that are not linked.
     pub unlinked: [u64; 2],
 }
@@ -130,9 +137,6 @@ pub struct Freed {
     pub optimized: Vec<u64>,
     pub templates: Vec<u64>,
 }
-
-// SAFETY: the raw pointers in `incoming` are only map keys and are never followed.
-unsafe impl Send for CodeCache {}
 
 impl CodeCache {
     /// The block with this key.
@@ -166,7 +170,7 @@ impl CodeCache {
         if from.valid.load(Ordering::Relaxed) && to.valid.load(Ordering::Relaxed) {
             from.links[exit].store(Arc::as_ptr(to).cast_mut(), Ordering::Release);
             self.lead(from, exit, to);
-            self.incoming.entry(Arc::as_ptr(to)).or_default().push((from.clone(), exit));
+            to.incoming.lock().unwrap().push((from.clone(), exit));
         }
     }
 
@@ -196,7 +200,7 @@ impl CodeCache {
         }
         block.host.store(host, Ordering::Release);
         block.fast.store(fast, Ordering::Release);
-        for (from, exit) in self.incoming.get(&Arc::as_ptr(block)).into_iter().flatten() {
+        for (from, exit) in block.incoming.lock().unwrap().iter() {
             self.lead(from, *exit, block);
         }
     }
@@ -261,13 +265,15 @@ impl CodeCache {
         if self.by_key.get(&block.key).is_some_and(|b| Arc::ptr_eq(b, &block)) {
             self.by_key.remove(&block.key);
         }
-        for (from, exit) in self.incoming.remove(&Arc::as_ptr(&block)).unwrap_or_default() {
+        let incoming = std::mem::take(&mut *block.incoming.lock().unwrap());
+        for (from, exit) in incoming {
             self.cut(&from, exit);
         }
         for exit in 0..2 {
             let to = block.links[exit].swap(std::ptr::null_mut(), Ordering::AcqRel);
-            if let Some(incoming) = self.incoming.get_mut(&to.cast_const()) {
-                incoming.retain(|(from, _)| !Arc::ptr_eq(from, &block));
+            // SAFETY: a linked block is in the cache; those that leave it cut their links first.
+            if let Some(to) = unsafe { to.as_ref() } {
+                to.incoming.lock().unwrap().retain(|(from, _)| !Arc::ptr_eq(from, &block));
             }
         }
         self.graveyard.push((epoch, block));
@@ -279,6 +285,7 @@ impl CodeCache {
         for (_, blocks) in self.by_page.drain() {
             for block in blocks {
                 block.valid.store(false, Ordering::Release);
+                block.incoming.lock().unwrap().clear();
                 for exit in 0..2 {
                     block.links[exit].store(std::ptr::null_mut(), Ordering::Release);
                     block.host_links[exit].store(0, Ordering::Release);
@@ -288,7 +295,6 @@ impl CodeCache {
             }
         }
         self.by_key.clear();
-        self.incoming.clear();
     }
 
     /// Keeps a block that was never in the cache until every vCPU has seen `epoch`.

@@ -51,6 +51,8 @@ pub struct Env<F: Frontend> {
     pub(crate) tlb: Tlb,
     /// The next block by virtual address.
     pub(crate) jumps: [Jump; JUMP_CACHE],
+    /// The block that is being translated; kept for its memory.
+    pub(crate) ir: crate::ir::Block,
     pub(crate) exception: Option<F::Exception>,
     pub(crate) halted: bool,
     /// Where in the block an exception was raised, as distance from its start.
@@ -241,6 +243,7 @@ impl<F: Frontend> Env<F> {
             jump_pages: [0; 16],
             tlb: Tlb::default(),
             jumps: [Jump::EMPTY; JUMP_CACHE],
+            ir: crate::ir::Block::default(),
             exception: None,
             halted: false,
             fault_pc: 0,

@@ -116,8 +116,7 @@ impl<F: Frontend> Shared<F> {
 
     /// Gives a block template code, on the vCPU's thread.
     fn install_template(&self, template: &Template<F>, block: &Block) {
-        let found = self.cache.lock().unwrap().find(&block.key).cloned();
-        let Some(block) = found.filter(|found| std::ptr::eq(Arc::as_ptr(found), block)) else { return };
+        let block = owner(block);
         let mut ir = self.retranslate(&block);
         if ir.insns != block.insns || ir.end.is_none() {
             // The guest is changing the code just now.
@@ -180,6 +179,16 @@ impl<F: Frontend> Shared<F> {
                 template.free(&freed.templates);
             }
         }
+    }
+}
+
+/// The owning pointer of a block that a raw pointer has led to.
+fn owner(block: &Block) -> Arc<Block> {
+    let pointer = std::ptr::from_ref(block);
+    // SAFETY: every block is made by `Arc::new`, and who reaches it by a raw pointer keeps it alive.
+    unsafe {
+        Arc::increment_strong_count(pointer);
+        Arc::from_raw(pointer)
     }
 }
 
@@ -383,7 +392,11 @@ impl<F: Frontend> Env<F> {
             if ram.read(at, &mut code).is_none() {
                 code.clear();
             }
-            let block = Arc::new(self.translate_block(pc, key, &code, BLOCK_LIMIT, (ram.clone(), at)));
+            let home = (ram.clone(), at);
+            let block = match self.emit_block(cache, pc, key, &code, &home) {
+                Some(block) => block,
+                None => Arc::new(self.translate_block(pc, key, &code, BLOCK_LIMIT, home)),
+            };
             if cache.insert(block.clone()) {
                 // SAFETY: `at` lies in the block of RAM.
                 let host = unsafe { ram.host().add((at & !(PAGE_SIZE - 1)) as usize) };
@@ -398,6 +411,50 @@ impl<F: Frontend> Env<F> {
                 cache.discard(&block, epoch);
                 true
             });
+        }
+    }
+
+    /// Translates code straight to templates, if that is how this machine starts.
+    fn emit_block(
+        &mut self,
+        cache: &mut CodeCache,
+        pc: Gva,
+        key: BlockKey,
+        code: &[u8],
+        home: &(Arc<vm::Ram>, u64),
+    ) -> Option<Arc<Block>> {
+        let shared = self.shared.clone();
+        let template = shared.template.as_ref().filter(|_| shared.tiers.template_after == Some(0))?;
+        let mut ir = std::mem::take(&mut self.ir);
+        ir.clear();
+        shared.frontend.translate(key.mode, code, BLOCK_LIMIT, &mut ir);
+        self.log_translation(pc, key, code.get(..ir.len_bytes as usize).unwrap_or_default(), &ir);
+        debug_assert_eq!(ir::verify(&ir), Ok(()), "{}", ir.display(shared.frontend.names()));
+        crate::opt::optimize(&mut ir, shared.helpers);
+        log!(IrOpt, "OPT: block at {pc}\n{}", ir.display(shared.frontend.names()));
+        let decoded = interp::Code::of_host_block(&ir);
+        let block = Arc::new(Block::new(key, ir.len_bytes, ir.insns, decoded, home.clone()));
+        let hot_after = shared.compiler.as_ref().and(shared.tiers.compile_after);
+        let compiled = template.compile(&shared, &block, &ir, hot_after);
+        let insns = ir.insns;
+        self.ir = ir;
+        match compiled {
+            Some(Ok(entries)) => {
+                shared.translated.fetch_add(insns.into(), Ordering::Relaxed);
+                block.templates[0].store(entries.host, Ordering::Release);
+                cache.install(&block, entries.host, entries.fast);
+                Some(block)
+            }
+            Some(Err(x64::Full)) => {
+                // Everything goes; this block is interpreted until it is found no more.
+                shared.retire(cache, |cache, epoch| {
+                    cache.flush(epoch);
+                    true
+                });
+                self.clear_jumps();
+                None
+            }
+            None => None,
         }
     }
 
@@ -583,8 +640,8 @@ impl<F: Frontend> Env<F> {
         if let Some(compiler) = &shared.compiler
             && !block.queued.swap(true, Ordering::AcqRel)
         {
-            let found = shared.cache.lock().unwrap().find(&block.key).cloned();
-            if let Some(block) = found.filter(|found| std::ptr::eq(Arc::as_ptr(found), block)) {
+            let block = owner(block);
+            if block.valid.load(Ordering::Acquire) {
                 compiler.request(shared, block);
             }
         }
@@ -609,14 +666,9 @@ impl<F: Frontend> Env<F> {
         if target.is_some_and(|target| {
             target < PAGE_SIZE && to_key.gpa.0 == from.key.gpa.0 - start + target && to_key.mode == from.key.mode
         }) {
-            let mut cache = shared.cache.lock().unwrap();
-            let find = |cache: &CodeCache, key| cache.find(key).cloned();
-            if let (Some(a), Some(b)) = (find(&cache, &from.key), find(&cache, &to_key))
-                && std::ptr::eq(Arc::as_ptr(&a), from)
-                && std::ptr::eq(Arc::as_ptr(&b), to)
-            {
-                cache.link(&a, exit, &b);
-            }
+            // SAFETY: as in `slice`.
+            let to = owner(unsafe { &*to });
+            shared.cache.lock().unwrap().link(&owner(from), exit, &to);
         }
         Ok(to)
     }

@@ -372,6 +372,13 @@ pub struct Names<'a> {
 }
 
 impl Block {
+    /// Forgets everything but the memory.
+    pub fn clear(&mut self) {
+        self.ops.clear();
+        self.masks.clear();
+        (self.end, self.len_bytes, self.insns) = (None, 0, 0);
+    }
+
     /// Calls `f` with the operand of the terminal, if it has one.
     pub fn end_operand(&self, f: impl FnOnce(Val)) {
         match self.end {

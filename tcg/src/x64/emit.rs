@@ -55,6 +55,29 @@ pub enum Data {
     StoreVector(Xmm),
 }
 
+/// What the emitter keeps from one block to the next, so that it need not be allocated anew.
+#[derive(Default)]
+pub struct Buffers {
+    /// The code.
+    pub asm: Asm,
+    /// Number of the last operation that needs a value, 0 if none does.
+    last: Vec<u32>,
+    /// For each operation the first value that dies with it, and for each value the next one; [`NONE`] ends the list.
+    first_death: Vec<u32>,
+    next_death: Vec<u32>,
+    loc: Vec<Loc>,
+    narrow: Vec<bool>,
+    free_cells: Vec<u16>,
+    cell_users: Vec<u32>,
+    in_flags: Vec<u32>,
+    cold: Vec<Cold>,
+    /// Jumps to stubs: where, and the address.
+    pub far: Vec<(Hole, u64)>,
+}
+
+/// No value.
+pub const NONE: u32 = u32::MAX;
+
 /// The state of the emitter.
 pub struct Emit<'a, F: Frontend> {
     pub asm: Asm,
@@ -66,8 +89,9 @@ pub struct Emit<'a, F: Frontend> {
     pub at: usize,
     /// Number of the last operation that needs a value, 0 if none does.
     pub last: Vec<u32>,
-    /// The values that die with each operation.
-    pub dying: Vec<Vec<u32>>,
+    /// The values that die with each operation, as lists.
+    pub first_death: Vec<u32>,
+    pub next_death: Vec<u32>,
     pub loc: Vec<Loc>,
     /// Whether bits above the value's type may be other than zero.
     pub narrow: Vec<bool>,
@@ -143,9 +167,20 @@ impl<'a, F: Frontend> Emit<'a, F> {
         ir: &'a Ir,
         stubs: &'a Stubs,
         hot_after: Option<u32>,
+        buffers: &mut Buffers,
     ) -> Self {
+        fn renew<T: Clone>(buffer: &mut Vec<T>, len: usize, value: T) -> Vec<T> {
+            let mut taken = emptied(buffer);
+            taken.resize(len, value);
+            taken
+        }
+        fn emptied<T>(buffer: &mut Vec<T>) -> Vec<T> {
+            let mut taken = std::mem::take(buffer);
+            taken.clear();
+            taken
+        }
         let n = ir.ops.len();
-        let mut last = vec![0u32; n + 1];
+        let mut last = renew(&mut buffers.last, n + 1, 0u32);
         let end = n as u32;
         ir.end_operand(|v| last[v.0 as usize] = end);
         for (at, op) in ir.ops.iter().enumerate().rev() {
@@ -153,33 +188,52 @@ impl<'a, F: Frontend> Emit<'a, F> {
                 reads(ir, op, |v| last[v.0 as usize] = last[v.0 as usize].max(at as u32));
             }
         }
-        let mut dying = vec![Vec::new(); n + 1];
+        let mut first_death = renew(&mut buffers.first_death, n + 1, NONE);
+        let mut next_death = renew(&mut buffers.next_death, n, NONE);
         for (v, at) in last.iter().enumerate().take(n).filter(|(_, at)| **at != 0) {
-            dying[*at as usize].push(v as u32);
+            next_death[v] = std::mem::replace(&mut first_death[*at as usize], v as u32);
         }
         Emit {
-            asm: Asm::default(),
+            asm: Asm { code: emptied(&mut buffers.asm.code) },
             ir,
             shared,
             block,
             stubs,
             at: 0,
             last,
-            dying,
-            loc: vec![Loc::Nowhere; n],
-            narrow: vec![false; n],
+            first_death,
+            next_death,
+            loc: renew(&mut buffers.loc, n, Loc::Nowhere),
+            narrow: renew(&mut buffers.narrow, n, false),
             gprs: Bank::default(),
             xmms: Bank::default(),
             cells: 0,
-            free_cells: Vec::new(),
-            cell_users: vec![0; TEMPS],
+            free_cells: emptied(&mut buffers.free_cells),
+            cell_users: renew(&mut buffers.cell_users, TEMPS, 0),
             flags: None,
-            in_flags: Vec::new(),
-            cold: Vec::new(),
+            in_flags: emptied(&mut buffers.in_flags),
+            cold: emptied(&mut buffers.cold),
             pc: 0,
-            far: Vec::new(),
+            far: emptied(&mut buffers.far),
             fast_entry: 0,
             hot_after,
+        }
+    }
+
+    /// Gives the buffers back, with the code and its open jumps in them.
+    pub fn into_buffers(self) -> Buffers {
+        Buffers {
+            asm: self.asm,
+            last: self.last,
+            first_death: self.first_death,
+            next_death: self.next_death,
+            loc: self.loc,
+            narrow: self.narrow,
+            free_cells: self.free_cells,
+            cell_users: self.cell_users,
+            in_flags: self.in_flags,
+            cold: self.cold,
+            far: self.far,
         }
     }
 

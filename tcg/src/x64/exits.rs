@@ -87,7 +87,8 @@ impl<F: Frontend> Emit<'_, F> {
     /// Emits what was put out of the way.
     pub fn cold_paths(&mut self) {
         let mut fault_exit = None;
-        for Cold { from, back, what } in std::mem::take(&mut self.cold) {
+        let mut cold = std::mem::take(&mut self.cold);
+        for Cold { from, back, what } in cold.drain(..) {
             for hole in from {
                 self.asm.bind(hole);
             }
@@ -146,6 +147,7 @@ impl<F: Frontend> Emit<'_, F> {
             }
             self.leave(Exit::Raised as u64);
         }
+        self.cold = cold;
     }
 
     fn bind_to_fault(&mut self, hole: super::asm::Hole, exits: &mut Option<Vec<super::asm::Hole>>) {

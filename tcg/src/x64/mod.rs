@@ -52,6 +52,7 @@ pub struct Entries {
 /// The emitter and its code memory.
 pub struct Template<F: Frontend> {
     memory: Mutex<CodeMemory>,
+    buffers: Mutex<emit::Buffers>,
     stubs: Stubs,
     blocks: AtomicU64,
     bytes: AtomicU64,
@@ -73,6 +74,7 @@ impl<F: Frontend> Template<F> {
         let stubs = Stubs { bit_counts, ..stubs.at(base) };
         Ok(Self {
             memory: Mutex::new(memory),
+            buffers: Mutex::default(),
             stubs,
             blocks: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -100,17 +102,20 @@ impl<F: Frontend> Template<F> {
         (self.blocks.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
-    /// The code of a block and where its fast entry is, before it is placed; the jumps to stubs are still open.
-    fn emit<'a>(
-        &'a self,
-        shared: &'a Shared<F>,
-        block: &'a Block,
-        ir: &'a ir::Block,
+    /// Emits the code of a block; the jumps to stubs are still open. Gives where its fast entry is.
+    fn emit(
+        &self,
+        shared: &Shared<F>,
+        block: &Block,
+        ir: &ir::Block,
         hot_after: Option<u32>,
-    ) -> Option<emit::Emit<'a, F>> {
-        let mut emit = emit::Emit::new(shared, block, ir, &self.stubs, hot_after);
-        emit.block().ok()?;
-        Some(emit)
+        buffers: &mut emit::Buffers,
+    ) -> Option<usize> {
+        let mut emit = emit::Emit::new(shared, block, ir, &self.stubs, hot_after, buffers);
+        let done = emit.block();
+        let fast_entry = emit.fast_entry;
+        *buffers = emit.into_buffers();
+        done.ok().map(|()| fast_entry)
     }
 
     /// Emits a block. With `hot_after` its code asks for optimization after that many runs. `None` when the block is
@@ -122,18 +127,20 @@ impl<F: Frontend> Template<F> {
         ir: &ir::Block,
         hot_after: Option<u32>,
     ) -> Option<Result<Entries, Full>> {
-        let mut emit = self.emit(shared, block, ir, hot_after)?;
-        let len = emit.asm.code.len();
+        let mut guard = self.buffers.lock().unwrap();
+        let buffers = &mut *guard;
+        let fast_entry = self.emit(shared, block, ir, hot_after, buffers)?;
+        let len = buffers.asm.code.len();
         let mut memory = self.memory.lock().unwrap();
         let Some(host) = memory.reserve(len) else { return Some(Err(Full)) };
-        for (hole, address) in std::mem::take(&mut emit.far) {
-            emit.asm.bind_to_address(hole, host, address);
+        for (hole, address) in buffers.far.drain(..) {
+            buffers.asm.bind_to_address(hole, host, address);
         }
-        memory.fill(host, &emit.asm.code);
+        memory.fill(host, &buffers.asm.code);
         drop(memory);
         self.blocks.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(len as u64, Ordering::Relaxed);
-        Some(Ok(Entries { host, fast: host + emit.fast_entry as u64 }))
+        Some(Ok(Entries { host, fast: host + fast_entry as u64 }))
     }
 
     /// A fast entry for code that keeps program counter and budget in memory.
@@ -157,7 +164,9 @@ impl<F: Frontend> Template<F> {
 
     /// The bytes of a block's code as if it lay at 0, for a person to read.
     pub fn bytes_of(&self, shared: &Shared<F>, block: &Block, ir: &ir::Block) -> Option<Vec<u8>> {
-        Some(self.emit(shared, block, ir, None)?.asm.code)
+        let mut buffers = emit::Buffers::default();
+        self.emit(shared, block, ir, None, &mut buffers)?;
+        Some(buffers.asm.code)
     }
 }
 

@@ -4,7 +4,7 @@
 //! again costs nothing. Hence nothing has to be stored when an exception leaves the block.
 
 use super::asm::{Cc, Gpr, Mem, R8, R9, R10, R11, R12, R13, RBP, RBX, RDI, RDX, RSI, Xmm};
-use super::emit::Emit;
+use super::emit::{Emit, NONE};
 use crate::env::{Env, TEMPS};
 use crate::frontend::Frontend;
 use crate::ir::{Op, Ty, Val};
@@ -231,8 +231,10 @@ impl<F: Frontend> Emit<'_, F> {
     pub fn finish_operation(&mut self) {
         self.gprs.unpin();
         self.xmms.unpin();
-        for v in std::mem::take(&mut self.dying[self.at]) {
+        let mut v = self.first_death[self.at];
+        while v != NONE {
             self.release(v as usize);
+            v = self.next_death[v as usize];
         }
     }
 

@@ -412,7 +412,7 @@ fn random_blocks_interpreted() {
 
 #[test]
 fn random_blocks_by_templates() {
-    random_blocks(Tier::Template(1), 20_000);
+    random_blocks(Tier::Template(0), 20_000);
     random_blocks(Tier::Mixed(2), 1_000);
 }
 

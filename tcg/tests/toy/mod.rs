@@ -536,8 +536,9 @@ pub enum Tier {
     SmallBackground,
 }
 
-pub const TIERS: [Tier; 11] = [
+pub const TIERS: [Tier; 12] = [
     Tier::Interpreter,
+    Tier::Template(0),
     Tier::Template(1),
     Tier::Template(3),
     Tier::SmallTemplate,
@@ -606,9 +607,9 @@ impl Machine {
         let (template_after, compile_after, bytes, background) = match tier {
             Tier::Interpreter => (None, None, 0, false),
             Tier::Template(n) => (Some(n), None, 16 << 20, false),
-            Tier::Mixed(n) => (Some(1), Some(n), 16 << 20, false),
-            Tier::MixedBackground => (Some(1), Some(2), 16 << 20, true),
-            Tier::SmallTemplate => (Some(1), None, 16 << 10, false),
+            Tier::Mixed(n) => (Some(0), Some(n), 16 << 20, false),
+            Tier::MixedBackground => (Some(0), Some(2), 16 << 20, true),
+            Tier::SmallTemplate => (Some(0), None, 16 << 10, false),
             Tier::Compiled(n) => (None, Some(n), 16 << 20, false),
             Tier::Background(n) => (None, Some(n), 16 << 20, true),
             Tier::Small => (None, Some(1), 64 << 10, false),
