@@ -117,6 +117,9 @@ impl<F: Frontend> Shared<F> {
     /// Gives a block template code, on the vCPU's thread.
     fn install_template(&self, template: &Template<F>, block: &Block) {
         let block = owner(block);
+        if !block.valid.load(Ordering::Acquire) {
+            return;
+        }
         let mut ir = self.retranslate(&block);
         if ir.insns != block.insns || ir.end.is_none() {
             // The guest is changing the code just now.
@@ -477,6 +480,8 @@ impl<F: Frontend> Env<F> {
             *byte = self.view.load(Gpa(block_key.gpa.0.wrapping_add(at as u64)), 1).unwrap_or(0) as u8;
         }
         let block = Arc::new(self.translate_block(key.pc, block_key, &code, 1, (home, 0)));
+        // Its home has other bytes: nobody may translate it again.
+        block.valid.store(false, Ordering::Release);
         let pointer = Arc::as_ptr(&block);
         let mut cache = shared.cache.lock().unwrap();
         // Dead from the start: it lives until this vCPU looks around after this slice. Nobody is kicked, for a kick now
