@@ -229,30 +229,24 @@ impl<F: Frontend> Env<F> {
         kicker: Arc<Kicker>,
         shared: Arc<Shared<F>>,
     ) -> Box<Self> {
-        Box::new(Env {
-            cpu,
-            temps: [0; TEMPS],
-            vectors: [0; 4],
-            budget: AtomicI64::new(0),
-            look: AtomicU32::new(0),
-            raised: 0,
-            tag: 0,
-            saved: [0; 8],
-            saved_vectors: [0; 16],
-            left: std::ptr::null(),
-            jump_pages: [0; 16],
-            tlb: Tlb::default(),
-            jumps: [Jump::EMPTY; JUMP_CACHE],
-            ir: crate::ir::Block::default(),
-            exception: None,
-            halted: false,
-            fault_pc: 0,
-            view: bus.view(),
-            bus,
-            pins,
-            kicker,
-            shared,
-        })
+        let mut env = Box::<Self>::new_zeroed();
+        let this = env.as_mut_ptr();
+        // SAFETY: the pointer is to zeroed memory for the whole struct. What is not written here is numbers, atomics of
+        // numbers, booleans and raw pointers, for which zeros are valid.
+        unsafe {
+            (&raw mut (*this).cpu).write(cpu);
+            Tlb::init(&raw mut (*this).tlb);
+            // No other entry is looked at for the program counter 0, which zeros would mean.
+            (*this).jumps[0] = Jump::EMPTY;
+            (&raw mut (*this).ir).write(crate::ir::Block::default());
+            (&raw mut (*this).exception).write(None);
+            (&raw mut (*this).view).write(bus.view());
+            (&raw mut (*this).bus).write(bus);
+            (&raw mut (*this).pins).write(pins);
+            (&raw mut (*this).kicker).write(kicker);
+            (&raw mut (*this).shared).write(shared);
+            env.assume_init()
+        }
     }
 
     fn cell(&mut self, slot: Slot) -> *mut u8 {
