@@ -104,12 +104,15 @@ pub struct CodeCache {
     by_page: HashMap<(RamId, u64), Vec<Arc<Block>>>,
     /// For each block the exits that are linked to it.
     incoming: HashMap<*const Block, Vec<(Arc<Block>, usize)>>,
+    /// For each block the other blocks whose compiled code contains it, and the other way round.
+    within: HashMap<*const Block, Vec<Arc<Block>>>,
+    members: HashMap<*const Block, Vec<Arc<Block>>>,
     graveyard: Vec<(u64, Arc<Block>)>,
     /// The RAM that blocks were made from.
     rams: HashMap<RamId, Arc<Ram>>,
 }
 
-// SAFETY: the raw pointers in `incoming` are only map keys and are never followed.
+// SAFETY: the raw pointers in the maps by block are only keys and are never followed.
 unsafe impl Send for CodeCache {}
 
 impl CodeCache {
@@ -148,10 +151,15 @@ impl CodeCache {
         }
     }
 
-    /// Installs compiled code of a block: every exit that is linked to it jumps there from now on.
-    pub fn install(&mut self, block: &Arc<Block>, entry: u64) {
-        block.host.store(entry, Ordering::Release);
-        for (from, exit) in self.incoming.get(&Arc::as_ptr(block)).into_iter().flatten() {
+    /// Gives a block compiled code: every exit that is linked to it jumps there from now on. The code contains the
+    /// `members`, too: it goes when one of them goes.
+    pub fn install(&mut self, head: &Arc<Block>, members: &[Arc<Block>], entry: u64) {
+        for member in members.iter().filter(|m| !Arc::ptr_eq(m, head)) {
+            self.within.entry(Arc::as_ptr(member)).or_default().push(head.clone());
+            self.members.entry(Arc::as_ptr(head)).or_default().push(member.clone());
+        }
+        head.host.store(entry, Ordering::Release);
+        for (from, exit) in self.incoming.get(&Arc::as_ptr(head)).into_iter().flatten() {
             from.host_links[*exit].store(entry, Ordering::Release);
         }
     }
@@ -205,7 +213,10 @@ impl CodeCache {
         }
         let n = dead.len();
         for block in dead {
-            self.remove(block, epoch);
+            // One may have gone with another already.
+            if block.valid.load(Ordering::Relaxed) {
+                self.remove(block, epoch);
+            }
         }
         n
     }
@@ -226,7 +237,17 @@ impl CodeCache {
                 incoming.retain(|(from, _)| !Arc::ptr_eq(from, &block));
             }
         }
+        for member in self.members.remove(&Arc::as_ptr(&block)).unwrap_or_default() {
+            if let Some(heads) = self.within.get_mut(&Arc::as_ptr(&member)) {
+                heads.retain(|head| !Arc::ptr_eq(head, &block));
+            }
+        }
+        let heads = self.within.remove(&Arc::as_ptr(&block)).unwrap_or_default();
         self.graveyard.push((epoch, block));
+        // Compiled code that contains it is wrong now; the blocks that have the code are made anew.
+        for head in heads.into_iter().filter(|head| head.valid.load(Ordering::Relaxed)) {
+            self.discard(&head, epoch);
+        }
     }
 
     /// Takes out everything. The bytes stay marked as code, so that a store to them is noticed as long as a vCPU may know
@@ -244,6 +265,8 @@ impl CodeCache {
         }
         self.by_key.clear();
         self.incoming.clear();
+        self.within.clear();
+        self.members.clear();
     }
 
     /// Keeps a block that was never in the cache until every vCPU has seen `epoch`.

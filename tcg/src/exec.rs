@@ -85,12 +85,37 @@ impl<F: Frontend> Shared<F> {
 
     /// Gives a block its compiled code.
     pub fn install(&self, block: &Arc<Block>, entry: u64) {
+        self.install_region(block, &[], entry);
+    }
+
+    /// Gives a block compiled code that contains other blocks, too. It goes when one of them goes.
+    pub fn install_region(&self, head: &Arc<Block>, members: &[Arc<Block>], entry: u64) {
         let mut cache = self.cache.lock().unwrap();
-        if block.valid.load(Ordering::Acquire) {
-            cache.install(block, entry);
+        if members.iter().chain([head]).all(|b| b.valid.load(Ordering::Acquire)) {
+            cache.install(head, members, entry);
         } else if let Some(compiler) = &self.compiler {
             compiler.free(&[entry]);
         }
+    }
+
+    /// The blocks that the fixed exits of `block` lead to within its page, as far as they are translated.
+    pub fn successors(&self, block: &Block) -> [Option<Arc<Block>>; 2] {
+        let (ram, home) = block.home();
+        let start = block.key.gpa.0 % PAGE_SIZE;
+        let cache = self.cache.lock().unwrap();
+        [0, 1].map(|exit| {
+            let to = Some(start.wrapping_add(block.code.exit_distance(exit)? as u64)).filter(|to| *to < PAGE_SIZE)?;
+            let found = cache.find(&BlockKey { gpa: Gpa(block.key.gpa.0 - start + to), mode: block.key.mode })?;
+            // Other memory may lie at the address by now.
+            let same = found.home().0.id() == ram.id() && found.home().1.start == home.start - start + to;
+            same.then(|| found.clone())
+        })
+    }
+
+    /// Runs of a block before it is compiled, at least one.
+    #[cfg(feature = "cranelift")]
+    pub(crate) fn compile_after(&self) -> u32 {
+        self.tiers.compile_after.unwrap_or(u32::MAX).max(1)
     }
 
     /// Translates the code at `key` anew, for a compiler.

@@ -45,5 +45,5 @@ fn host_code<F: Frontend>(shared: &crate::exec::Shared<F>, pc: Gva, mode: u64, b
     let limits = crate::interp::Limits { temps: 0 };
     let code = crate::interp::decode(block, shared.helpers, &limits)?;
     let cached = crate::cache::Block::new(key, block.len_bytes, block.insns, code, (home, 0));
-    Some(crate::cranelift::explain(shared, &cached, block))
+    Some(crate::cranelift::explain(shared, std::sync::Arc::new(cached), block))
 }
