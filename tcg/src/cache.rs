@@ -152,14 +152,22 @@ impl CodeCache {
     }
 
     /// Gives a block compiled code: every exit that is linked to it jumps there from now on. The code contains the
-    /// `members`, too: it goes when one of them goes.
-    pub fn install(&mut self, head: &Arc<Block>, members: &[Arc<Block>], entry: u64) {
+    /// `members`, too: it goes when one of them goes. It is entered for the blocks `entered` as well, unless they have
+    /// code of their own.
+    pub fn install(&mut self, head: &Arc<Block>, members: &[Arc<Block>], entered: &[Arc<Block>], entry: u64) {
         for member in members.iter().filter(|m| !Arc::ptr_eq(m, head)) {
             self.within.entry(Arc::as_ptr(member)).or_default().push(head.clone());
             self.members.entry(Arc::as_ptr(head)).or_default().push(member.clone());
         }
-        head.host.store(entry, Ordering::Release);
-        for (from, exit) in self.incoming.get(&Arc::as_ptr(head)).into_iter().flatten() {
+        self.set_host(head, entry);
+        for block in entered.iter().filter(|b| b.host.load(Ordering::Acquire) == 0) {
+            self.set_host(block, entry);
+        }
+    }
+
+    fn set_host(&self, block: &Arc<Block>, entry: u64) {
+        block.host.store(entry, Ordering::Release);
+        for (from, exit) in self.incoming.get(&Arc::as_ptr(block)).into_iter().flatten() {
             from.host_links[*exit].store(entry, Ordering::Release);
         }
     }
@@ -238,6 +246,10 @@ impl CodeCache {
             }
         }
         for member in self.members.remove(&Arc::as_ptr(&block)).unwrap_or_default() {
+            if member.host.load(Ordering::Acquire) == block.host.load(Ordering::Acquire) {
+                // It has no code of its own.
+                self.set_host(&member, 0);
+            }
             if let Some(heads) = self.within.get_mut(&Arc::as_ptr(&member)) {
                 heads.retain(|head| !Arc::ptr_eq(head, &block));
             }
@@ -274,7 +286,8 @@ impl CodeCache {
         self.graveyard.push((epoch, block));
     }
 
-    /// Frees dead blocks that died before `epoch`, which every vCPU has seen. Gives the entries of their compiled code.
+    /// Frees dead blocks that died before `epoch`, which every vCPU has seen. Gives the entries of their compiled code; one
+    /// that blocks shared comes more than once.
     pub fn bury(&mut self, epoch: u64) -> Vec<u64> {
         let mut code = Vec::new();
         self.graveyard.retain(|(died, block)| {

@@ -85,14 +85,15 @@ impl<F: Frontend> Shared<F> {
 
     /// Gives a block its compiled code.
     pub fn install(&self, block: &Arc<Block>, entry: u64) {
-        self.install_region(block, &[], entry);
+        self.install_region(block, &[], &[], entry);
     }
 
-    /// Gives a block compiled code that contains other blocks, too. It goes when one of them goes.
-    pub fn install_region(&self, head: &Arc<Block>, members: &[Arc<Block>], entry: u64) {
+    /// Gives a block compiled code that contains other blocks, too: it goes when one of these `members` goes. It is
+    /// entered for the blocks `entered` as well, unless they have code of their own.
+    pub fn install_region(&self, head: &Arc<Block>, members: &[Arc<Block>], entered: &[Arc<Block>], entry: u64) {
         let mut cache = self.cache.lock().unwrap();
         if members.iter().chain([head]).all(|b| b.valid.load(Ordering::Acquire)) {
-            cache.install(head, members, entry);
+            cache.install(head, members, entered, entry);
         } else if let Some(compiler) = &self.compiler {
             compiler.free(&[entry]);
         }

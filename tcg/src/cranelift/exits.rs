@@ -86,7 +86,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     fn moved_pc(&mut self, distance: i64) -> Value {
         let (pc, distance) = match self.own_pc {
             Some(pc) => (pc, distance),
-            None => (self.entry_pc, distance.wrapping_add(self.member.distance)),
+            None => (self.b.use_var(self.base_pc), distance.wrapping_add(self.member.distance)),
         };
         if distance == 0 { pc } else { self.b.ins().iadd_imm_s(pc, distance) }
     }

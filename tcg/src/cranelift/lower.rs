@@ -20,6 +20,7 @@ use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, Variable};
 use std::collections::BTreeMap;
 use std::mem::offset_of;
+use vm::ram::PAGE_SIZE;
 
 pub(super) struct Lower<'a, 'b, F: Frontend> {
     pub(super) b: FunctionBuilder<'b>,
@@ -34,8 +35,8 @@ pub(super) struct Lower<'a, 'b, F: Frontend> {
     pub(super) variables: Vec<Variable>,
     /// Instructions executed since the entry that the budget does not know of, before the present block.
     pub(super) spent: Variable,
-    /// The program counter at the entry.
-    pub(super) entry_pc: Value,
+    /// The program counter that the first block has.
+    pub(super) base_pc: Variable,
     /// The host block of each member.
     pub(super) blocks: Vec<Block>,
     /// Registers that the present block has read or written.
@@ -97,9 +98,8 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
         let own = MemFlagsData::trusted().with_alias_region(Some(alias(0, "state")));
         let guest = MemFlagsData::new().with_notrap().with_alias_region(Some(alias(1, "guest")));
         let variables = region.slots.iter().map(|(_, ty)| b.declare_var(int(*ty))).collect();
-        let spent = b.declare_var(I64);
+        let (spent, base_pc) = (b.declare_var(I64), b.declare_var(I64));
         let blocks = region.members.iter().map(|_| b.create_block()).collect();
-        let entry_pc = b.ins().load(I64, own, env, i32::from(F::PC.0));
         let member = region.members.first().ok_or("an empty region")?;
         let mut l = Lower {
             b,
@@ -110,7 +110,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             values: Vec::new(),
             variables,
             spent,
-            entry_pc,
+            base_pc,
             blocks,
             cached: BTreeMap::new(),
             changed: Slots::default(),
@@ -123,14 +123,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             pc: 0,
             signatures: BTreeMap::new(),
         };
-        for n in member.live.iter() {
-            let value = l.load_slot(n);
-            l.b.def_var(l.variables[n], value);
-        }
-        let zero = l.imm(0);
-        l.b.def_var(spent, zero);
-        let first = l.blocks[0];
-        l.b.ins().jump(first, &[]);
+        l.entries();
         for (at, member) in region.members.iter().enumerate() {
             l.begin(at, member);
             for op in 0..member.ir.ops.len() {
@@ -141,6 +134,41 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
         l.b.seal_all_blocks();
         l.b.finalize(isa.frontend_config());
         Ok(())
+    }
+
+    /// Where the function is entered: at the first block, or at a header, so that what left at one goes on there. The
+    /// program counter, of which the region knows the offset in the page, says where.
+    fn entries(&mut self) {
+        let pc = self.b.ins().load(I64, self.own, self.env, i32::from(F::PC.0));
+        let zero = self.imm(0);
+        self.b.def_var(self.spent, zero);
+        self.b.def_var(self.base_pc, pc);
+        let region = self.region;
+        let others: Vec<usize> = region.entries().filter(|at| *at != 0).collect();
+        if !others.is_empty() {
+            let offset = self.b.ins().band_imm_u(pc, PAGE_SIZE as i64 - 1);
+            for at in others {
+                let member = &region.members[at];
+                let here = (member.block.key.gpa.0 % PAGE_SIZE) as i64;
+                let same = self.b.ins().icmp_imm_u(IntCC::Equal, offset, here);
+                let (entry, next) = (self.b.create_block(), self.b.create_block());
+                self.b.ins().brif(same, entry, &[], next, &[]);
+                self.enter(entry);
+                let base = self.b.ins().iadd_imm_s(pc, -member.distance);
+                self.b.def_var(self.base_pc, base);
+                self.enter_at(at);
+                self.enter(next);
+            }
+        }
+        self.enter_at(0);
+    }
+
+    fn enter_at(&mut self, at: usize) {
+        for n in self.region.members[at].live.iter() {
+            let value = self.load_slot(n);
+            self.b.def_var(self.variables[n], value);
+        }
+        self.b.ins().jump(self.blocks[at], &[]);
     }
 
     /// Starts the next member.

@@ -37,6 +37,7 @@ struct Worker {
     isa: OwnedTargetIsa,
     memory: Mutex<CodeMemory>,
     entry: u64,
+    functions: AtomicU64,
     blocks: AtomicU64,
     bytes: AtomicU64,
 }
@@ -105,6 +106,7 @@ impl<F: Frontend> Cranelift<F> {
             isa,
             memory: Mutex::new(memory),
             entry,
+            functions: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         });
@@ -126,6 +128,11 @@ impl<F: Frontend> Cranelift<F> {
     /// Bytes of code memory in use.
     pub fn used_bytes(&self) -> usize {
         self.worker.memory.lock().unwrap().used_bytes()
+    }
+
+    /// Blocks in the functions compiled so far; one that is in several counts for each.
+    pub fn blocks(&self) -> u64 {
+        self.worker.blocks.load(Ordering::Relaxed)
     }
 }
 
@@ -161,13 +168,13 @@ fn retranslate<F: Frontend>(shared: &Shared<F>, blocks: Vec<Arc<Block>>) -> Vec<
 }
 
 impl Worker {
-    /// The code of the region around `head` and the blocks in it.
+    /// The code of the region around `head`.
     fn region<F: Frontend>(
         &self,
         state: &mut host::State,
         shared: &Shared<F>,
         head: &Arc<Block>,
-    ) -> Result<(Vec<u8>, Vec<Arc<Block>>), String> {
+    ) -> Result<(Vec<u8>, Region), String> {
         let blocks = retranslate(shared, region::choose(shared, head));
         if !blocks.first().is_some_and(|(block, _)| Arc::ptr_eq(block, head)) {
             return Err("its code is changing".into());
@@ -177,7 +184,7 @@ impl Worker {
         let mut compile = |blocks| {
             let region = Region::new(shared, blocks)?;
             let code = host::compile(state, &*self.isa, shared, &region)?;
-            Ok((code, region.members.into_iter().map(|m| m.block).collect()))
+            Ok((code, region))
         };
         compile(blocks).or_else(|why| if many { compile(alone) } else { Err(why) })
     }
@@ -186,7 +193,7 @@ impl Worker {
         if !head.valid.load(Ordering::Acquire) {
             return;
         }
-        let (code, members) = match self.region(state, shared, head) {
+        let (code, region) = match self.region(state, shared, head) {
             Ok(compiled) => compiled,
             Err(why) => {
                 log!(OutAsm, "block at {} stays interpreted: {why}", head.key.gpa);
@@ -204,17 +211,20 @@ impl Worker {
             }
             return;
         };
-        self.blocks.fetch_add(1, Ordering::Relaxed);
+        self.functions.fetch_add(1, Ordering::Relaxed);
+        self.blocks.fetch_add(region.members.len() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(code.len() as u64, Ordering::Relaxed);
         log!(
             OutAsm,
             "OUT: {} blocks from {} [{} bytes]\n{}\n",
-            members.len(),
+            region.members.len(),
             head.key.gpa,
             code.len(),
             host::listing(entry, &code)
         );
-        shared.install_region(head, &members, entry);
+        let members: Vec<Arc<Block>> = region.members.iter().map(|m| m.block.clone()).collect();
+        let entered: Vec<Arc<Block>> = region.entries().map(|at| members[at].clone()).collect();
+        shared.install_region(head, &members, &entered, entry);
         for member in members.iter().filter(|m| m.host.load(Ordering::Acquire) == 0) {
             // It is compiled by itself only if it is still entered often by other ways.
             member.runs.store(0, Ordering::Relaxed);
@@ -242,6 +252,6 @@ impl<F: Frontend> Compiler<F> for Cranelift<F> {
     }
 
     fn stats(&self) -> (u64, u64) {
-        (self.worker.blocks.load(Ordering::Relaxed), self.worker.bytes.load(Ordering::Relaxed))
+        (self.worker.functions.load(Ordering::Relaxed), self.worker.bytes.load(Ordering::Relaxed))
     }
 }

@@ -164,6 +164,11 @@ impl Region {
         Ok(region)
     }
 
+    /// The members where the function can be entered: the first and the headers.
+    pub fn entries(&self) -> impl Iterator<Item = usize> {
+        (0..self.members.len()).filter(|at| self.members[*at].header)
+    }
+
     /// The number of the register at this offset.
     pub fn number(&self, offset: u16) -> Option<usize> {
         self.numbers.get(&offset).copied()
