@@ -72,6 +72,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             };
             self.b.ins().store(self.own, value, self.env, i32::from(self.region.slots[n].0));
         }
+        self.store_lazy();
     }
 
     /// The program counter of the present block.
@@ -184,11 +185,12 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         if self.clobbered {
             let after = self.member.inner.into_iter().flatten().map(|to| self.region.members[to].live);
-            for n in after.fold(Slots::default(), Slots::union).iter() {
+            for n in after.fold(Slots::default(), Slots::union).without(self.region.lazy).iter() {
                 self.register(n);
             }
         }
-        for n in self.changed.iter() {
+        self.define_lazy();
+        for n in self.changed.without(self.region.lazy).iter() {
             let value = self.cached[&n];
             self.b.def_var(self.variables[n], value);
         }

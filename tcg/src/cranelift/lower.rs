@@ -4,6 +4,7 @@
 //! it may be out of date. Which registers those are, and which have to be read at the entry, `region.rs` has found out.
 
 use super::host::signature;
+use super::lazy::{Kinds, LEAVES, Out};
 use super::region::{Member, Region, Slots};
 use super::slow;
 use crate::env::Env;
@@ -29,7 +30,8 @@ pub(super) struct Lower<'a, 'b, F: Frontend> {
     /// The block being lowered.
     pub(super) member: &'a Member,
     pub(super) env: Value,
-    /// The values of its operations.
+    /// The operations being lowered, of the block or of a recipe, and their values.
+    ops: &'a [Op],
     values: Vec<Option<Value>>,
     /// The variable of each register of the region.
     pub(super) variables: Vec<Variable>,
@@ -45,6 +47,12 @@ pub(super) struct Lower<'a, 'b, F: Frontend> {
     pub(super) changed: Slots,
     /// Registers whose cells in the state may be out of date now.
     pub(super) dirty: Slots,
+    /// What the lazy registers that this block has not set may be, and the variables that say which and give the values.
+    kinds: Kinds,
+    kind: Variable,
+    leaves: Vec<(Ty, [Variable; LEAVES])>,
+    /// The count at the start of a header, if zero says that the lazy registers are in the state.
+    fresh: Option<Value>,
     /// A helper of this block has changed registers in the state: variables that are not cached are out of date.
     pub(super) clobbered: bool,
     /// The program counter of this block if an operation has set it or a helper may have.
@@ -98,7 +106,10 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
         let own = MemFlagsData::trusted().with_alias_region(Some(alias(0, "state")));
         let guest = MemFlagsData::new().with_notrap().with_alias_region(Some(alias(1, "guest")));
         let variables = region.slots.iter().map(|(_, ty)| b.declare_var(int(*ty))).collect();
-        let (spent, base_pc) = (b.declare_var(I64), b.declare_var(I64));
+        let (spent, base_pc, kind) = (b.declare_var(I64), b.declare_var(I64), b.declare_var(I32));
+        let leaves = [Ty::I8, Ty::I16, Ty::I32, Ty::I64]
+            .map(|ty| (ty, std::array::from_fn(|_| b.declare_var(int(ty)))))
+            .to_vec();
         let blocks = region.members.iter().map(|_| b.create_block()).collect();
         let member = region.members.first().ok_or("an empty region")?;
         let mut l = Lower {
@@ -107,6 +118,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             region,
             member,
             env,
+            ops: &member.ir.ops,
             values: Vec::new(),
             variables,
             spent,
@@ -115,6 +127,10 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             cached: BTreeMap::new(),
             changed: Slots::default(),
             dirty: Slots::default(),
+            kinds: Kinds::default(),
+            kind,
+            leaves,
+            fresh: None,
             clobbered: false,
             own_pc: None,
             pc_stored: false,
@@ -143,6 +159,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
         let zero = self.imm(0);
         self.b.def_var(self.spent, zero);
         self.b.def_var(self.base_pc, pc);
+        self.define_kind(Kinds::STATE);
         let region = self.region;
         let others: Vec<usize> = region.entries().filter(|at| *at != 0).collect();
         if !others.is_empty() {
@@ -174,6 +191,8 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
     /// Starts the next member.
     fn begin(&mut self, at: usize, member: &'a Member) {
         self.member = member;
+        self.ops = &member.ir.ops;
+        self.kinds = member.kinds;
         self.values.clear();
         self.values.resize(member.ir.ops.len(), None);
         self.cached.clear();
@@ -189,6 +208,11 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             // All that lead here are done.
             self.b.seal_block(self.blocks[at]);
         }
+        if self.kinds == Kinds::one(Kinds::VALUES) {
+            self.define_kind(Kinds::VALUES);
+        }
+        let simple = member.header && member.inner_kinds.only().is_some() && !member.inner_kinds.has(Kinds::STATE);
+        self.fresh = simple.then(|| self.b.use_var(self.spent));
         if member.header {
             self.check_budget();
         }
@@ -218,14 +242,137 @@ impl<F: Frontend> Lower<'_, '_, F> {
         if let Some(value) = self.cached.get(&n) {
             return *value;
         }
-        let value = if self.clobbered {
-            self.changed.add(n);
-            self.load_slot(n)
-        } else {
-            self.b.use_var(self.variables[n])
+        let lazy = self.region.lazy.has(n);
+        let value = match self.kinds.only() {
+            _ if self.clobbered => {
+                self.changed.add(n);
+                self.load_slot(n)
+            }
+            Some(Kinds::STATE) if lazy => self.load_slot(n),
+            Some(kind) if lazy && kind >= Kinds::RECIPE => self.late(n, kind),
+            None if lazy => unreachable!("a block that reads lazy registers knows what they are"),
+            _ => self.b.use_var(self.variables[n]),
         };
         self.cached.insert(n, value);
         value
+    }
+
+    /// Lazy register `n` by a recipe.
+    fn late(&mut self, n: usize, kind: usize) -> Value {
+        let region = self.region;
+        let recipe = &region.recipes[kind - Kinds::RECIPE];
+        let ops = std::mem::replace(&mut self.ops, &recipe.ops);
+        let values = std::mem::replace(&mut self.values, vec![None; recipe.ops.len()]);
+        for (at, ty) in recipe.leaves.iter().enumerate() {
+            let leaf = self.leaf(*ty, at);
+            self.values[at] = Some(self.b.use_var(leaf));
+        }
+        let root = recipe.roots.iter().find(|(other, _)| *other == n).map(|(_, v)| *v);
+        let root = root.expect("a recipe gives all lazy registers");
+        // Only what this one needs.
+        let mut needed = vec![false; recipe.ops.len()];
+        needed[root.0 as usize] = true;
+        for at in (recipe.leaves.len()..recipe.ops.len()).rev() {
+            if needed[at] {
+                recipe.ops[at].operands(|v| needed[v.0 as usize] = true);
+            }
+        }
+        for at in recipe.leaves.len()..recipe.ops.len() {
+            if needed[at] {
+                self.operation(at).expect("a recipe calls nothing");
+            }
+        }
+        let value = self.v(root);
+        self.ops = ops;
+        self.values = values;
+        value
+    }
+
+    fn leaf(&self, ty: Ty, at: usize) -> Variable {
+        let of_type = self.leaves.iter().find(|(t, _)| *t == ty);
+        of_type.expect("leaves are integers").1[at]
+    }
+
+    fn define_kind(&mut self, kind: usize) {
+        let kind = self.b.ins().iconst(I32, kind as i64);
+        self.b.def_var(self.kind, kind);
+    }
+
+    /// Stores the lazy registers that this block has not set, if they are not in the state.
+    pub(super) fn store_lazy(&mut self) {
+        let missing = self.region.lazy.without(self.dirty);
+        if missing == Slots::default() || self.kinds == Kinds::one(Kinds::STATE) || self.clobbered {
+            return;
+        }
+        if let Some(kind) = self.kinds.only() {
+            return self.store_kind(missing, kind);
+        }
+        let done = self.cold_block();
+        let mut kinds: Vec<usize> = self.kinds.iter().collect();
+        if let Some(fresh) = self.fresh {
+            kinds.retain(|kind| *kind != Kinds::STATE);
+            let (zero, next) = (self.b.ins().icmp_imm_s(IntCC::Equal, fresh, 0), self.cold_block());
+            self.b.ins().brif(zero, done, &[], next, &[]);
+            self.enter(next);
+        }
+        // In ascending order, so that the last is not the state.
+        let last = kinds.pop();
+        for kind in kinds {
+            let (now, next) = (self.b.use_var(self.kind), self.cold_block());
+            let same = self.b.ins().icmp_imm_s(IntCC::Equal, now, kind as i64);
+            if kind == Kinds::STATE {
+                self.b.ins().brif(same, done, &[], next, &[]);
+            } else {
+                let this = self.cold_block();
+                self.b.ins().brif(same, this, &[], next, &[]);
+                self.enter(this);
+                self.store_kind(missing, kind);
+                self.b.ins().jump(done, &[]);
+            }
+            self.enter(next);
+        }
+        if let Some(kind) = last {
+            self.store_kind(missing, kind);
+        }
+        self.b.ins().jump(done, &[]);
+        self.enter(done);
+    }
+
+    fn store_kind(&mut self, missing: Slots, kind: usize) {
+        for n in missing.iter() {
+            let value = match self.cached.get(&n) {
+                Some(value) => *value,
+                None if kind >= Kinds::RECIPE => self.late(n, kind),
+                None => self.b.use_var(self.variables[n]),
+            };
+            self.b.ins().store(self.own, value, self.env, i32::from(self.region.slots[n].0));
+        }
+    }
+
+    /// Hands the lazy registers on.
+    pub(super) fn define_lazy(&mut self) {
+        let region = self.region;
+        let member = self.member;
+        let wanted = member.inner.into_iter().flatten().any(|to| region.members[to].kinds == Kinds::one(Kinds::VALUES));
+        if wanted || member.out == Out::Values {
+            for n in region.lazy.iter() {
+                let value = self.register(n);
+                self.b.def_var(self.variables[n], value);
+            }
+        }
+        match &member.out {
+            Out::Same => {}
+            Out::State => self.define_kind(Kinds::STATE),
+            Out::Values => self.define_kind(Kinds::VALUES),
+            Out::Recipe(kind, leaves) => {
+                for (at, v) in leaves.iter().enumerate() {
+                    let leaf = self.leaf(region.recipes[kind - Kinds::RECIPE].leaves[at], at);
+                    let value = self.v(*v);
+                    self.b.def_var(leaf, value);
+                }
+                self.define_kind(*kind);
+            }
+        }
     }
 
     fn slot(&mut self, slot: Slot) -> Value {
@@ -239,8 +386,10 @@ impl<F: Frontend> Lower<'_, '_, F> {
         match self.region.number(slot.0) {
             Some(n) => {
                 self.cached.insert(n, value);
-                self.changed.add(n);
                 self.dirty.add(n);
+                if !self.region.lazy.has(n) {
+                    self.changed.add(n);
+                }
             }
             None => {
                 self.own_pc = Some(value);
@@ -323,7 +472,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     }
 
     fn operation(&mut self, at: usize) -> Result<(), String> {
-        let op = self.member.ir.ops[at];
+        let op = self.ops[at];
         let value = match op {
             Op::Insn { pc } => {
                 self.pc = pc;
@@ -496,6 +645,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         if helper.reads_slots || helper.writes_slots {
             self.write_back();
             self.dirty = Slots::default();
+            self.kinds = Kinds::one(Kinds::STATE);
         }
         if helper.reads_slots || helper.writes_slots || helper.raises {
             self.store_pc();
@@ -521,7 +671,10 @@ impl<F: Frontend> Lower<'_, '_, F> {
     }
 
     fn carry(&mut self, ty: Ty, a: Val, b: Val, c: Val) -> Value {
-        let constant = self.member.ir.as_const(c);
+        let constant = match self.ops[c.0 as usize] {
+            Op::Const(_, value) => Some(value),
+            _ => None,
+        };
         let (x, y) = (self.v(a), self.v(b));
         let sum = self.b.ins().iadd(x, y);
         let one = self.b.ins().icmp(IntCC::UnsignedLessThan, sum, x);

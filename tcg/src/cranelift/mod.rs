@@ -7,6 +7,7 @@
 mod exits;
 mod host;
 mod integer;
+mod lazy;
 mod lower;
 mod memory;
 mod queue;

@@ -1,6 +1,7 @@
 //! What is compiled together: a hot block and the warm blocks that fixed exits lead to within its page, as a graph with
 //! its loops, the registers that are alive in each block, and those that the state does not hold then.
 
+use super::lazy::{self, Kinds, Out, Recipe};
 use crate::cache::Block;
 use crate::exec::Shared;
 use crate::frontend::Frontend;
@@ -37,6 +38,12 @@ impl Slots {
     pub fn without(self, other: Slots) -> Slots {
         Slots(self.0 & !other.0)
     }
+    pub fn common(self, other: Slots) -> Slots {
+        Slots(self.0 & other.0)
+    }
+    pub fn count(self) -> u32 {
+        self.0.count_ones()
+    }
     pub fn iter(self) -> impl Iterator<Item = usize> {
         (0..Self::ROOM).filter(move |n| self.has(*n))
     }
@@ -60,6 +67,11 @@ pub(super) struct Member {
     pub live: Slots,
     /// Registers whose cells in the state may be out of date at the start.
     pub dirty: Slots,
+    /// What the lazy registers may be at the start, and what they may be when another member leads here.
+    pub kinds: Kinds,
+    pub inner_kinds: Kinds,
+    /// What they are after it.
+    pub out: Out,
     /// It may store to memory, so that the region may be invalid after it.
     pub stores: bool,
 }
@@ -70,6 +82,9 @@ pub(super) struct Region {
     pub members: Vec<Member>,
     /// The registers that the region uses but the program counter, by offset, with the type they are kept in.
     pub slots: Vec<(u16, Ty)>,
+    /// Those that are computed when they are looked at.
+    pub lazy: Slots,
+    pub recipes: Vec<Recipe>,
     numbers: BTreeMap<u16, usize>,
 }
 
@@ -121,6 +136,9 @@ impl Region {
     /// A region of these blocks, of which the first is the head. Blocks that nothing leads to are left out.
     pub fn new<F: Frontend>(shared: &Shared<F>, blocks: Vec<(Arc<Block>, Ir)>) -> Result<Region, String> {
         let head = blocks.first().ok_or("no block")?.0.key.gpa.0;
+        if blocks.iter().any(|(block, _)| block.insns == 0) {
+            return Err("a block without instructions".into());
+        }
         let distances: Vec<i64> = blocks.iter().map(|(b, _)| b.key.gpa.0.wrapping_sub(head) as i64).collect();
         let exits: Vec<[Option<usize>; 2]> = blocks
             .iter()
@@ -152,14 +170,24 @@ impl Region {
                 need: 0,
                 live: Slots::default(),
                 dirty: Slots::default(),
+                kinds: Kinds::default(),
+                inner_kinds: Kinds::default(),
+                out: Out::Same,
                 stores: ir.ops.iter().any(|op| op.may_leave() && !matches!(op, Op::Load(..))),
                 block,
                 ir,
             });
         }
-        let mut region = Region { members, slots: Vec::new(), numbers: BTreeMap::new() };
+        let mut region = Region {
+            members,
+            slots: Vec::new(),
+            lazy: Slots::default(),
+            recipes: Vec::new(),
+            numbers: BTreeMap::new(),
+        };
         region.number_slots::<F>()?;
         region.count_instructions();
+        region.find_lazy(shared);
         region.find_liveness(shared);
         Ok(region)
     }
@@ -195,12 +223,113 @@ impl Region {
         }
     }
 
+    /// Finds registers to compute late, and what each block makes of them.
+    fn find_lazy<F: Frontend>(&mut self, shared: &Shared<F>) {
+        let number = |offset: u16| self.numbers.get(&offset).copied();
+        let synced = |ir: &Ir| ir.ops.iter().rposition(|op| looks_at_registers(shared, op)).map_or(0, |at| at + 1);
+        let from: Vec<usize> = self.members.iter().map(|m| synced(&m.ir)).collect();
+        let sets: Vec<_> =
+            self.members.iter().zip(&from).map(|(m, from)| lazy::last_sets(&m.ir, number, *from)).collect();
+        let flags: Vec<Slots> = self.members.iter().zip(&sets).map(|(m, sets)| lazy::flags(&m.ir, sets)).collect();
+        // The registers that are set together most often.
+        let common = flags.iter().flat_map(|a| flags.iter().map(|b| a.common(*b)));
+        let worth = |set: Slots| set.count() * flags.iter().filter(|f| set.without(**f) == Slots::default()).count() as u32;
+        let Some(chosen) = common.max_by_key(|set| worth(*set)).filter(|set| set.count() > 1) else { return };
+        self.lazy = chosen;
+        let mut needs = Vec::new();
+        for (at, all) in sets.into_iter().enumerate() {
+            let sets: Vec<_> = all.into_iter().filter(|(n, _)| chosen.has(*n)).collect();
+            let ir = &self.members[at].ir;
+            let out = if sets.is_empty() {
+                if from[at] == 0 { Out::Same } else { Out::State }
+            } else if sets.len() == chosen.count() as usize {
+                let recipe = Recipe::find(ir, &sets);
+                let kind = recipe.and_then(|(r, leaves)| Some((lazy::kind_of(&mut self.recipes, r)?, leaves)));
+                kind.map_or(Out::Values, |(kind, leaves)| Out::Recipe(kind, leaves))
+            } else {
+                Out::Values
+            };
+            needs.push(from[at] == 0 && !sets.is_empty() && sets.len() < chosen.count() as usize || self.reads_lazy(shared, ir));
+            self.members[at].out = out;
+        }
+        let mut forced = vec![false; self.members.len()];
+        loop {
+            self.find_kinds(&forced);
+            let late: Vec<usize> = (0..self.members.len())
+                .filter(|at| {
+                    let m = &self.members[*at];
+                    let passed = m.out == Out::Same && m.inner.into_iter().flatten().any(|to| forced[to]);
+                    !forced[*at] && m.kinds.only().is_none() && (needs[*at] || passed)
+                })
+                .collect();
+            if late.is_empty() {
+                return;
+            }
+            late.into_iter().for_each(|at| forced[at] = true);
+        }
+    }
+
+    /// Whether the block reads a lazy register that it has not set.
+    fn reads_lazy<F: Frontend>(&self, shared: &Shared<F>, ir: &Ir) -> bool {
+        let mut set = Slots::default();
+        for op in &ir.ops {
+            match *op {
+                Op::Get(slot) => {
+                    if self.number(slot.0).is_some_and(|n| self.lazy.has(n) && !set.has(n)) {
+                        return true;
+                    }
+                }
+                Op::Set(slot, _) => {
+                    if let Some(n) = self.number(slot.0) {
+                        set.add(n);
+                    }
+                }
+                _ if looks_at_registers(shared, op) => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// What the lazy registers may be at each start; the variables of all where that is `forced`.
+    fn find_kinds(&mut self, forced: &[bool]) {
+        for (m, forced) in self.members.iter_mut().zip(forced) {
+            m.inner_kinds = Kinds::default();
+            m.kinds = match (*forced, m.header) {
+                (true, _) => Kinds::one(Kinds::VALUES),
+                (false, true) => Kinds::one(Kinds::STATE),
+                (false, false) => Kinds::default(),
+            };
+        }
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for at in 0..self.members.len() {
+                let m = &self.members[at];
+                let out = match m.out {
+                    Out::Same => m.kinds,
+                    Out::State => Kinds::one(Kinds::STATE),
+                    Out::Values => Kinds::one(Kinds::VALUES),
+                    Out::Recipe(kind, _) => Kinds::one(kind),
+                };
+                for to in m.inner.into_iter().flatten() {
+                    let next = &mut self.members[to];
+                    changed |= next.inner_kinds.union(out) != next.inner_kinds;
+                    next.inner_kinds = next.inner_kinds.union(out);
+                    if !forced[to] {
+                        next.kinds = next.kinds.union(out);
+                    }
+                }
+            }
+        }
+    }
+
     fn effects<F: Frontend>(&self, shared: &Shared<F>, ir: &Ir) -> Effects {
         let mut e = Effects::default();
         for op in &ir.ops {
             match *op {
                 Op::Get(slot) => {
-                    if let Some(n) = self.number(slot.0)
+                    if let Some(n) = self.eager(slot.0)
                         && !e.writes.has(n)
                         && !e.clobbers
                     {
@@ -208,7 +337,7 @@ impl Region {
                     }
                 }
                 Op::Set(slot, _) => {
-                    if let Some(n) = self.number(slot.0) {
+                    if let Some(n) = self.eager(slot.0) {
                         e.writes.add(n);
                         if !e.leaves {
                             e.early.add(n);
@@ -221,7 +350,7 @@ impl Region {
                 Op::Call(id, ..) | Op::CallV(id, ..) => {
                     let helper = &shared.helpers[usize::from(id.0)];
                     e.leaves |= helper.raises || helper.reads_slots || helper.writes_slots;
-                    if helper.reads_slots || helper.writes_slots {
+                    if looks_at_registers(shared, op) {
                         e.synced = Some(Slots::default());
                     }
                     e.clobbers |= helper.writes_slots;
@@ -230,6 +359,11 @@ impl Region {
             }
         }
         e
+    }
+
+    /// The number of a register that is not lazy.
+    fn eager(&self, offset: u16) -> Option<usize> {
+        self.number(offset).filter(|n| !self.lazy.has(*n))
     }
 
     fn find_liveness<F: Frontend>(&mut self, shared: &Shared<F>) {
@@ -273,7 +407,17 @@ impl Region {
                 self.members[at].live = live;
             }
         }
+        for m in self.members.iter_mut().filter(|m| m.kinds == Kinds::one(Kinds::VALUES)) {
+            m.live = m.live.union(self.lazy);
+        }
     }
+}
+
+/// Whether it is a call of a helper that wants the registers in the state.
+fn looks_at_registers<F: Frontend>(shared: &Shared<F>, op: &Op) -> bool {
+    let (Op::Call(id, ..) | Op::CallV(id, ..)) = *op else { return false };
+    let helper = &shared.helpers[usize::from(id.0)];
+    helper.reads_slots || helper.writes_slots
 }
 
 /// Depth-first order (reverse postorder) from the first block, and which blocks an edge leads back to.

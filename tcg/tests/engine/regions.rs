@@ -6,7 +6,7 @@ use crate::toy::*;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
-use tcg::ir::{Binary, Block, Cond, Op, Slot, Terminal, Ty};
+use tcg::ir::{Block, Cond, Op, Slot, Terminal, Ty};
 use vm::vcpu::{Stop, Vcpu};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -220,6 +220,33 @@ fn a_store_to_the_region_itself_acts_at_the_next_block() {
     }
 }
 
+/// A comparison as front ends state it: flags in x1 to x3, sometimes not all of them, and maybe the difference in x0.
+fn flags(rng: &mut Rng) -> Block {
+    let mut ir = Block::default();
+    let ty = rng.pick(&[Ty::I8, Ty::I32, Ty::I64, Ty::I64]);
+    let regs = [rng.below(5), rng.below(5)];
+    let a = ir.get(Slot(X[regs[0]].0, ty));
+    let b = if rng.one_in(2) { ir.imm(ty, 1) } else { ir.get(Slot(X[regs[1]].0, ty)) };
+    let (zero, one) = (ir.imm(ty, 0), ir.imm(Ty::I8, 1));
+    let logic = rng.one_in(3);
+    let result = if logic { ir.and(ty, a, b) } else { ir.sub(ty, a, b) };
+    let flags = if logic {
+        [ir.cmp(Cond::LtS, ty, result, zero), ir.cmp(Cond::Eq, ty, result, zero), one]
+    } else {
+        let not_b = ir.not(ty, b);
+        let last = if rng.one_in(2) { ir.cmp(Cond::LeU, ty, b, a) } else { ir.overflow(ty, a, not_b, one) };
+        [ir.cmp(Cond::LtS, ty, result, zero), ir.cmp(Cond::Eq, ty, result, zero), last]
+    };
+    let skipped = if rng.one_in(5) { rng.below(3) } else { 3 };
+    for (n, flag) in flags.into_iter().enumerate().filter(|(n, _)| *n != skipped) {
+        ir.set(X[n + 1], flag);
+    }
+    if rng.one_in(2) {
+        ir.set(X[0], result);
+    }
+    ir
+}
+
 /// A program of random instructions, branches and loops in one page.
 fn random_program(rng: &mut Rng, table: &mut Vec<Block>) -> Vec<u32> {
     let len = 6 + rng.below(24);
@@ -227,9 +254,13 @@ fn random_program(rng: &mut Rng, table: &mut Vec<Block>) -> Vec<u32> {
     let mut words = Vec::new();
     for at in 0..len {
         let to = target(rng, at);
-        words.push(match rng.below(10) {
-            0..=3 => {
+        words.push(match rng.below(12) {
+            0..=2 => {
                 table.push(snippet(rng));
+                entry(table.len() - 1)
+            }
+            3 | 10 | 11 => {
+                table.push(flags(rng));
                 entry(table.len() - 1)
             }
             4 => add(rng.below(5) as u32, rng.next() as u8),
@@ -237,7 +268,11 @@ fn random_program(rng: &mut Rng, table: &mut Vec<Block>) -> Vec<u32> {
             6 if rng.one_in(3) => jump(to as i16),
             7 => jump_to(6),
             _ => {
-                let mut ir = if rng.one_in(2) { snippet(rng) } else { Block::default() };
+                let mut ir = match rng.below(3) {
+                    0 => snippet(rng),
+                    1 => flags(rng),
+                    _ => Block::default(),
+                };
                 let first = ir.ops.len() as u32;
                 let ty = rng.pick(&[Ty::I8, Ty::I32, Ty::I64]);
                 let (a, b) = (X[rng.below(5)], X[rng.below(5)]);
@@ -246,13 +281,6 @@ fn random_program(rng: &mut Rng, table: &mut Vec<Block>) -> Vec<u32> {
                 let cond = rng.pick(&[Cond::Eq, Cond::Ne, Cond::LtU, Cond::LeU, Cond::LtS, Cond::LeS]);
                 let (a, b) = (tcg::Val(first), tcg::Val(first + 1));
                 ir.ops.push(Op::Cmp(cond, ty, a, b));
-                if rng.one_in(2) {
-                    // What was compared stays in registers, as flags do.
-                    ir.ops.push(Op::Bin(Binary::Sub, ty, a, b));
-                    ir.ops.push(Op::Cmp(Cond::LtU, ty, a, b));
-                    ir.ops.push(Op::Zext(Ty::I64, tcg::Val(first + 4)));
-                    ir.ops.push(Op::Set(X[rng.below(5)], tcg::Val(first + 5)));
-                }
                 ir.end = Some(Terminal::Branch(tcg::Val(first + 2), 4 * to, 4 * target(rng, at)));
                 table.push(ir);
                 entry(table.len() - 1)
