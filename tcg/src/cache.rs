@@ -43,6 +43,8 @@ pub struct Block {
     pub host: AtomicU64,
     /// The compiler has it or has given up on it.
     pub queued: AtomicBool,
+    /// Compiled functions that contained it so far, other than its own.
+    pub copies: AtomicU32,
     /// False once the guest code has changed.
     pub valid: AtomicBool,
     /// Blocks that the two fixed exits lead to within the page, null if not linked.
@@ -64,6 +66,7 @@ impl Block {
             runs: AtomicU32::new(0),
             host: AtomicU64::new(0),
             queued: AtomicBool::new(false),
+            copies: AtomicU32::new(0),
             valid: AtomicBool::new(true),
             links: Default::default(),
             host_links: Default::default(),
@@ -156,6 +159,7 @@ impl CodeCache {
     /// code of their own.
     pub fn install(&mut self, head: &Arc<Block>, members: &[Arc<Block>], entered: &[Arc<Block>], entry: u64) {
         for member in members.iter().filter(|m| !Arc::ptr_eq(m, head)) {
+            member.copies.fetch_add(1, Ordering::Relaxed);
             self.within.entry(Arc::as_ptr(member)).or_default().push(head.clone());
             self.members.entry(Arc::as_ptr(head)).or_default().push(member.clone());
         }

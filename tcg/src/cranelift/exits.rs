@@ -13,7 +13,7 @@ use crate::frontend::Frontend;
 use crate::ir::Terminal;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData, Value};
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData, Value};
 use std::mem::offset_of;
 use vm::ram::PAGE_SIZE;
 
@@ -54,17 +54,23 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().brif(out, exit, &[], go_on, &[]);
         self.enter(exit);
         if self.member.looped || self.member.distance != 0 {
-            self.write_back();
             self.store_pc();
             self.settle(0);
+            self.write_back_and_leave(BUDGET);
+        } else {
+            self.leave(BUDGET);
         }
-        self.leave(BUDGET);
         self.enter(go_on);
         self.pc_stored = self.region.members.len() == 1;
     }
 
     /// Stores the registers whose cells in the state are out of date.
     pub(super) fn write_back(&mut self) {
+        self.store_dirty();
+        self.store_lazy();
+    }
+
+    fn store_dirty(&mut self) {
         for n in self.dirty.iter() {
             let value = match self.cached.get(&n) {
                 Some(value) => *value,
@@ -72,7 +78,17 @@ impl<F: Frontend> Lower<'_, '_, F> {
             };
             self.b.ins().store(self.own, value, self.env, i32::from(self.region.slots[n].0));
         }
-        self.store_lazy();
+    }
+
+    /// Leaves by a cold way, with all registers in the state.
+    fn write_back_and_leave(&mut self, exit: i64) {
+        self.store_dirty();
+        if self.store_lazy_at_tail() {
+            let exit = self.b.ins().iconst(I32, exit);
+            self.b.ins().jump(self.tail, &[BlockArg::Value(exit)]);
+        } else {
+            self.leave(exit);
+        }
     }
 
     /// The program counter of the present block.
@@ -123,7 +139,6 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().brif(raised, fault, &[], go_on, &[]);
         self.enter(fault);
         let stored = self.pc_stored;
-        self.write_back();
         self.store_pc();
         self.pc_stored = stored;
         let pc = self.b.ins().iconst(I32, i64::from(self.pc));
@@ -131,7 +146,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         // The run loop gives back what of the block was not executed.
         self.settle(self.member.block.insns);
         self.set_left();
-        self.leave(RAISED);
+        self.write_back_and_leave(RAISED);
         self.enter(go_on);
     }
 
@@ -236,11 +251,10 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let (exit, go_on) = (self.cold_block(), self.b.create_block());
         self.b.ins().brif(out, exit, &[], go_on, &[]);
         self.enter(exit);
-        self.write_back();
         let pc = self.moved_pc(distance);
         self.set_pc(pc);
         self.settle_at_end();
-        self.leave(BUDGET);
+        self.write_back_and_leave(BUDGET);
         self.enter(go_on);
     }
 

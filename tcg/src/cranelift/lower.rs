@@ -53,6 +53,9 @@ pub(super) struct Lower<'a, 'b, F: Frontend> {
     leaves: Vec<(Ty, [Variable; LEAVES])>,
     /// The count at the start of a header, if zero says that the lazy registers are in the state.
     fresh: Option<Value>,
+    /// Where the cold ways out join to put the lazy registers into the state, with their exit, and what they may be there.
+    pub(super) tail: Block,
+    tail_kinds: Kinds,
     /// A helper of this block has changed registers in the state: variables that are not cached are out of date.
     pub(super) clobbered: bool,
     /// The program counter of this block if an operation has set it or a helper may have.
@@ -111,6 +114,9 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             .map(|ty| (ty, std::array::from_fn(|_| b.declare_var(int(ty)))))
             .to_vec();
         let blocks = region.members.iter().map(|_| b.create_block()).collect();
+        let tail = b.create_block();
+        b.append_block_param(tail, I32);
+        b.set_cold_block(tail);
         let member = region.members.first().ok_or("an empty region")?;
         let mut l = Lower {
             b,
@@ -131,6 +137,8 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             kind,
             leaves,
             fresh: None,
+            tail,
+            tail_kinds: Kinds::default(),
             clobbered: false,
             own_pc: None,
             pc_stored: false,
@@ -147,6 +155,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             }
             l.terminal()?;
         }
+        l.end_tail();
         l.b.seal_all_blocks();
         l.b.finalize(isa.frontend_config());
         Ok(())
@@ -307,15 +316,22 @@ impl<F: Frontend> Lower<'_, '_, F> {
         if let Some(kind) = self.kinds.only() {
             return self.store_kind(missing, kind);
         }
+        let mut kinds = self.kinds;
         let done = self.cold_block();
-        let mut kinds: Vec<usize> = self.kinds.iter().collect();
         if let Some(fresh) = self.fresh {
-            kinds.retain(|kind| *kind != Kinds::STATE);
+            kinds = self.member.inner_kinds;
             let (zero, next) = (self.b.ins().icmp_imm_s(IntCC::Equal, fresh, 0), self.cold_block());
             self.b.ins().brif(zero, done, &[], next, &[]);
             self.enter(next);
         }
-        // In ascending order, so that the last is not the state.
+        self.store_by_kind(missing, kinds, done);
+        self.enter(done);
+    }
+
+    /// Stores these registers by the variable that says what they are, one of `kinds`, and goes to `done`.
+    fn store_by_kind(&mut self, missing: Slots, kinds: Kinds, done: Block) {
+        let mut kinds: Vec<usize> = kinds.iter().collect();
+        // In ascending order, so that the last is the state only if it is alone.
         let last = kinds.pop();
         for kind in kinds {
             let (now, next) = (self.b.use_var(self.kind), self.cold_block());
@@ -331,11 +347,44 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             self.enter(next);
         }
-        if let Some(kind) = last {
+        if let Some(kind) = last.filter(|kind| *kind != Kinds::STATE) {
             self.store_kind(missing, kind);
         }
         self.b.ins().jump(done, &[]);
+    }
+
+    /// On a cold way out: whether the lazy registers are left to the common tail.
+    pub(super) fn store_lazy_at_tail(&mut self) -> bool {
+        let all = self.region.lazy;
+        if all == Slots::default() {
+            return false;
+        }
+        if self.kinds == Kinds::one(Kinds::STATE) || all.common(self.dirty) != Slots::default() || self.clobbered {
+            self.store_lazy();
+            return false;
+        }
+        self.tail_kinds = self.tail_kinds.union(self.kinds);
+        if let Some(kind) = self.kinds.only() {
+            self.define_kind(kind);
+        } else if let Some((fresh, kind)) = self.fresh.zip(self.member.inner_kinds.only()) {
+            let (state, kind) = (self.b.ins().iconst(I32, Kinds::STATE as i64), self.b.ins().iconst(I32, kind as i64));
+            let now = self.b.ins().select(fresh, kind, state);
+            self.b.def_var(self.kind, now);
+        }
+        true
+    }
+
+    fn end_tail(&mut self) {
+        if self.tail_kinds == Kinds::default() {
+            return;
+        }
+        self.b.switch_to_block(self.tail);
+        self.cached.clear();
+        let exit = self.b.block_params(self.tail)[0];
+        let done = self.cold_block();
+        self.store_by_kind(self.region.lazy, self.tail_kinds, done);
         self.enter(done);
+        self.b.ins().return_(&[exit]);
     }
 
     fn store_kind(&mut self, missing: Slots, kind: usize) {

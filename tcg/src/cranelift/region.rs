@@ -18,6 +18,9 @@ const MAX_BLOCKS: usize = 24;
 /// A block belongs to a region if it runs at least once in so many runs of the first.
 const WARM: u32 = 16;
 
+/// Functions that contain the same block at most, besides its own: a bound on what is compiled in all.
+const COPIES: u32 = 2;
+
 /// A set of registers, by their numbers in [`Region::slots`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Slots(u128);
@@ -103,7 +106,8 @@ pub(super) fn choose<F: Frontend>(shared: &Shared<F>, head: &Arc<Block>) -> Vec<
     while chosen.len() < MAX_BLOCKS {
         for next in shared.successors(&newest).into_iter().flatten() {
             let known = chosen.iter().chain(&around).any(|b| Arc::ptr_eq(b, &next));
-            if !known && heat(&next) >= least.max(1) && next.valid.load(Ordering::Acquire) {
+            let wanted = heat(&next) >= least.max(1) && next.copies.load(Ordering::Relaxed) < COPIES;
+            if !known && wanted && next.valid.load(Ordering::Acquire) {
                 around.push(next);
             }
         }
