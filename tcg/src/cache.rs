@@ -43,13 +43,14 @@ pub struct Block {
     pub host: AtomicU64,
     /// The entry of it for template code, 0 if there is none.
     pub fast: AtomicU64,
-    /// Entry of optimized code, 0 if there is none.
-    pub optimized: AtomicU64,
-    /// Code in the template tier's memory that belongs to the block: its templates, the way from templates to its
-    /// optimized code.
-    pub templates: [AtomicU64; 2],
+    /// Template code of its own.
+    pub template: OwnCode,
+    /// Optimized code of its own; the fast entry is a piece of code in the template tier's memory.
+    pub optimized: OwnCode,
     /// The compiler has it or has given up on it.
     pub queued: AtomicBool,
+    /// Compiled functions that contained it so far, other than its own.
+    pub copies: AtomicU32,
     /// False once the guest code has changed.
     pub valid: AtomicBool,
     /// Blocks that the two fixed exits lead to within the page, null if not linked.
@@ -64,7 +65,38 @@ pub struct Block {
     home: (Arc<Ram>, u64),
 }
 
+/// Entries of a piece of host code, 0 where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// For callers that keep program counter and budget in memory.
+    pub host: u64,
+    /// For template code.
+    pub fast: u64,
+}
+
+/// Code that belongs to a block and is freed with it.
+#[derive(Debug, Default)]
+pub struct OwnCode {
+    host: AtomicU64,
+    fast: AtomicU64,
+}
+
+impl OwnCode {
+    fn store(&self, code: Entries) {
+        self.host.store(code.host, Ordering::Release);
+        self.fast.store(code.fast, Ordering::Release);
+    }
+    fn load(&self) -> Entries {
+        Entries { host: self.host.load(Ordering::Acquire), fast: self.fast.load(Ordering::Acquire) }
+    }
+}
+
 impl Block {
+    /// Whether it has optimized code of its own.
+    pub fn is_optimized(&self) -> bool {
+        self.optimized.load().host != 0
+    }
+
     /// A block without compiled code or links.
     pub fn new(key: BlockKey, len_bytes: u32, insns: u32, code: Code, home: (Arc<Ram>, u64)) -> Self {
         Self {
@@ -75,9 +107,10 @@ impl Block {
             runs: AtomicU32::new(0),
             host: AtomicU64::new(0),
             fast: AtomicU64::new(0),
-            optimized: AtomicU64::new(0),
-            templates: Default::default(),
+            template: OwnCode::default(),
+            optimized: OwnCode::default(),
             queued: AtomicBool::new(false),
+            copies: AtomicU32::new(0),
             valid: AtomicBool::new(true),
             links: Default::default(),
             host_links: Default::default(),
@@ -124,6 +157,9 @@ impl Hasher for KeyHasher {
 pub struct CodeCache {
     by_key: HashMap<BlockKey, Arc<Block>, BuildHasherDefault<KeyHasher>>,
     by_page: HashMap<(RamId, u64), Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
+    /// For each block the other blocks whose optimized code contains it, and the other way round.
+    within: HashMap<*const Block, Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
+    members: HashMap<*const Block, Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
     graveyard: Vec<(u64, Arc<Block>)>,
     /// The RAM that blocks were made from.
     rams: HashMap<RamId, Arc<Ram>, BuildHasherDefault<KeyHasher>>,
@@ -137,6 +173,9 @@ pub struct Freed {
     pub optimized: Vec<u64>,
     pub templates: Vec<u64>,
 }
+
+// SAFETY: the raw pointers in the maps by block are only keys and are never followed.
+unsafe impl Send for CodeCache {}
 
 impl CodeCache {
     /// The block with this key.
@@ -191,15 +230,36 @@ impl CodeCache {
         from.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
     }
 
-    /// Installs host code of a block: every exit that is linked to it jumps there from now on.
-    pub fn install(&mut self, block: &Arc<Block>, host: u64, fast: u64) {
+    /// Gives a block template code.
+    pub fn install_template(&mut self, block: &Arc<Block>, code: Entries) {
         for exit in 0..2 {
             if block.links[exit].load(Ordering::Relaxed).is_null() {
                 block.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
             }
         }
-        block.host.store(host, Ordering::Release);
-        block.fast.store(fast, Ordering::Release);
+        block.template.store(code);
+        self.set_host(block, code);
+    }
+
+    /// Gives a block optimized code: every exit that is linked to it jumps there from now on. The code contains the
+    /// `members`, too: it goes when one of them goes. It is entered for the blocks `entered` as well, unless they have
+    /// optimized code of their own.
+    pub fn install(&mut self, head: &Arc<Block>, members: &[Arc<Block>], entered: &[Arc<Block>], code: Entries) {
+        for member in members.iter().filter(|m| !Arc::ptr_eq(m, head)) {
+            member.copies.fetch_add(1, Ordering::Relaxed);
+            self.within.entry(Arc::as_ptr(member)).or_default().push(head.clone());
+            self.members.entry(Arc::as_ptr(head)).or_default().push(member.clone());
+        }
+        head.optimized.store(code);
+        self.set_host(head, code);
+        for block in entered.iter().filter(|b| !b.is_optimized()) {
+            self.set_host(block, code);
+        }
+    }
+
+    fn set_host(&self, block: &Arc<Block>, code: Entries) {
+        block.host.store(code.host, Ordering::Release);
+        block.fast.store(code.fast, Ordering::Release);
         for (from, exit) in block.incoming.lock().unwrap().iter() {
             self.lead(from, *exit, block);
         }
@@ -254,7 +314,10 @@ impl CodeCache {
         }
         let n = dead.len();
         for block in dead {
-            self.remove(block, epoch);
+            // One may have gone with another already.
+            if block.valid.load(Ordering::Relaxed) {
+                self.remove(block, epoch);
+            }
         }
         n
     }
@@ -276,7 +339,21 @@ impl CodeCache {
                 to.incoming.lock().unwrap().retain(|(from, _)| !Arc::ptr_eq(from, &block));
             }
         }
+        for member in self.members.remove(&Arc::as_ptr(&block)).unwrap_or_default() {
+            if member.host.load(Ordering::Acquire) == block.host.load(Ordering::Acquire) {
+                // It has no optimized code of its own.
+                self.set_host(&member, member.template.load());
+            }
+            if let Some(heads) = self.within.get_mut(&Arc::as_ptr(&member)) {
+                heads.retain(|head| !Arc::ptr_eq(head, &block));
+            }
+        }
+        let heads = self.within.remove(&Arc::as_ptr(&block)).unwrap_or_default();
         self.graveyard.push((epoch, block));
+        // Compiled code that contains it is wrong now; the blocks that have the code are made anew.
+        for head in heads.into_iter().filter(|head| head.valid.load(Ordering::Relaxed)) {
+            self.discard(&head, epoch);
+        }
     }
 
     /// Takes out everything. The bytes stay marked as code, so that a store to them is noticed as long as a vCPU may know
@@ -295,6 +372,8 @@ impl CodeCache {
             }
         }
         self.by_key.clear();
+        self.within.clear();
+        self.members.clear();
     }
 
     /// Keeps a block that was never in the cache until every vCPU has seen `epoch`.
@@ -308,9 +387,10 @@ impl CodeCache {
         self.graveyard.retain(|(died, block)| {
             let keep = *died >= epoch;
             if !keep {
-                let entry = |entry: &AtomicU64| Some(entry.load(Ordering::Acquire)).filter(|entry| *entry != 0);
-                freed.optimized.extend(entry(&block.optimized));
-                freed.templates.extend(block.templates.iter().filter_map(entry));
+                let (template, optimized) = (block.template.load(), block.optimized.load());
+                let some = |entry: u64| Some(entry).filter(|entry| *entry != 0);
+                freed.optimized.extend(some(optimized.host));
+                freed.templates.extend(some(optimized.fast).into_iter().chain(some(template.host)));
             }
             keep
         });

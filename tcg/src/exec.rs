@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::cache::{Block, BlockKey, CodeCache};
+use crate::cache::{Block, BlockKey, CodeCache, Entries};
 use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
 use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
@@ -89,23 +89,27 @@ impl<F: Frontend> Shared<F> {
         self.retire(&mut cache, |cache, epoch| cache.invalidate(ram, range, epoch) != 0)
     }
 
-    /// Gives a block its optimized code.
+    /// Gives a block optimized code.
     pub fn install(&self, block: &Arc<Block>, entry: u64) {
+        self.install_region(block, &[], &[], entry);
+    }
+
+    /// Gives a block optimized code that contains other blocks, too: it goes when one of these `members` goes. It is
+    /// entered for the blocks `entered` as well, unless they have optimized code of their own.
+    pub fn install_region(&self, head: &Arc<Block>, members: &[Arc<Block>], entered: &[Arc<Block>], entry: u64) {
         let adapter = self.template.as_ref().map(|template| template.adapter(entry));
         let full = adapter == Some(None);
-        let fast = adapter.flatten().unwrap_or(0);
+        let code = Entries { host: entry, fast: adapter.flatten().unwrap_or(0) };
         let mut cache = self.cache.lock().unwrap();
-        if block.valid.load(Ordering::Acquire) {
-            block.optimized.store(entry, Ordering::Release);
-            block.templates[1].store(fast, Ordering::Release);
-            cache.install(block, entry, fast);
+        if members.iter().chain([head]).all(|b| b.valid.load(Ordering::Acquire)) && !head.is_optimized() {
+            cache.install(head, members, entered, code);
             self.installs.fetch_add(1, Ordering::Release);
         } else {
             if let Some(compiler) = &self.compiler {
                 compiler.free(&[entry]);
             }
-            if let Some(template) = self.template.as_ref().filter(|_| fast != 0) {
-                template.free(&[fast]);
+            if let Some(template) = self.template.as_ref().filter(|_| code.fast != 0) {
+                template.free(&[code.fast]);
             }
         }
         drop(cache);
@@ -126,13 +130,11 @@ impl<F: Frontend> Shared<F> {
             return;
         }
         crate::opt::optimize(&mut ir, self.helpers);
-        let hot_after = self.compiler.as_ref().and(self.tiers.compile_after);
-        match template.compile(self, &block, &ir, hot_after) {
+        match template.compile(self, &block, &ir, self.hot_after()) {
             Some(Ok(entries)) => {
                 let mut cache = self.cache.lock().unwrap();
                 if block.valid.load(Ordering::Acquire) && block.host.load(Ordering::Acquire) == 0 {
-                    block.templates[0].store(entries.host, Ordering::Release);
-                    cache.install(&block, entries.host, entries.fast);
+                    cache.install_template(&block, entries);
                     self.installs.fetch_add(1, Ordering::Release);
                 } else {
                     template.free(&[entries.host]);
@@ -141,6 +143,31 @@ impl<F: Frontend> Shared<F> {
             Some(Err(x64::Full)) => self.code_memory_full(),
             None => log!(OutAsm, "block at {} stays interpreted: it is too complex", block.key.gpa),
         }
+    }
+
+    /// Runs after which template code asks for optimization.
+    fn hot_after(&self) -> Option<u32> {
+        self.compiler.as_ref().and(self.tiers.compile_after)
+    }
+
+    /// The blocks that the fixed exits of `block` lead to within its page, as far as they are translated.
+    pub fn successors(&self, block: &Block) -> [Option<Arc<Block>>; 2] {
+        let (ram, home) = block.home();
+        let start = block.key.gpa.0 % PAGE_SIZE;
+        let cache = self.cache.lock().unwrap();
+        [0, 1].map(|exit| {
+            let to = Some(start.wrapping_add(block.code.exit_distance(exit)? as u64)).filter(|to| *to < PAGE_SIZE)?;
+            let found = cache.find(&BlockKey { gpa: Gpa(block.key.gpa.0 - start + to), mode: block.key.mode })?;
+            // Other memory may lie at the address by now.
+            let same = found.home().0.id() == ram.id() && found.home().1.start == home.start - start + to;
+            same.then(|| found.clone())
+        })
+    }
+
+    /// Runs of a block before it is compiled, at least one.
+    #[cfg(feature = "cranelift")]
+    pub(crate) fn compile_after(&self) -> u32 {
+        self.tiers.compile_after.unwrap_or(u32::MAX).max(1)
     }
 
     /// Translates the code at `key` anew, for a compiler.
@@ -437,15 +464,13 @@ impl<F: Frontend> Env<F> {
         log!(IrOpt, "OPT: block at {pc}\n{}", ir.display(shared.frontend.names()));
         let decoded = interp::Code::of_host_block(&ir);
         let block = Arc::new(Block::new(key, ir.len_bytes, ir.insns, decoded, home.clone()));
-        let hot_after = shared.compiler.as_ref().and(shared.tiers.compile_after);
-        let compiled = template.compile(&shared, &block, &ir, hot_after);
+        let compiled = template.compile(&shared, &block, &ir, shared.hot_after());
         let insns = ir.insns;
         self.ir = ir;
         match compiled {
             Some(Ok(entries)) => {
                 shared.translated.fetch_add(insns.into(), Ordering::Relaxed);
-                block.templates[0].store(entries.host, Ordering::Release);
-                cache.install(&block, entries.host, entries.fast);
+                cache.install_template(&block, entries);
                 Some(block)
             }
             Some(Err(x64::Full)) => {

@@ -55,5 +55,5 @@ fn host_code<F: Frontend>(
         Err(error) => return Some((format!("; {error}"), String::new())),
     };
     let template = template.map_or_else(|| "; too complex".to_owned(), |code| crate::cranelift::listing(0, &code));
-    Some((template, crate::cranelift::explain(shared, &cached, block)))
+    Some((template, crate::cranelift::explain(shared, std::sync::Arc::new(cached), block)))
 }

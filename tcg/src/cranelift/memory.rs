@@ -34,7 +34,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         let (slow, hit) = (self.cold_block(), self.b.create_block());
         self.b.ins().brif(miss, slow, &[], hit, &[]);
-        self.b.switch_to_block(hit);
+        self.enter(hit);
         let addend = self.b.ins().load(I64, self.own, entry, (table + offset_of!(Entry, addend)) as i32);
         (self.b.ins().iadd(va, addend), slow)
     }
@@ -54,7 +54,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             value = self.b.ins().bswap(value);
         }
         self.b.ins().jump(done, &[BlockArg::Value(value)]);
-        self.b.switch_to_block(miss);
+        self.enter(miss);
         let value = if ty == Ty::V128 {
             self.call(slow::load_vector::<F> as *const () as usize, &[va, packed], false);
             self.check_raised();
@@ -66,7 +66,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             self.narrow(value.expect("a load has a result"), ty)
         };
         self.b.ins().jump(done, &[BlockArg::Value(value)]);
-        self.b.switch_to_block(done);
+        self.enter(done);
         result
     }
 
@@ -83,7 +83,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let swapped = if mem.swap && ty != Ty::I8 { self.b.ins().bswap(value) } else { value };
         self.b.ins().store(self.guest, swapped, host, 0);
         self.b.ins().jump(done, &[]);
-        self.b.switch_to_block(miss);
+        self.enter(miss);
         if ty == Ty::V128 {
             self.set_vector(0, value);
             self.call(slow::store_vector::<F> as *const () as usize, &[va, packed], false);
@@ -94,6 +94,6 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         self.check_raised();
         self.b.ins().jump(done, &[]);
-        self.b.switch_to_block(done);
+        self.enter(done);
     }
 }

@@ -14,7 +14,7 @@ mod slow;
 mod stubs;
 mod vector;
 
-use crate::cache::Block;
+use crate::cache::{Block, Entries};
 use crate::code_memory::CodeMemory;
 use crate::env::Env;
 use crate::exec::Shared;
@@ -38,15 +38,6 @@ pub enum TemplateError {
     /// No executable memory.
     #[error("cannot map {mib} MiB of executable memory: {why}; use less with -accel tcg,tb-size=MIB", mib = size >> 20)]
     Memory { size: usize, why: String },
-}
-
-/// Entries of a block's code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entries {
-    /// For callers that keep program counter and budget in memory.
-    pub host: u64,
-    /// For template code.
-    pub fast: u64,
 }
 
 /// The emitter and its code memory.
