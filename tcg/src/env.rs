@@ -51,6 +51,9 @@ pub struct Env<F: Frontend> {
     pub(crate) halted: bool,
     /// Where in the block an exception was raised, as distance from its start.
     pub(crate) fault_pc: u32,
+    /// The host's floating-point status as compiled code left it, and whether such code runs now: see `float.rs`.
+    pub(crate) mxcsr: u32,
+    pub(crate) in_compiled: bool,
     pub(crate) bus: Arc<AddressSpace>,
     pub(crate) view: Arc<FlatView>,
     pub(crate) pins: Arc<Pins>,
@@ -226,6 +229,8 @@ impl<F: Frontend> Env<F> {
             exception: None,
             halted: false,
             fault_pc: 0,
+            mxcsr: crate::mxcsr::DEFAULT,
+            in_compiled: false,
             view: bus.view(),
             bus,
             pins,

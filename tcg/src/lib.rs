@@ -13,9 +13,11 @@ pub mod cranelift;
 pub mod env;
 pub mod exec;
 pub mod explain;
+pub mod float;
 pub mod frontend;
 pub mod interp;
 pub mod ir;
+mod mxcsr;
 pub mod opt;
 pub mod softmmu;
 

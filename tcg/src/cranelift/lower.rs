@@ -6,7 +6,7 @@ use crate::env::{Env, JUMP_CACHE, Jump};
 use crate::exec::Shared;
 use crate::frontend::{Frontend, Func};
 use crate::interp::{kind_of, pack_mem};
-use crate::ir::{Block as Ir, Cond, Lane, Op, Slot, Terminal, Ty, Unary, Val};
+use crate::ir::{Block as Ir, Cond, HelperId, Lane, Op, Slot, Terminal, Ty, Unary, Val};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I8X16, I16, I16X8, I32, I32X4, I64, I64X2};
@@ -100,8 +100,8 @@ struct Cached {
 
 pub(super) struct Lower<'a, 'b, F: Frontend> {
     pub(super) b: FunctionBuilder<'b>,
-    ir: &'a Ir,
-    shared: &'a Shared<F>,
+    pub(super) ir: &'a Ir,
+    pub(super) shared: &'a Shared<F>,
     block: &'a cache::Block,
     pub(super) env: Value,
     values: Vec<Option<Value>>,
@@ -115,6 +115,8 @@ pub(super) struct Lower<'a, 'b, F: Frontend> {
     signatures: BTreeMap<(Vec<u8>, bool), SigRef>,
     /// Start of the loop and the registers that its parameters are, if the block branches to itself.
     header: Option<(Block, Vec<u16>)>,
+    /// Scalars in vectors and integers.
+    pub(super) floats: super::float::Floats,
 }
 
 /// Compiles a block.
@@ -166,6 +168,7 @@ fn build<F: Frontend>(
         pc: 0,
         signatures: BTreeMap::new(),
         header: None,
+        floats: super::float::Floats::default(),
     };
     l.begin();
     for at in 0..ir.ops.len() {
@@ -428,6 +431,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 };
                 Some(self.b.ins().icmp(cond, a, b))
             }
+            Op::FloatCmp(cond, lane, a, b) => Some(self.float_compare(cond, lane, a, b)),
             Op::Select(_, c, a, b) => {
                 let (c, a, b) = (self.v(c), self.v(a), self.v(b));
                 Some(self.b.ins().select(c, a, b))
@@ -494,27 +498,29 @@ impl<F: Frontend> Lower<'_, '_, F> {
                     Func::F4(f) => f as *const () as usize,
                     Func::V(_) => return Err("a vector helper called with integers".into()),
                 };
+                let imm = args.get(usize::from(arity).wrapping_sub(1)).and_then(|last| self.ir.as_const(*last));
                 let args: Vec<Value> = args.iter().take(arity.into()).map(|a| self.v(*a)).collect();
+                if let Some(host) = self.host_float(id, imm)
+                    && let Some(value) = self.float_call(host, &args)
+                {
+                    self.values[at] = Some(value);
+                    return Ok(());
+                }
                 self.before_helper(helper.reads_slots, helper.writes_slots);
                 let result = self.call(function, &args, true);
                 self.after_helper(helper.writes_slots, helper.raises);
                 result
             }
             Op::CallV(id, args, imm) => {
-                let helper = &self.shared.helpers[usize::from(id.0)];
-                let Func::V(function) = helper.func else {
-                    return Err("an integer helper called with vectors".into());
+                let args = args.map(|arg| self.v(arg));
+                let inline = match self.host_float(id, Some(imm.into())) {
+                    Some(host) => self.float_vector_call(host, id, args, imm)?,
+                    None => None,
                 };
-                for (n, arg) in args.iter().enumerate() {
-                    let arg = self.v(*arg);
-                    let arg = self.cast(arg, I8X16);
-                    self.set_vector(n, arg);
+                match inline {
+                    Some(value) => Some(value),
+                    None => Some(self.call_vector(id, args, imm)?),
                 }
-                let imm = self.imm(imm.into());
-                self.before_helper(helper.reads_slots, helper.writes_slots);
-                self.call(function as *const () as usize, &[imm], false);
-                self.after_helper(helper.writes_slots, helper.raises);
-                Some(self.vector_result())
             }
             Op::VBin(op, lane, a, b) => Some(self.vector_binary(op, lane, a, b)),
             Op::VUn(op, lane, a) => Some(self.vector_unary(op, lane, a)),
@@ -524,15 +530,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 let v = self.b.ins().splat(vector(lane), a);
                 Some(self.cast(v, I8X16))
             }
-            Op::Extract(lane, v, n) => {
-                let v = self.lanes(v, lane);
-                Some(self.b.ins().extractlane(v, n))
-            }
-            Op::Insert(lane, v, n, a) => {
-                let (v, a) = (self.lanes(v, lane), self.v(a));
-                let v = self.b.ins().insertlane(v, a, n);
-                Some(self.cast(v, I8X16))
-            }
+            Op::Extract(lane, v, n) => Some(self.extract(lane, v, n)),
+            Op::Insert(lane, v, n, a) => Some(self.insert(lane, v, n, a)),
             Op::Shuffle(a, b, mask) => {
                 let mask = self.ir.masks[usize::from(mask)];
                 let (a, b) = (self.v(a), self.v(b));
@@ -541,6 +540,23 @@ impl<F: Frontend> Lower<'_, '_, F> {
         };
         self.values[at] = value;
         Ok(())
+    }
+
+    /// Calls a vector helper.
+    pub(super) fn call_vector(&mut self, id: HelperId, args: [Value; 3], imm: u32) -> Result<Value, String> {
+        let helper = &self.shared.helpers[usize::from(id.0)];
+        let Func::V(function) = helper.func else {
+            return Err("an integer helper called with vectors".into());
+        };
+        for (n, arg) in args.into_iter().enumerate() {
+            let arg = self.cast(arg, I8X16);
+            self.set_vector(n, arg);
+        }
+        let imm = self.imm(imm.into());
+        self.before_helper(helper.reads_slots, helper.writes_slots);
+        self.call(function as *const () as usize, &[imm], false);
+        self.after_helper(helper.writes_slots, helper.raises);
+        Ok(self.vector_result())
     }
 
     /// A helper that reads registers finds them in the state; one that writes some makes what is cached worthless.
