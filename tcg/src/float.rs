@@ -11,10 +11,10 @@
 //!   compiled code left.
 //! - Rust code that compiled code calls is integer code, or runs in [`Env::with_own_flags`] (software floating point, which
 //!   takes fast paths on host arithmetic, and devices).
-//! - The code generator takes floating-point operations for pure. An operation nobody uses would be dropped with its
-//!   flags: every inlined operation is used by the check behind it, but for comparisons of vectors and conversions that
-//!   need none, where a dropped operation may keep the guest from seeing an invalid or inexact operation whose result it
-//!   never looked at. Equal operations may be merged, which loses nothing as flags are sticky; therefore whatever
+//! - The code generator takes floating-point operations for pure. An operation that nobody uses would be dropped with
+//!   its flags: most are used by the check behind them; conversions and comparisons of vectors that need none are calls
+//!   where the block does not use the result. (One that only cold paths use is executed there alone: a result that no
+//!   code ever sees may then fail to raise its flags.) Equal operations may be merged, which loses nothing as flags are sticky; therefore whatever
 //!   clears flags must end the block and leave compiled code. An operation on values that a loop does not change may be
 //!   executed before the loop, that is with flags raised early.
 
@@ -71,8 +71,6 @@ pub enum FloatOp {
     NegMulAdd,
     /// `b * c - a`, rounded once.
     NegMulSub,
-    /// `2 - a * b`, rounded once.
-    RecipStep,
     /// `|a - b|`
     AbsDifference,
     /// The lesser; -0 is less than 0.

@@ -10,13 +10,15 @@
 //! - an integer out of range.
 
 use super::lower::{Lower, vector};
+use super::slow;
 use crate::float::{FloatOp, HostFloat, ToIntegral};
 use crate::frontend::Frontend;
-use crate::ir::{FloatCond, HelperId, Lane, Op, Val};
+use crate::ir::{FloatCond, HelperId, Lane, Op, Terminal, Val};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
 use cranelift_codegen::ir::types::{F32, F32X4, F64, F64X2, I8X16, I32, I32X4, I64, I64X2};
-use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Type, Value};
+use cranelift_codegen::ir::{AbiParam, BlockArg, InstBuilder, MemFlagsData, Signature, Type, Value};
+use cranelift_codegen::isa::CallConv;
 use std::collections::HashMap;
 
 /// What is known of values that scalars are in.
@@ -37,15 +39,8 @@ fn types(lane: Lane) -> (Type, Type) {
 fn available(op: FloatOp) -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        let fused = matches!(
-            op,
-            FloatOp::MulAdd | FloatOp::MulSub | FloatOp::NegMulAdd | FloatOp::NegMulSub | FloatOp::RecipStep
-        );
-        let rounds = matches!(op, FloatOp::Integral(..))
-            || matches!(op, FloatOp::ToInt(rounding, ..) if rounding != ToIntegral::Zero);
-        std::arch::is_x86_feature_detected!("sse4.1")
-            && (!fused || std::arch::is_x86_feature_detected!("fma"))
-            && (!rounds || std::arch::is_x86_feature_detected!("sse4.1"))
+        let fused = matches!(op, FloatOp::MulAdd | FloatOp::MulSub | FloatOp::NegMulAdd | FloatOp::NegMulSub);
+        std::arch::is_x86_feature_detected!("sse4.1") && (!fused || std::arch::is_x86_feature_detected!("fma"))
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
@@ -56,8 +51,6 @@ fn available(op: FloatOp) -> bool {
 
 /// When the helper decides.
 enum Doubt {
-    /// Never.
-    No,
     /// Where the result is a NaN.
     Nan,
     /// There, and where it has the smallest normal magnitude.
@@ -155,12 +148,39 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().fcmp(cond, a, b)
     }
 
-    /// The host's operation for a helper's call, if the block's environment allows one.
-    pub(super) fn host_float(&self, helper: HelperId, imm: Option<u64>) -> Option<HostFloat> {
+    /// The host's operation for the helper's call that is operation `at`, if there is one and the block's environment
+    /// allows it.
+    pub(super) fn host_float(&self, at: usize, helper: HelperId, imm: Option<u64>) -> Option<HostFloat> {
         let helper = &self.shared.helpers[usize::from(helper.0)];
         let touches = helper.reads_slots || helper.writes_slots || helper.raises;
         let host = helper.host.filter(|_| self.ir.host_float && !touches)?;
-        host(imm? as u32).filter(|host| available(host.op))
+        let host = host(imm? as u32).filter(|host| available(host.op))?;
+        let unchecked = matches!(
+            host.op,
+            FloatOp::Eq
+                | FloatOp::Ge
+                | FloatOp::Gt
+                | FloatOp::AbsGe
+                | FloatOp::AbsGt
+                | FloatOp::ToInt(..)
+                | FloatOp::FromInt(..)
+        );
+        (!unchecked || self.is_used(at)).then_some(host)
+    }
+
+    /// Whether anything that the block does depends on operation `at`.
+    fn is_used(&self, at: usize) -> bool {
+        let mut depends = vec![false; self.ir.ops.len()];
+        depends[at] = true;
+        for (n, op) in self.ir.ops.iter().enumerate().skip(at + 1) {
+            let mut uses = false;
+            op.operands(|v| uses |= depends[v.0 as usize]);
+            if uses && !op.is_pure() {
+                return true;
+            }
+            depends[n] = uses;
+        }
+        matches!(self.ir.end, Some(Terminal::Branch(v, ..) | Terminal::Indirect(v)) if depends[v.0 as usize])
     }
 
     fn number(&mut self, ty: Type, value: f64) -> Value {
@@ -244,8 +264,33 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 )?;
                 return Ok(Some(self.alone(result)));
             }
-            let Some((result, doubt)) = self.scalar(host.op, operands) else { return Ok(None) };
-            let Some(doubt) = self.doubt(result, doubt) else { return Ok(Some(self.alone(result))) };
+            match host.op {
+                FloatOp::Integral(_, false) => return self.lanes_call(host, id, args, imm),
+                // Only the host's comparisons of vectors raise what is asked for.
+                FloatOp::Eq | FloatOp::Ge | FloatOp::Gt | FloatOp::AbsGe | FloatOp::AbsGt => {
+                    return self.lanes_call(host, id, args, imm);
+                }
+                FloatOp::FromInt(signed, _) => {
+                    let bits = self.bits_of(operands[0]);
+                    let number = self.of_integer(bits, signed, host.lane);
+                    return Ok(Some(self.alone(number)));
+                }
+                FloatOp::ToInt(rounding, signed, _) => {
+                    let (number, bits) = (operands[0], host.lane.ty().bits() as u8);
+                    let convert = |l: &mut Self| {
+                        let integer = l.to_integer(number, rounding, signed, bits);
+                        let v = l.b.ins().scalar_to_vector(vector(host.lane), integer);
+                        l.cast(v, I8X16)
+                    };
+                    return match self.range(number, rounding, signed, bits) {
+                        Some(out) => self.if_else(out, |l| l.call_vector(id, args, imm), convert).map(Some),
+                        None => Ok(Some(convert(self))),
+                    };
+                }
+                _ => {}
+            }
+            let Some((result, doubt)) = self.arithmetic(host.op, operands) else { return Ok(None) };
+            let doubt = self.doubt(result, doubt);
             let result = self.unless(doubt, result, |l| {
                 let v = l.call_vector(id, args, imm)?;
                 Ok(l.lowest(v, result_lane))
@@ -270,7 +315,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     }
 
     /// An operation on numbers or vectors of them, by their type.
-    fn scalar(&mut self, op: FloatOp, [a, b, c]: [Value; 3]) -> Option<(Value, Doubt)> {
+    fn arithmetic(&mut self, op: FloatOp, [a, b, c]: [Value; 3]) -> Option<(Value, Doubt)> {
         let ins = |l: &mut Self, f: fn(cranelift_frontend::FuncInstBuilder<'_, '_>, Value, Value) -> Value| {
             f(l.b.ins(), a, b)
         };
@@ -303,20 +348,18 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             FloatOp::Widen => (self.b.ins().fpromote(F64, a), Doubt::Nan),
             FloatOp::Narrow => (self.b.ins().fdemote(F32, a), Doubt::Tiny),
+            FloatOp::Integral(rounding, true) => (self.rounded(a, rounding), Doubt::Nan),
             _ => return None,
         })
     }
 
     /// Whether the helper must decide about a number or any lane of a vector.
-    fn doubt(&mut self, result: Value, doubt: Doubt) -> Option<Value> {
+    fn doubt(&mut self, result: Value, doubt: Doubt) -> Value {
         let ty = self.b.func.dfg.value_type(result);
         let single = ty.lane_type() == F32;
-        if matches!(doubt, Doubt::No) {
-            return None;
-        }
         if !ty.is_vector() {
             if matches!(doubt, Doubt::Nan) {
-                return Some(self.b.ins().fcmp(FloatCC::Unordered, result, result));
+                return self.b.ins().fcmp(FloatCC::Unordered, result, result);
             }
             let (ones, smallest) = if single {
                 let ones = self.b.ins().f32const(Ieee32::with_bits(u32::MAX >> 1));
@@ -326,11 +369,11 @@ impl<F: Frontend> Lower<'_, '_, F> {
             };
             let magnitude = self.b.ins().band(result, ones);
             let smallest = self.number(ty, smallest);
-            return Some(self.b.ins().fcmp(FloatCC::UnorderedOrEqual, magnitude, smallest));
+            return self.b.ins().fcmp(FloatCC::UnorderedOrEqual, magnitude, smallest);
         }
         let unordered = self.b.ins().fcmp(FloatCC::Unordered, result, result);
         if matches!(doubt, Doubt::Nan) {
-            return Some(self.b.ins().vany_true(unordered));
+            return self.b.ins().vany_true(unordered);
         }
         let repeat = |bits: u32| u64::from(bits) << 32 | u64::from(bits);
         let (ones, smallest, ints) = if single {
@@ -345,23 +388,25 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let tiny = self.b.ins().icmp(IntCC::Equal, magnitude, smallest);
         let unordered = self.cast(unordered, ints);
         let any = self.b.ins().bor(tiny, unordered);
-        Some(self.b.ins().vany_true(any))
+        self.b.ins().vany_true(any)
     }
 
     /// The lanes of a vector that take part, zeros in the others, or ones (1.0) for a divisor.
     fn part(&mut self, v: Value, host: HostFloat, divisor: bool) -> Value {
-        let (_, vector) = types(host.lane);
-        if host.lane == Lane::D || host.lanes == 4 {
-            return self.cast(v, vector);
-        }
-        let keep = self.constant_vector(u64::MAX, 0);
+        let (_, ty) = types(host.lane);
+        let keep = match (host.lane, host.lanes) {
+            (Lane::D, 2) | (Lane::S, 4) => return self.cast(v, ty),
+            (Lane::S, 1) => u32::MAX.into(),
+            _ => u64::MAX,
+        };
+        let keep = self.constant_vector(keep, 0);
         let mut v = self.cast(v, I8X16);
         v = self.b.ins().band(v, keep);
         if divisor {
             let ones = self.constant_vector(0, 0x3f80_0000_3f80_0000);
             v = self.b.ins().bor(v, ones);
         }
-        self.cast(v, vector)
+        self.cast(v, ty)
     }
 
     /// An operation on several lanes.
@@ -372,28 +417,183 @@ impl<F: Frontend> Lower<'_, '_, F> {
         args: [Value; 3],
         imm: u32,
     ) -> Result<Option<Value>, String> {
-        let (_, vector) = types(host.lane);
         let operands = [0, 1, 2].map(|n| self.part(args[n], host, n == 1 && host.op == FloatOp::Div));
         let [a, b, _] = operands;
         let (result, doubt) = match host.op {
-            FloatOp::Widen | FloatOp::Narrow => return Ok(None),
-            FloatOp::Min | FloatOp::Max => return Ok(None),
+            FloatOp::Min | FloatOp::Max => {
+                let unordered = self.b.ins().fcmp(FloatCC::Unordered, a, b);
+                let unordered = self.b.ins().vany_true(unordered);
+                let exactly = |l: &mut Self| l.call_vector(id, args, imm);
+                let host = |l: &mut Self| {
+                    let result = l.extreme_lanes(host.op, a, b);
+                    l.cast(result, I8X16)
+                };
+                return self.if_else(unordered, exactly, host).map(Some);
+            }
+            // Comparisons of vectors for order are invalid for quiet NaNs on the host as well, that for equality is not.
+            FloatOp::Eq => (self.b.ins().fcmp(FloatCC::Equal, a, b), None),
+            FloatOp::Ge => (self.b.ins().fcmp(FloatCC::GreaterThanOrEqual, a, b), None),
+            FloatOp::Gt => (self.b.ins().fcmp(FloatCC::GreaterThan, a, b), None),
+            FloatOp::AbsGe | FloatOp::AbsGt => {
+                let (a, b) = (self.b.ins().fabs(a), self.b.ins().fabs(b));
+                let ge = host.op == FloatOp::AbsGe;
+                (self.b.ins().fcmp(if ge { FloatCC::GreaterThanOrEqual } else { FloatCC::GreaterThan }, a, b), None)
+            }
+            FloatOp::FromInt(signed, _) => {
+                let a = self.cast(a, vector(host.lane));
+                let (_, ty) = types(host.lane);
+                (if signed { self.b.ins().fcvt_from_sint(ty, a) } else { self.b.ins().fcvt_from_uint(ty, a) }, None)
+            }
+            FloatOp::ToInt(ToIntegral::Zero, true, _) if host.lane == Lane::S => {
+                // The host gives this for what is out of range, too.
+                let result = self.b.ins().x86_cvtt2dq(I32X4, a);
+                let least = self.constant_vector(0x8000_0000_8000_0000, 0x8000_0000_8000_0000);
+                let least = self.cast(least, I32X4);
+                let doubtful = self.b.ins().icmp(IntCC::Equal, result, least);
+                (result, Some(self.b.ins().vany_true(doubtful)))
+            }
+            FloatOp::ToInt(ToIntegral::Zero, true, _) => {
+                let ints = [0, 1].map(|n| {
+                    let number = self.b.ins().extractlane(a, n);
+                    self.b.ins().fcvt_to_sint_sat(I64, number)
+                });
+                let low = self.b.ins().scalar_to_vector(I64X2, ints[0]);
+                (self.b.ins().insertlane(low, ints[1], 1), None)
+            }
+            FloatOp::Integral(rounding, false) => {
+                let function = slow::round(host.lane == Lane::S, rounding);
+                let result = self.plain_call(function, a);
+                (result, Some(self.doubt(result, Doubt::Nan)))
+            }
+            FloatOp::Widen => {
+                let a = self.cast(a, F32X4);
+                let result = self.b.ins().fvpromote_low(a);
+                (result, Some(self.doubt(result, Doubt::Nan)))
+            }
+            FloatOp::Narrow => {
+                let result = self.b.ins().fvdemote(a);
+                (result, Some(self.doubt(result, Doubt::Tiny)))
+            }
             op => {
-                let Some((result, doubt)) = self.scalar(op, operands) else { return Ok(None) };
-                (result, self.doubt(result, doubt))
+                let Some((result, doubt)) = self.arithmetic(op, operands) else { return Ok(None) };
+                (result, Some(self.doubt(result, doubt)))
             }
         };
-        let _ = (a, b, vector);
-        let result = self.cast(result, I8X16);
+        let mut result = self.cast(result, I8X16);
+        if matches!(host.op, FloatOp::Eq | FloatOp::Ge | FloatOp::AbsGe) {
+            // The zeros above are equal.
+            result = self.part(result, host, false);
+            result = self.cast(result, I8X16);
+        }
         match doubt {
             None => Ok(Some(result)),
             Some(doubt) => self.unless(doubt, result, |l| l.call_vector(id, args, imm)).map(Some),
         }
     }
 
-    /// A call of an integer helper by the host's operation: conversions between numbers and integers.
-    pub(super) fn float_call(&mut self, host: HostFloat, args: &[Value]) -> Option<Value> {
-        let _ = (host, args);
-        None
+    /// Calls a host function of a vector that knows no environment.
+    fn plain_call(&mut self, function: usize, v: Value) -> Value {
+        let ty = self.b.func.dfg.value_type(v);
+        let mut signature = Signature::new(CallConv::SystemV);
+        signature.params.push(AbiParam::new(ty));
+        signature.returns.push(AbiParam::new(ty));
+        let signature = self.b.import_signature(signature);
+        let function = self.b.ins().iconst(I64, function as i64);
+        let call = self.b.ins().call_indirect(signature, function, &[v]);
+        self.b.inst_results(call)[0]
+    }
+
+    /// As [`extreme`](Self::extreme), of vectors.
+    fn extreme_lanes(&mut self, op: FloatOp, a: Value, b: Value) -> Value {
+        let ty = self.b.func.dfg.value_type(a);
+        let mut pick = |x: Value, y: Value| {
+            let (p, q) = if op == FloatOp::Min { (x, y) } else { (y, x) };
+            let chosen = self.b.ins().fcmp(FloatCC::LessThan, p, q);
+            let chosen = self.cast(chosen, ty);
+            self.b.ins().bitselect(chosen, x, y)
+        };
+        let (x, y) = (pick(a, b), pick(b, a));
+        if op == FloatOp::Min { self.b.ins().bor(x, y) } else { self.b.ins().band(x, y) }
+    }
+
+    fn rounded(&mut self, number: Value, rounding: ToIntegral) -> Value {
+        match rounding {
+            ToIntegral::Nearest => self.b.ins().nearest(number),
+            ToIntegral::Down => self.b.ins().floor(number),
+            ToIntegral::Up => self.b.ins().ceil(number),
+            ToIntegral::Zero => self.b.ins().trunc(number),
+        }
+    }
+
+    /// A number as an integer of 32 or 64 bits, and whether the helper must decide instead, which the host's conversion
+    /// must then not even try.
+    ///
+    /// Signed conversions saturate, give 0 for a NaN and raise exactly what the guest's do, if one instruction rounds. If
+    /// two do, a number that is rounded out of range would be inexact on the host.
+    fn range(&mut self, number: Value, rounding: ToIntegral, signed: bool, bits: u8) -> Option<Value> {
+        let ty = self.b.func.dfg.value_type(number);
+        let bounds = match (signed, bits, rounding) {
+            (true, _, ToIntegral::Zero) | (true, 64, _) => return None,
+            (true, _, _) if ty == F32 => return None,
+            (true, _, _) => (-2147483648.0, 2147483647.0),
+            (false, 32, ToIntegral::Zero) => (0.0, 4294967296.0),
+            (false, 32, _) => (0.0, 2147483648.0),
+            (false, _, _) => (0.0, 9223372036854775808.0),
+        };
+        let (low, high) = (self.number(ty, bounds.0), self.number(ty, bounds.1));
+        // Written so that a NaN is out of range.
+        let below = self.b.ins().fcmp(FloatCC::UnorderedOrLessThan, number, low);
+        let above = self.b.ins().fcmp(FloatCC::UnorderedOrGreaterThanOrEqual, number, high);
+        Some(self.b.ins().bor(below, above))
+    }
+
+    /// The conversion of a number in range.
+    fn to_integer(&mut self, number: Value, rounding: ToIntegral, signed: bool, bits: u8) -> Value {
+        let number = if rounding == ToIntegral::Zero { number } else { self.rounded(number, rounding) };
+        match (signed, bits) {
+            (true, 32) => self.b.ins().fcvt_to_sint_sat(I32, number),
+            (false, 32) => {
+                let wide = self.b.ins().fcvt_to_sint_sat(I64, number);
+                self.b.ins().ireduce(I32, wide)
+            }
+            _ => self.b.ins().fcvt_to_sint_sat(I64, number),
+        }
+    }
+
+    fn of_integer(&mut self, integer: Value, signed: bool, lane: Lane) -> Value {
+        let (ty, _) = types(lane);
+        if signed { self.b.ins().fcvt_from_sint(ty, integer) } else { self.b.ins().fcvt_from_uint(ty, integer) }
+    }
+
+    /// A call of an integer helper by the host's operation: conversions between numbers and integers. `None` if there is
+    /// no code for it.
+    pub(super) fn float_call(&mut self, host: HostFloat, function: usize, args: &[Value]) -> Option<Value> {
+        let operand = *args.first()?;
+        match host.op {
+            FloatOp::ToInt(rounding, signed, bits) => {
+                let number = self.number_of(operand, host.lane);
+                let exactly = |l: &mut Self| Ok(l.call(function, args, true).expect("the helper has a result"));
+                let convert = |l: &mut Self| {
+                    let integer = l.to_integer(number, rounding, signed, bits);
+                    if bits == 32 { l.b.ins().uextend(I64, integer) } else { integer }
+                };
+                match self.range(number, rounding, signed, bits) {
+                    Some(out) => self.if_else(out, exactly, convert).ok(),
+                    None => Some(convert(self)),
+                }
+            }
+            FloatOp::FromInt(signed, bits) => {
+                let integer = if bits == 32 { self.b.ins().ireduce(I32, operand) } else { operand };
+                let number = self.of_integer(integer, signed, host.lane);
+                let bits = self.bits_of(number);
+                if host.lane == Lane::D {
+                    return Some(bits);
+                }
+                let wide = self.b.ins().uextend(I64, bits);
+                self.floats.of_bits.insert(wide, number);
+                Some(wide)
+            }
+            _ => None,
+        }
     }
 }

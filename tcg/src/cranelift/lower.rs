@@ -500,8 +500,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 };
                 let imm = args.get(usize::from(arity).wrapping_sub(1)).and_then(|last| self.ir.as_const(*last));
                 let args: Vec<Value> = args.iter().take(arity.into()).map(|a| self.v(*a)).collect();
-                if let Some(host) = self.host_float(id, imm)
-                    && let Some(value) = self.float_call(host, &args)
+                if let Some(host) = self.host_float(at, id, imm)
+                    && let Some(value) = self.float_call(host, function, &args)
                 {
                     self.values[at] = Some(value);
                     return Ok(());
@@ -513,7 +513,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             Op::CallV(id, args, imm) => {
                 let args = args.map(|arg| self.v(arg));
-                let inline = match self.host_float(id, Some(imm.into())) {
+                let inline = match self.host_float(at, id, Some(imm.into())) {
                     Some(host) => self.float_vector_call(host, id, args, imm)?,
                     None => None,
                 };

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use crate::env::Env;
+use crate::float::ToIntegral;
 use crate::frontend::Frontend;
 use crate::interp::{unpack_atomic, unpack_mem};
 
@@ -52,16 +53,39 @@ pub extern "C" fn vector1<F: Frontend>(env: &mut Env<F>, f: u64) {
     env.vectors[0] = f(env.vectors[0]);
 }
 
-/// A function of two vectors.
-pub extern "C" fn vector2<F: Frontend>(env: &mut Env<F>, f: u64) {
-    // SAFETY: `lower` passes the address of such a function.
-    let f = unsafe { std::mem::transmute::<u64, fn(u128, u128) -> u128>(f) };
-    env.vectors[0] = f(env.vectors[0], env.vectors[1]);
-}
-
-/// A shift of a vector by a constant.
-pub extern "C" fn vector_shift<F: Frontend>(env: &mut Env<F>, f: u64, by: u64) {
-    // SAFETY: `lower` passes the address of such a function.
-    let f = unsafe { std::mem::transmute::<u64, fn(u128, u32) -> u128>(f) };
-    env.vectors[0] = f(env.vectors[0], by as u32);
+/// The address of a function that rounds the numbers in a vector to integral ones without raising inexact, which no code
+/// of Cranelift's does. It takes and gives the vector in the convention of C.
+pub fn round(single: bool, rounding: ToIntegral) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128, __m128d, _mm_round_pd, _mm_round_ps};
+        /// Precision exceptions are suppressed.
+        const QUIET: i32 = 8;
+        // The calling convention passes these types in XMM0.
+        #[allow(improper_ctypes_definitions)]
+        #[target_feature(enable = "sse4.1")]
+        unsafe extern "C" fn singles<const HOW: i32>(v: __m128) -> __m128 {
+            _mm_round_ps::<HOW>(v)
+        }
+        #[allow(improper_ctypes_definitions)]
+        #[target_feature(enable = "sse4.1")]
+        unsafe extern "C" fn doubles<const HOW: i32>(v: __m128d) -> __m128d {
+            _mm_round_pd::<HOW>(v)
+        }
+        match (single, rounding) {
+            (true, ToIntegral::Nearest) => singles::<QUIET> as *const () as usize,
+            (true, ToIntegral::Down) => singles::<{ QUIET | 1 }> as *const () as usize,
+            (true, ToIntegral::Up) => singles::<{ QUIET | 2 }> as *const () as usize,
+            (true, ToIntegral::Zero) => singles::<{ QUIET | 3 }> as *const () as usize,
+            (false, ToIntegral::Nearest) => doubles::<QUIET> as *const () as usize,
+            (false, ToIntegral::Down) => doubles::<{ QUIET | 1 }> as *const () as usize,
+            (false, ToIntegral::Up) => doubles::<{ QUIET | 2 }> as *const () as usize,
+            (false, ToIntegral::Zero) => doubles::<{ QUIET | 3 }> as *const () as usize,
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (single, rounding);
+        unreachable!("other hosts inline no floating point")
+    }
 }

@@ -265,16 +265,15 @@ vector_helpers! {
     FSUB: fp(fp2!(fp_sub)), always!(Sub);
     FMUL: fp(fp2!(fp_mul)), always!(Mul);
     FNMUL: fp(fp2!(fp_nmul)), always!(NegMul);
-    // Differs from FMUL for an infinity times zero, which is a NaN on the host.
-    FMULX: fp(fp2!(fp_mul_x)), always!(Mul);
+    // No FMUL of the host's: an infinity times zero is valid here.
+    FMULX: fp(fp2!(fp_mul_x));
     FDIV: fp(fp2!(fp_div)), always!(Div);
     FABD: fp(fp2!(fp_abd)), always!(AbsDifference);
     FMAX: fp(fp2!(fp_max)), always!(Max);
     FMIN: fp(fp2!(fp_min)), always!(Min);
     FMAXNM: fp(fp2!(fp_max_num)), always!(Max);
     FMINNM: fp(fp2!(fp_min_num)), always!(Min);
-    // An infinity times zero is a NaN on the host here too.
-    FRECPS: fp(fp2!(fp_recip_step_fused)), always!(RecipStep);
+    FRECPS: fp(fp2!(fp_recip_step_fused));
     FRSQRTS: fp(fp2!(fp_rsqrt_step_fused));
     FCMEQ: fp(fp2!(fcmeq)), always!(Eq);
     FCMGE: fp(fp2!(fcmge)), always!(Ge);
