@@ -12,12 +12,12 @@
 use super::lower::{Lower, vector};
 use super::slow;
 use crate::float::{FloatOp, HostFloat, ToIntegral};
-use crate::frontend::Frontend;
-use crate::ir::{FloatCond, HelperId, Lane, Op, Terminal, Val};
+use crate::frontend::{Frontend, Func};
+use crate::ir::{FloatCond, HelperId, Lane, Op, Slot, Terminal, Val};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
 use cranelift_codegen::ir::types::{F32, F32X4, F64, F64X2, I8X16, I32, I32X4, I64, I64X2};
-use cranelift_codegen::ir::{AbiParam, BlockArg, InstBuilder, MemFlagsData, Signature, Type, Value};
+use cranelift_codegen::ir::{AbiParam, InstBuilder, MemFlagsData, Signature, Type, Value};
 use cranelift_codegen::isa::CallConv;
 use std::collections::HashMap;
 
@@ -117,7 +117,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
 
     /// [`Op::Insert`].
     pub(super) fn insert(&mut self, lane: Lane, v: Val, n: u8, a: Val) -> Value {
-        let into_zero = matches!(self.ir.ops[v.0 as usize], Op::ConstV(0, 0));
+        let into_zero = matches!(self.ir().ops[v.0 as usize], Op::ConstV(0, 0));
         let a = self.v(a);
         if n == 0 && into_zero && matches!(lane, Lane::S | Lane::D) {
             if let Some(number) = self.floats.of_bits.get(&a).copied() {
@@ -153,34 +153,33 @@ impl<F: Frontend> Lower<'_, '_, F> {
     pub(super) fn host_float(&self, at: usize, helper: HelperId, imm: Option<u64>) -> Option<HostFloat> {
         let helper = &self.shared.helpers[usize::from(helper.0)];
         let touches = helper.reads_slots || helper.writes_slots || helper.raises;
-        let host = helper.host.filter(|_| self.ir.host_float && !touches)?;
+        let host = helper.host.filter(|_| self.ir().host_float && !touches)?;
         let host = host(imm? as u32).filter(|host| available(host.op))?;
-        let unchecked = matches!(
-            host.op,
-            FloatOp::Eq
-                | FloatOp::Ge
-                | FloatOp::Gt
-                | FloatOp::AbsGe
-                | FloatOp::AbsGt
-                | FloatOp::ToInt(..)
-                | FloatOp::FromInt(..)
-        );
+        let unchecked = match host.op {
+            FloatOp::Eq | FloatOp::Ge | FloatOp::Gt | FloatOp::AbsGe | FloatOp::AbsGt => true,
+            FloatOp::ToInt(..) | FloatOp::FromInt(..) => host.lanes > 1,
+            _ => false,
+        };
         (!unchecked || self.is_used(at)).then_some(host)
     }
 
-    /// Whether anything that the block does depends on operation `at`.
+    /// Whether what the block does to its end depends on operation `at`. A register that is set again does not count: only
+    /// cold paths look at it.
     fn is_used(&self, at: usize) -> bool {
-        let mut depends = vec![false; self.ir.ops.len()];
+        let ops = &self.ir().ops;
+        let mut depends = vec![false; ops.len()];
         depends[at] = true;
-        for (n, op) in self.ir.ops.iter().enumerate().skip(at + 1) {
+        for (n, op) in ops.iter().enumerate().skip(at + 1) {
             let mut uses = false;
             op.operands(|v| uses |= depends[v.0 as usize]);
-            if uses && !op.is_pure() {
-                return true;
+            let again = |slot: Slot| ops[n + 1..].iter().any(|op| matches!(op, Op::Set(s, _) if s.0 == slot.0));
+            match op {
+                Op::Set(slot, _) if uses && again(*slot) => {}
+                op if uses && !op.is_pure() => return true,
+                _ => depends[n] = uses,
             }
-            depends[n] = uses;
         }
-        matches!(self.ir.end, Some(Terminal::Branch(v, ..) | Terminal::Indirect(v)) if depends[v.0 as usize])
+        matches!(self.ir().end, Some(Terminal::Branch(v, ..) | Terminal::Indirect(v)) if depends[v.0 as usize])
     }
 
     fn number(&mut self, ty: Type, value: f64) -> Value {
@@ -191,46 +190,18 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
     }
 
-    /// Goes on with `result` unless `doubt` holds, else with what `otherwise` computes in a cold block.
-    fn unless(
-        &mut self,
-        doubt: Value,
-        result: Value,
-        otherwise: impl FnOnce(&mut Self) -> Result<Value, String>,
-    ) -> Result<Value, String> {
-        let (cold, done) = (self.cold_block(), self.b.create_block());
-        let ty = self.b.func.dfg.value_type(result);
-        let merged = self.b.append_block_param(done, ty);
-        self.b.ins().brif(doubt, cold, &[], done, &[BlockArg::Value(result)]);
-        self.b.switch_to_block(cold);
-        let exact = otherwise(self)?;
-        let exact = self.cast(exact, ty);
-        self.b.ins().jump(done, &[BlockArg::Value(exact)]);
-        self.b.switch_to_block(done);
-        Ok(merged)
-    }
-
-    /// What `host` computes if `doubt` does not hold, else what `otherwise` computes in a cold block. The host's operation
-    /// is not executed in doubt.
-    fn if_else(
-        &mut self,
-        doubt: Value,
-        otherwise: impl FnOnce(&mut Self) -> Result<Value, String>,
-        host: impl FnOnce(&mut Self) -> Value,
-    ) -> Result<Value, String> {
-        let (cold, go_on, done) = (self.cold_block(), self.b.create_block(), self.b.create_block());
-        self.b.ins().brif(doubt, cold, &[], go_on, &[]);
-        self.b.switch_to_block(go_on);
-        let result = host(self);
-        let ty = self.b.func.dfg.value_type(result);
-        let merged = self.b.append_block_param(done, ty);
-        self.b.ins().jump(done, &[BlockArg::Value(result)]);
-        self.b.switch_to_block(cold);
-        let exact = otherwise(self)?;
-        let exact = self.cast(exact, ty);
-        self.b.ins().jump(done, &[BlockArg::Value(exact)]);
-        self.b.switch_to_block(done);
-        Ok(merged)
+    /// Calls a vector helper on a cold path.
+    fn exactly(&mut self, id: HelperId, args: [Value; 3], imm: u32) -> Result<Value, String> {
+        let Func::V(function) = self.shared.helpers[usize::from(id.0)].func else {
+            return Err("an integer helper called with vectors".into());
+        };
+        for (n, arg) in args.into_iter().enumerate() {
+            let arg = self.cast(arg, I8X16);
+            self.set_vector(n, arg);
+        }
+        let imm = self.imm(imm.into());
+        self.cold_call(function as *const () as usize, &[imm]);
+        Ok(self.vector_result())
     }
 
     /// A call of a vector helper by the host's operation. `Ok(None)` if there is no code for it.
@@ -245,7 +216,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             let [a, b, _] = args.map(|v| self.lowest(v, host.lane));
             let unordered = self.b.ins().fcmp(FloatCC::Unordered, a, b);
             let nothing = self.constant_vector(0, 0);
-            return self.unless(unordered, nothing, |l| l.call_vector(id, args, imm)).map(Some);
+            return self.unless(&[unordered], nothing, |l| l.exactly(id, args, imm)).map(Some);
         }
         if host.lanes == 1 {
             let narrow = if host.op == FloatOp::Widen { Lane::S } else { host.lane };
@@ -255,9 +226,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 let [a, b, _] = operands;
                 let unordered = self.b.ins().fcmp(FloatCC::Unordered, a, b);
                 let result = self.if_else(
-                    unordered,
+                    &[unordered],
                     |l| {
-                        let v = l.call_vector(id, args, imm)?;
+                        let v = l.exactly(id, args, imm)?;
                         Ok(l.lowest(v, result_lane))
                     },
                     |l| l.extreme(host.op, a, b),
@@ -273,26 +244,30 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 FloatOp::FromInt(signed, _) => {
                     let bits = self.bits_of(operands[0]);
                     let number = self.of_integer(bits, signed, host.lane);
+                    let exactly = |l: &mut Self| {
+                        let v = l.exactly(id, args, imm)?;
+                        Ok(l.lowest(v, host.lane))
+                    };
+                    let number = self.kept(number, exactly)?;
                     return Ok(Some(self.alone(number)));
                 }
                 FloatOp::ToInt(rounding, signed, _) => {
-                    let (number, bits) = (operands[0], host.lane.ty().bits() as u8);
-                    let convert = |l: &mut Self| {
-                        let integer = l.to_integer(number, rounding, signed, bits);
-                        let v = l.b.ins().scalar_to_vector(vector(host.lane), integer);
-                        l.cast(v, I8X16)
+                    let bits = host.lane.ty().bits() as u8;
+                    let exactly = |l: &mut Self| {
+                        let v = l.exactly(id, args, imm)?;
+                        let v = l.cast(v, vector(host.lane));
+                        Ok(l.b.ins().extractlane(v, 0))
                     };
-                    return match self.range(number, rounding, signed, bits) {
-                        Some(out) => self.if_else(out, |l| l.call_vector(id, args, imm), convert).map(Some),
-                        None => Ok(Some(convert(self))),
-                    };
+                    let integer = self.to_integer(operands[0], rounding, signed, bits, exactly)?;
+                    let v = self.b.ins().scalar_to_vector(vector(host.lane), integer);
+                    return Ok(Some(self.cast(v, I8X16)));
                 }
                 _ => {}
             }
             let Some((result, doubt)) = self.arithmetic(host.op, operands) else { return Ok(None) };
-            let doubt = self.doubt(result, doubt);
-            let result = self.unless(doubt, result, |l| {
-                let v = l.call_vector(id, args, imm)?;
+            let doubts = self.doubt(result, doubt);
+            let result = self.unless(&doubts, result, |l| {
+                let v = l.exactly(id, args, imm)?;
                 Ok(l.lowest(v, result_lane))
             })?;
             return Ok(Some(self.alone(result)));
@@ -353,42 +328,34 @@ impl<F: Frontend> Lower<'_, '_, F> {
         })
     }
 
-    /// Whether the helper must decide about a number or any lane of a vector.
-    fn doubt(&mut self, result: Value, doubt: Doubt) -> Value {
+    /// When the helper must decide about a number or any lane of a vector: if one of these conditions holds.
+    fn doubt(&mut self, result: Value, doubt: Doubt) -> Vec<Value> {
         let ty = self.b.func.dfg.value_type(result);
-        let single = ty.lane_type() == F32;
+        let smallest = if ty.lane_type() == F32 { f32::MIN_POSITIVE.into() } else { f64::MIN_POSITIVE };
         if !ty.is_vector() {
-            if matches!(doubt, Doubt::Nan) {
-                return self.b.ins().fcmp(FloatCC::Unordered, result, result);
-            }
-            let (ones, smallest) = if single {
-                let ones = self.b.ins().f32const(Ieee32::with_bits(u32::MAX >> 1));
-                (ones, f32::MIN_POSITIVE.into())
-            } else {
-                (self.b.ins().f64const(Ieee64::with_bits(u64::MAX >> 1)), f64::MIN_POSITIVE)
+            return match doubt {
+                Doubt::Nan => vec![self.b.ins().fcmp(FloatCC::Unordered, result, result)],
+                Doubt::Tiny => {
+                    let bounds = [smallest, -smallest].map(|bound| self.number(ty, bound));
+                    bounds.map(|bound| self.b.ins().fcmp(FloatCC::UnorderedOrEqual, result, bound)).to_vec()
+                }
             };
-            let magnitude = self.b.ins().band(result, ones);
-            let smallest = self.number(ty, smallest);
-            return self.b.ins().fcmp(FloatCC::UnorderedOrEqual, magnitude, smallest);
         }
-        let unordered = self.b.ins().fcmp(FloatCC::Unordered, result, result);
-        if matches!(doubt, Doubt::Nan) {
-            return self.b.ins().vany_true(unordered);
+        let mut any = self.b.ins().fcmp(FloatCC::Unordered, result, result);
+        if matches!(doubt, Doubt::Tiny) {
+            let (lane, smallest) = if ty == F32X4 {
+                (Lane::S, u64::from(f32::MIN_POSITIVE.to_bits()))
+            } else {
+                (Lane::D, f64::MIN_POSITIVE.to_bits())
+            };
+            let (ones, smallest) =
+                (self.constant_lanes(lane, lane.ty().mask() >> 1), self.constant_lanes(lane, smallest));
+            let bits = self.cast(result, vector(lane));
+            let magnitude = self.b.ins().band(bits, ones);
+            let tiny = self.b.ins().icmp(IntCC::Equal, magnitude, smallest);
+            any = self.b.ins().bor(any, tiny);
         }
-        let repeat = |bits: u32| u64::from(bits) << 32 | u64::from(bits);
-        let (ones, smallest, ints) = if single {
-            (repeat(u32::MAX >> 1), repeat(f32::MIN_POSITIVE.to_bits()), I32X4)
-        } else {
-            (u64::MAX >> 1, f64::MIN_POSITIVE.to_bits(), I64X2)
-        };
-        let (ones, smallest) = (self.constant_vector(ones, ones), self.constant_vector(smallest, smallest));
-        let bits = self.cast(result, I8X16);
-        let magnitude = self.b.ins().band(bits, ones);
-        let (magnitude, smallest) = (self.cast(magnitude, ints), self.cast(smallest, ints));
-        let tiny = self.b.ins().icmp(IntCC::Equal, magnitude, smallest);
-        let unordered = self.cast(unordered, ints);
-        let any = self.b.ins().bor(tiny, unordered);
-        self.b.ins().vany_true(any)
+        vec![self.b.ins().vany_true(any)]
     }
 
     /// The lanes of a vector that take part, zeros in the others, or ones (1.0) for a divisor.
@@ -419,16 +386,16 @@ impl<F: Frontend> Lower<'_, '_, F> {
     ) -> Result<Option<Value>, String> {
         let operands = [0, 1, 2].map(|n| self.part(args[n], host, n == 1 && host.op == FloatOp::Div));
         let [a, b, _] = operands;
-        let (result, doubt) = match host.op {
+        let (result, doubts) = match host.op {
             FloatOp::Min | FloatOp::Max => {
                 let unordered = self.b.ins().fcmp(FloatCC::Unordered, a, b);
                 let unordered = self.b.ins().vany_true(unordered);
-                let exactly = |l: &mut Self| l.call_vector(id, args, imm);
+                let exactly = |l: &mut Self| l.exactly(id, args, imm);
                 let host = |l: &mut Self| {
                     let result = l.extreme_lanes(host.op, a, b);
                     l.cast(result, I8X16)
                 };
-                return self.if_else(unordered, exactly, host).map(Some);
+                return self.if_else(&[unordered], exactly, host).map(Some);
             }
             // Comparisons of vectors for order are invalid for quiet NaNs on the host as well, that for equality is not.
             FloatOp::Eq => (self.b.ins().fcmp(FloatCC::Equal, a, b), None),
@@ -450,7 +417,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 let least = self.constant_vector(0x8000_0000_8000_0000, 0x8000_0000_8000_0000);
                 let least = self.cast(least, I32X4);
                 let doubtful = self.b.ins().icmp(IntCC::Equal, result, least);
-                (result, Some(self.b.ins().vany_true(doubtful)))
+                (result, Some(vec![self.b.ins().vany_true(doubtful)]))
             }
             FloatOp::ToInt(ToIntegral::Zero, true, _) => {
                 let ints = [0, 1].map(|n| {
@@ -485,9 +452,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
             result = self.part(result, host, false);
             result = self.cast(result, I8X16);
         }
-        match doubt {
+        match doubts {
             None => Ok(Some(result)),
-            Some(doubt) => self.unless(doubt, result, |l| l.call_vector(id, args, imm)).map(Some),
+            Some(doubts) => self.unless(&doubts, result, |l| l.exactly(id, args, imm)).map(Some),
         }
     }
 
@@ -530,7 +497,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     ///
     /// Signed conversions saturate, give 0 for a NaN and raise exactly what the guest's do, if one instruction rounds. If
     /// two do, a number that is rounded out of range would be inexact on the host.
-    fn range(&mut self, number: Value, rounding: ToIntegral, signed: bool, bits: u8) -> Option<Value> {
+    fn range(&mut self, number: Value, rounding: ToIntegral, signed: bool, bits: u8) -> Option<[Value; 2]> {
         let ty = self.b.func.dfg.value_type(number);
         let bounds = match (signed, bits, rounding) {
             (true, _, ToIntegral::Zero) | (true, 64, _) => return None,
@@ -544,20 +511,51 @@ impl<F: Frontend> Lower<'_, '_, F> {
         // Written so that a NaN is out of range.
         let below = self.b.ins().fcmp(FloatCC::UnorderedOrLessThan, number, low);
         let above = self.b.ins().fcmp(FloatCC::UnorderedOrGreaterThanOrEqual, number, high);
-        Some(self.b.ins().bor(below, above))
+        Some([below, above])
     }
 
-    /// The conversion of a number in range.
-    fn to_integer(&mut self, number: Value, rounding: ToIntegral, signed: bool, bits: u8) -> Value {
-        let number = if rounding == ToIntegral::Zero { number } else { self.rounded(number, rounding) };
-        match (signed, bits) {
-            (true, 32) => self.b.ins().fcvt_to_sint_sat(I32, number),
-            (false, 32) => {
-                let wide = self.b.ins().fcvt_to_sint_sat(I64, number);
-                self.b.ins().ireduce(I32, wide)
+    /// A number as an integer of `bits` bits. The least integer is what the host gives for numbers out of range: it is
+    /// left to the helper in any case, which keeps the conversion and its flags where they belong.
+    fn to_integer(
+        &mut self,
+        number: Value,
+        rounding: ToIntegral,
+        signed: bool,
+        bits: u8,
+        exactly: impl Fn(&mut Self) -> Result<Value, String>,
+    ) -> Result<Value, String> {
+        let ty = if bits == 32 { I32 } else { I64 };
+        let convert = |l: &mut Self| {
+            let number = if rounding == ToIntegral::Zero { number } else { l.rounded(number, rounding) };
+            let ty = if signed { ty } else { I64 };
+            let integer = l.b.ins().fcvt_to_sint_sat(ty, number);
+            let least = l.b.ins().icmp_imm_s(IntCC::Equal, integer, if ty == I32 { i32::MIN.into() } else { i64::MIN });
+            l.unless(&[least], integer, |l| {
+                let exact = exactly(l)?;
+                Ok(if l.b.func.dfg.value_type(exact) == ty { exact } else { l.b.ins().uextend(ty, exact) })
+            })
+        };
+        let integer = match self.range(number, rounding, signed, bits) {
+            None => return convert(self),
+            Some(out) => {
+                let narrow = |l: &mut Self, v: Value| {
+                    if l.b.func.dfg.value_type(v) == ty { v } else { l.b.ins().ireduce(ty, v) }
+                };
+                self.try_if_else(&out, &exactly, |l| convert(l).map(|v| narrow(l, v)))?
             }
-            _ => self.b.ins().fcvt_to_sint_sat(I64, number),
-        }
+        };
+        Ok(integer)
+    }
+
+    /// A number that is never a NaN, checked for being one all the same: a conversion whose result only cold
+    /// paths look at would be made on them alone, and its flags be lost.
+    fn kept(
+        &mut self,
+        number: Value,
+        exactly: impl FnOnce(&mut Self) -> Result<Value, String>,
+    ) -> Result<Value, String> {
+        let never = self.b.ins().fcmp(FloatCC::Unordered, number, number);
+        self.unless(&[never], number, exactly)
     }
 
     fn of_integer(&mut self, integer: Value, signed: bool, lane: Lane) -> Value {
@@ -567,33 +565,46 @@ impl<F: Frontend> Lower<'_, '_, F> {
 
     /// A call of an integer helper by the host's operation: conversions between numbers and integers. `None` if there is
     /// no code for it.
-    pub(super) fn float_call(&mut self, host: HostFloat, function: usize, args: &[Value]) -> Option<Value> {
-        let operand = *args.first()?;
+    pub(super) fn float_call(
+        &mut self,
+        host: HostFloat,
+        function: usize,
+        args: &[Value],
+    ) -> Result<Option<Value>, String> {
+        let [operand, how] = *args else { return Ok(None) };
+        let exactly = |l: &mut Self| {
+            let function = l.imm(function as u64);
+            l.cold_call(slow::call2::<F> as *const () as usize, &[function, operand, how]);
+            Ok::<Value, String>(l.integer_result())
+        };
         match host.op {
             FloatOp::ToInt(rounding, signed, bits) => {
                 let number = self.number_of(operand, host.lane);
-                let exactly = |l: &mut Self| Ok(l.call(function, args, true).expect("the helper has a result"));
-                let convert = |l: &mut Self| {
-                    let integer = l.to_integer(number, rounding, signed, bits);
-                    if bits == 32 { l.b.ins().uextend(I64, integer) } else { integer }
+                let narrow = |l: &mut Self| {
+                    let exact = exactly(l)?;
+                    Ok(if bits == 32 { l.b.ins().ireduce(I32, exact) } else { exact })
                 };
-                match self.range(number, rounding, signed, bits) {
-                    Some(out) => self.if_else(out, exactly, convert).ok(),
-                    None => Some(convert(self)),
-                }
+                let integer = self.to_integer(number, rounding, signed, bits, narrow)?;
+                Ok(Some(if bits == 32 { self.b.ins().uextend(I64, integer) } else { integer }))
             }
             FloatOp::FromInt(signed, bits) => {
                 let integer = if bits == 32 { self.b.ins().ireduce(I32, operand) } else { operand };
-                let number = self.of_integer(integer, signed, host.lane);
+                let mut number = self.of_integer(integer, signed, host.lane);
+                if bits == 64 || host.lane == Lane::S {
+                    number = self.kept(number, |l| {
+                        let exact = exactly(l)?;
+                        Ok(l.number_of(exact, host.lane))
+                    })?;
+                }
                 let bits = self.bits_of(number);
                 if host.lane == Lane::D {
-                    return Some(bits);
+                    return Ok(Some(bits));
                 }
                 let wide = self.b.ins().uextend(I64, bits);
                 self.floats.of_bits.insert(wide, number);
-                Some(wide)
+                Ok(Some(wide))
             }
-            _ => None,
+            _ => Ok(None),
         }
     }
 }

@@ -100,7 +100,7 @@ struct Cached {
 
 pub(super) struct Lower<'a, 'b, F: Frontend> {
     pub(super) b: FunctionBuilder<'b>,
-    pub(super) ir: &'a Ir,
+    ir: &'a Ir,
     pub(super) shared: &'a Shared<F>,
     block: &'a cache::Block,
     pub(super) env: Value,
@@ -247,6 +247,14 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().store(self.own, left, budget, 0);
     }
 
+    pub(super) fn ir(&self) -> &Ir {
+        self.ir
+    }
+
+    pub(super) fn enter(&mut self, block: Block) {
+        self.b.switch_to_block(block);
+    }
+
     pub(super) fn cold_block(&mut self) -> Block {
         let block = self.b.create_block();
         self.b.set_cold_block(block);
@@ -326,6 +334,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
     pub(super) fn check_raised(&mut self) {
         let raised = self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, raised) as i32);
         let (fault, go_on) = (self.cold_block(), self.b.create_block());
+        if self.b.current_block().is_some_and(|block| self.b.func.layout.is_cold(block)) {
+            self.b.set_cold_block(go_on);
+        }
         self.b.ins().brif(raised, fault, &[], go_on, &[]);
         self.b.switch_to_block(fault);
         self.write_back();
@@ -356,6 +367,11 @@ impl<F: Frontend> Lower<'_, '_, F> {
 
     pub(super) fn vector_result(&mut self) -> Value {
         self.b.ins().load(I8X16, self.own, self.env, Self::vector_field(0))
+    }
+
+    /// The integer that a function left as its result.
+    pub(super) fn integer_result(&mut self) -> Value {
+        self.b.ins().load(I64, self.own, self.env, Self::vector_field(0))
     }
 
     pub(super) fn widen(&mut self, v: Value, ty: Ty) -> Value {
@@ -501,7 +517,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 let imm = args.get(usize::from(arity).wrapping_sub(1)).and_then(|last| self.ir.as_const(*last));
                 let args: Vec<Value> = args.iter().take(arity.into()).map(|a| self.v(*a)).collect();
                 if let Some(host) = self.host_float(at, id, imm)
-                    && let Some(value) = self.float_call(host, function, &args)
+                    && let Some(value) = self.float_call(host, function, &args)?
                 {
                     self.values[at] = Some(value);
                     return Ok(());

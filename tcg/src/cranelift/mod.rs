@@ -3,6 +3,7 @@
 //! A block becomes one function; a block that branches to itself becomes a loop in it. Guest registers live in values
 //! inside the function and are written back on the ways out only: at the end, and on the cold paths of faults.
 
+mod cold;
 mod float;
 mod integer;
 mod lower;

@@ -16,7 +16,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().vconst(I8X16, constant)
     }
 
-    fn constant_lanes(&mut self, lane: Lane, value: u64) -> Value {
+    /// A vector with `value` in every lane, as lanes.
+    pub(super) fn constant_lanes(&mut self, lane: Lane, value: u64) -> Value {
         let bits = lane.ty().bits();
         let low = (0..64 / bits).fold(0, |all, n| all | (value & lane.ty().mask()) << (n * bits));
         let v = self.constant_vector(low, low);
