@@ -57,6 +57,9 @@ pub struct Env<F: Frontend> {
     pub(crate) halted: bool,
     /// Where in the block an exception was raised, as distance from its start.
     pub(crate) fault_pc: u32,
+    /// The host's floating-point status as compiled code left it, and whether such code runs now: see `float.rs`.
+    pub(crate) mxcsr: u32,
+    pub(crate) in_compiled: bool,
     pub(crate) bus: Arc<AddressSpace>,
     pub(crate) view: Arc<FlatView>,
     pub(crate) pins: Arc<Pins>,
@@ -240,6 +243,7 @@ impl<F: Frontend> Env<F> {
             (*this).jumps[0] = Jump::EMPTY;
             (&raw mut (*this).ir).write(crate::ir::Block::default());
             (&raw mut (*this).exception).write(None);
+            (*this).mxcsr = crate::mxcsr::DEFAULT;
             (&raw mut (*this).view).write(bus.view());
             (&raw mut (*this).bus).write(bus);
             (&raw mut (*this).pins).write(pins);

@@ -9,6 +9,7 @@ use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
 use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
 use crate::ir;
+use crate::mxcsr;
 use crate::x64::{self, Template};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -585,7 +586,10 @@ impl<F: Frontend> Env<F> {
             let (exit, block) = if host != 0 {
                 // SAFETY: the entry belongs to code that a compiler installed for this environment's type.
                 let enter = unsafe { std::mem::transmute::<u64, extern "C" fn(*mut Env<F>, u64) -> u32>(shared.entry) };
-                match enter(self, host) {
+                self.before_compiled();
+                let exit = enter(self, host);
+                self.after_compiled();
+                match exit {
                     HOT => {
                         // SAFETY: compiled code names the block it left from, which is alive as above.
                         let block = unsafe { &*self.left };
@@ -802,6 +806,7 @@ impl<F: Frontend> TcgVcpu<F> {
 impl<F: Frontend> Vcpu for TcgVcpu<F> {
     fn run(&mut self, budget: Option<u64>) -> Result<Stop, AccelError> {
         vm::vcpu::set_current(self.id);
+        let mxcsr = mxcsr::read();
         let mut left = budget;
         self.env.kicker.attach(Some((&self.env.budget, &self.env.look)));
         self.enter();
@@ -838,6 +843,8 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
         };
         self.env.kicker.running.store(false, Ordering::Release);
         self.env.kicker.attach(None);
+        self.env.sync_float_flags();
+        mxcsr::write(mxcsr);
         Ok(stop)
     }
 

@@ -1,6 +1,7 @@
 //! What an instruction set brings to the translator.
 
 use crate::env::Env;
+use crate::float::{FloatFlags, HostFloat};
 use crate::ir::{Block, Names, Slot};
 use vm::vcpu::{AccelError, BootRegs, Intent, Wiring};
 use vm::{BadState, Gpa, Gva};
@@ -67,6 +68,9 @@ pub struct Helper<F: Frontend> {
     pub writes_slots: bool,
     /// Whether it may raise an exception ([`Env::raise`]).
     pub raises: bool,
+    /// The host's operation that a call with this constant (a vector helper's, or an integer helper's last argument)
+    /// amounts to, if there is one. Only for helpers that touch no slot and do not raise.
+    pub host: Option<fn(imm: u32) -> Option<HostFloat>>,
 }
 
 impl<F: Frontend> Clone for Func<F> {
@@ -85,15 +89,20 @@ impl<F: Frontend> Copy for Helper<F> {}
 impl<F: Frontend> Helper<F> {
     /// A helper that neither touches slots nor raises.
     pub const fn plain(name: &'static str, func: Func<F>) -> Self {
-        Self { name, func, reads_slots: false, writes_slots: false, raises: false }
+        Self { name, func, reads_slots: false, writes_slots: false, raises: false, host: None }
+    }
+    /// The same helper with the host's operation that its calls amount to.
+    pub const fn with_host(mut self, host: fn(u32) -> Option<HostFloat>) -> Self {
+        self.host = Some(host);
+        self
     }
     /// A helper that may raise but touches no slot.
     pub const fn raising(name: &'static str, func: Func<F>) -> Self {
-        Self { name, func, reads_slots: false, writes_slots: false, raises: true }
+        Self { name, func, reads_slots: false, writes_slots: false, raises: true, host: None }
     }
     /// A helper that may read and write every register and raise.
     pub const fn full(name: &'static str, func: Func<F>) -> Self {
-        Self { name, func, reads_slots: true, writes_slots: true, raises: true }
+        Self { name, func, reads_slots: true, writes_slots: true, raises: true, host: None }
     }
 }
 
@@ -147,6 +156,8 @@ pub trait Frontend: Send + Sync + Sized + 'static {
     fn misaligned(&self, env: &mut Env<Self>, gva: Gva, intent: Intent, mmu: u8) -> Self::Exception;
     /// The exception for an access that nothing on the bus answers.
     fn bus_error(&self, env: &mut Env<Self>, gva: Gva, gpa: Gpa, intent: Intent, mmu: u8) -> Self::Exception;
+    /// Adds flags that the host's floating-point unit has raised for the guest to the guest's own.
+    fn add_float_flags(_cpu: &mut Self::Cpu, _flags: FloatFlags) {}
     /// Enters the handler of an exception that was raised by the instruction at the program counter.
     fn take(&self, env: &mut Env<Self>, exception: Self::Exception);
     /// Recomputes what depends on time (timers of the CPU) and drives its outputs.

@@ -610,7 +610,7 @@ impl<F: Frontend> Env<F> {
         let mut value = 0u128;
         for (at, width) in pieces(page.gpa.0, bytes) {
             let gpa = Gpa(page.gpa.0 + u64::from(at));
-            match view.load(gpa, width) {
+            match self.with_own_flags(|_| view.load(gpa, width)) {
                 Ok(piece) => value |= u128::from(piece) << (8 * u32::from(at)),
                 Err(_) => return Err(self.bus_error(gva, gpa, want)),
             }
@@ -649,7 +649,8 @@ impl<F: Frontend> Env<F> {
         let view = self.device_view();
         for (at, width) in pieces(page.gpa.0, bytes) {
             let gpa = Gpa(page.gpa.0 + u64::from(at));
-            if view.store(gpa, width, (value >> (8 * u32::from(at))) as u64).is_err() {
+            let piece = (value >> (8 * u32::from(at))) as u64;
+            if self.with_own_flags(|_| view.store(gpa, width, piece)).is_err() {
                 return Err(self.bus_error(gva, gpa, want));
             }
         }

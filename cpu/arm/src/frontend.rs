@@ -13,6 +13,7 @@ use crate::sysreg::{REGISTERS, SystemRegisters};
 use crate::wires::Wires;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, LazyLock};
+use tcg::float::FloatFlags;
 use tcg::frontend::{Frontend, Func, Helper, Key, Translation};
 use tcg::ir::{Block, Names, Slot};
 use vm::vcpu::{AccelError, BootRegs, Intent, Wiring};
@@ -286,6 +287,10 @@ impl Frontend for Arm {
     fn poll(&self, env: &mut Env) {
         env.cpu.update_pmu();
         env.cpu.update_timers();
+    }
+    fn add_float_flags(cpu: &mut Cpu, flags: FloatFlags) {
+        // IOC, DZC, OFC, UFC and IXC stand in the same order.
+        cpu.fpsr |= u64::from(flags.0);
     }
     fn interrupt(&self, env: &mut Env, pins: u32) -> bool {
         env.cpu.interrupt(pins)

@@ -6,7 +6,7 @@ use crate::frontend::{Arm, Env};
 use crate::mmu::{self, FaultKind};
 use crate::psci;
 use crate::state::Cpu;
-use crate::sysreg::{self, After, Grant, REGISTERS};
+use crate::sysreg::{self, After, FPSR, Grant, REGISTERS};
 use tcg::ir::HelperId;
 use tcg::{Func, Helper};
 use vm::vcpu::Intent;
@@ -61,6 +61,9 @@ extern "C" fn read_sysreg(env: &mut Env, index: u64, iss: u64) -> u64 {
     if refused(env, register.grant(&env.cpu, false), iss) {
         return 0;
     }
+    if register.id == FPSR {
+        env.sync_float_flags();
+    }
     match register.read {
         Some(read) => read(&env.cpu),
         None => refuse(env, Syndrome::undefined()),
@@ -73,6 +76,9 @@ extern "C" fn write_sysreg(env: &mut Env, index: u64, iss: u64, value: u64) -> u
         return 0;
     }
     let Some(write) = register.write else { return refuse(env, Syndrome::undefined()) };
+    if register.id == FPSR {
+        env.sync_float_flags();
+    }
     match register.after {
         After::Nothing => write(&mut env.cpu, value),
         After::Resync => {

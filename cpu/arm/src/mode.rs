@@ -2,6 +2,9 @@
 
 use crate::state::Cpu;
 
+/// DN, FZ and RMode of FPCR.
+const HOST_FPCR: u64 = 1 << 25 | 1 << 24 | 3 << 22;
+
 macro_rules! mode {
     ($($(#[$doc:meta])* $get:ident $with:ident: $shift:literal, $width:literal;)*) => {
         impl Mode { $(
@@ -49,6 +52,9 @@ mode! {
     /// A guarded page was ever seen: indirect branches keep track of BTYPE. Deviation: until then SPSR_EL1.BTYPE of an
     /// interrupt between an indirect branch and its target reads as zero.
     bti with_bti: 21, 1;
+    /// FPCR asks for what the host's floating-point unit does by default: RMode, FZ and DN are zero. (AHP and FZ16 concern
+    /// half precision alone, which is never done by the host.)
+    host_float with_host_float: 22, 1;
     /// The program counter is no multiple of 4: its fetch is a PC alignment fault.
     pc_misaligned with_pc_misaligned: 20, 1;
 }
@@ -84,6 +90,7 @@ impl Cpu {
             .with_il(p.il.into())
             .with_bt(if el0 { bit(35) } else { bit(36) })
             .with_bti(self.guarded_seen.into())
+            .with_host_float((self.fpcr & HOST_FPCR == 0).into())
             .0;
     }
 

@@ -71,6 +71,9 @@ pub const fn id(op0: u16, op1: u16, crn: u16, crm: u16, op2: u16) -> u16 {
     op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
 }
 
+/// FPSR's encoding.
+pub const FPSR: u16 = id(3, 3, 4, 4, 1);
+
 /// The ISS of a trapped access to a register or system instruction by register `rt` (D17.2.37, "ISS encoding for an
 /// exception from MSR, MRS, or System instruction execution in AArch64 state").
 pub const fn trap_iss(id: u16, rt: u8, read: bool) -> u64 {

@@ -61,7 +61,7 @@ impl Host for F16 {}
 impl Host for BF16 {}
 
 macro_rules! host {
-    ($format:ty, $bits:ty, $native:ty, { $($conversions:item)* }) => {
+    ($format:ty, $bits:ty, $int:ty, $native:ty, { $($conversions:item)* }) => {
         impl $format {
             /// Neither denormal, infinite nor NaN.
             #[inline(always)]
@@ -146,13 +146,18 @@ macro_rules! host {
                 if !(Self::plain(a) && Self::plain(b)) {
                     return None;
                 }
-                <$native>::from_bits(a).partial_cmp(&<$native>::from_bits(b))
+                // By integers: the compiler may compare before it knows that there is no NaN, which would raise invalid.
+                let key = |v: $bits| {
+                    let magnitude = (v << 1 >> 1) as $int;
+                    if v >> (<$bits>::BITS - 1) != 0 { -magnitude } else { magnitude }
+                };
+                Some(key(a).cmp(&key(b)))
             }
         }
     };
 }
 
-host!(F32, u32, f32, {
+host!(F32, u32, i32, f32, {
     #[inline(always)]
     fn host_to_f64(a: u32) -> Option<u64> {
         Self::plain(a).then(|| f64::from(f32::from_bits(a)).to_bits())
@@ -164,4 +169,4 @@ host!(F32, u32, f32, {
         (F64::plain(a) && (Self::settled(narrow) || a << 1 == 0)).then_some(narrow.to_bits())
     }
 });
-host!(F64, u64, f64, {});
+host!(F64, u64, i64, f64, {});

@@ -11,7 +11,7 @@ use crate::env::Env;
 use crate::exec::Shared;
 use crate::frontend::{Frontend, Func, Helper};
 use crate::interp::{kind_of, pack_mem};
-use crate::ir::{Cond, Lane, Op, Slot, Ty, Unary, Val};
+use crate::ir::{Cond, HelperId, Lane, Op, Slot, Ty, Unary, Val};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I8X16, I16, I16X8, I32, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{
@@ -69,6 +69,8 @@ pub(super) struct Lower<'a, 'b, F: Frontend> {
     /// Distance of the current instruction.
     pub(super) pc: u32,
     signatures: BTreeMap<(Vec<u8>, bool), SigRef>,
+    /// Scalars in vectors and integers.
+    pub(super) floats: super::float::Floats,
 }
 
 pub(super) fn int(ty: Ty) -> Type {
@@ -146,6 +148,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             guest,
             pc: 0,
             signatures: BTreeMap::new(),
+            floats: super::float::Floats::default(),
         };
         l.entries();
         for (at, member) in region.members.iter().enumerate() {
@@ -233,6 +236,11 @@ impl<F: Frontend> Lower<'_, '_, F> {
     pub(super) fn enter(&mut self, block: Block) {
         self.b.switch_to_block(block);
         self.b.seal_block(block);
+    }
+
+    /// The block being lowered.
+    pub(super) fn ir(&self) -> &crate::ir::Block {
+        &self.member.ir
     }
 
     pub(super) fn cold_block(&mut self) -> Block {
@@ -501,6 +509,11 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().load(I8X16, self.own, self.env, Self::vector_field(0))
     }
 
+    /// The integer that a function left as its result.
+    pub(super) fn integer_result(&mut self) -> Value {
+        self.b.ins().load(I64, self.own, self.env, Self::vector_field(0))
+    }
+
     pub(super) fn widen(&mut self, v: Value, ty: Ty) -> Value {
         if ty == Ty::I64 { v } else { self.b.ins().uextend(I64, v) }
     }
@@ -574,6 +587,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 };
                 Some(self.b.ins().icmp(cond, a, b))
             }
+            Op::FloatCmp(cond, lane, a, b) => Some(self.float_compare(cond, lane, a, b)),
             Op::Select(_, c, a, b) => {
                 let (c, a, b) = (self.v(c), self.v(a), self.v(b));
                 Some(self.b.ins().select(c, a, b))
@@ -640,27 +654,29 @@ impl<F: Frontend> Lower<'_, '_, F> {
                     Func::F4(f) => f as *const () as usize,
                     Func::V(_) => return Err("a vector helper called with integers".into()),
                 };
+                let imm = args.get(usize::from(arity).wrapping_sub(1)).and_then(|last| self.ir().as_const(*last));
                 let args: Vec<Value> = args.iter().take(arity.into()).map(|a| self.v(*a)).collect();
+                if let Some(host) = self.host_float(at, id, imm)
+                    && let Some(value) = self.float_call(host, function, &args)?
+                {
+                    self.values[at] = Some(value);
+                    return Ok(());
+                }
                 self.before_helper(helper);
                 let result = self.call(function, &args, true);
                 self.after_helper(helper);
                 result
             }
             Op::CallV(id, args, imm) => {
-                let helper = &self.shared.helpers[usize::from(id.0)];
-                let Func::V(function) = helper.func else {
-                    return Err("an integer helper called with vectors".into());
+                let args = args.map(|arg| self.v(arg));
+                let inline = match self.host_float(at, id, Some(imm.into())) {
+                    Some(host) => self.float_vector_call(host, id, args, imm)?,
+                    None => None,
                 };
-                for (n, arg) in args.iter().enumerate() {
-                    let arg = self.v(*arg);
-                    let arg = self.cast(arg, I8X16);
-                    self.set_vector(n, arg);
+                match inline {
+                    Some(value) => Some(value),
+                    None => Some(self.call_vector(id, args, imm)?),
                 }
-                let imm = self.imm(imm.into());
-                self.before_helper(helper);
-                self.call(function as *const () as usize, &[imm], false);
-                self.after_helper(helper);
-                Some(self.vector_result())
             }
             Op::VBin(op, lane, a, b) => Some(self.vector_binary(op, lane, a, b)),
             Op::VUn(op, lane, a) => Some(self.vector_unary(op, lane, a)),
@@ -670,15 +686,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 let v = self.b.ins().splat(vector(lane), a);
                 Some(self.cast(v, I8X16))
             }
-            Op::Extract(lane, v, n) => {
-                let v = self.lanes(v, lane);
-                Some(self.b.ins().extractlane(v, n))
-            }
-            Op::Insert(lane, v, n, a) => {
-                let (v, a) = (self.lanes(v, lane), self.v(a));
-                let v = self.b.ins().insertlane(v, a, n);
-                Some(self.cast(v, I8X16))
-            }
+            Op::Extract(lane, v, n) => Some(self.extract(lane, v, n)),
+            Op::Insert(lane, v, n, a) => Some(self.insert(lane, v, n, a)),
             Op::Shuffle(a, b, mask) => {
                 let mask = self.member.ir.masks[usize::from(mask)];
                 let (a, b) = (self.v(a), self.v(b));
@@ -687,6 +696,23 @@ impl<F: Frontend> Lower<'_, '_, F> {
         };
         self.values[at] = value;
         Ok(())
+    }
+
+    /// Calls a vector helper.
+    pub(super) fn call_vector(&mut self, id: HelperId, args: [Value; 3], imm: u32) -> Result<Value, String> {
+        let helper = &self.shared.helpers[usize::from(id.0)];
+        let Func::V(function) = helper.func else {
+            return Err("an integer helper called with vectors".into());
+        };
+        for (n, arg) in args.into_iter().enumerate() {
+            let arg = self.cast(arg, I8X16);
+            self.set_vector(n, arg);
+        }
+        let imm = self.imm(imm.into());
+        self.before_helper(helper);
+        self.call(function as *const () as usize, &[imm], false);
+        self.after_helper(helper);
+        Ok(self.vector_result())
     }
 
     /// A helper that reads registers finds them in the state; one that writes some makes what is cached worthless.

@@ -42,7 +42,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     pub(super) fn load(&mut self, ty: Ty, va: Value, mem: Mem) -> Value {
         let packed = self.imm(pack_mem(0, mem));
         if ty == Ty::V128 && mem.swap {
-            self.call(slow::load_vector::<F> as *const () as usize, &[va, packed], false);
+            self.cold_call(slow::load_vector::<F> as *const () as usize, &[va, packed]);
             self.check_raised();
             return self.vector_result();
         }
@@ -56,14 +56,15 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().jump(done, &[BlockArg::Value(value)]);
         self.enter(miss);
         let value = if ty == Ty::V128 {
-            self.call(slow::load_vector::<F> as *const () as usize, &[va, packed], false);
+            self.cold_call(slow::load_vector::<F> as *const () as usize, &[va, packed]);
             self.check_raised();
             self.vector_result()
         } else {
             let bytes = self.imm(ty.bytes().into());
-            let value = self.call(slow::load::<F> as *const () as usize, &[va, bytes, packed], true);
+            self.cold_call(slow::load::<F> as *const () as usize, &[va, bytes, packed]);
             self.check_raised();
-            self.narrow(value.expect("a load has a result"), ty)
+            let value = self.integer_result();
+            self.narrow(value, ty)
         };
         self.b.ins().jump(done, &[BlockArg::Value(value)]);
         self.enter(done);
@@ -74,7 +75,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let packed = self.imm(pack_mem(0, mem));
         if ty == Ty::V128 && mem.swap {
             self.set_vector(0, value);
-            self.call(slow::store_vector::<F> as *const () as usize, &[va, packed], false);
+            self.cold_call(slow::store_vector::<F> as *const () as usize, &[va, packed]);
             self.check_raised();
             return;
         }
@@ -86,11 +87,11 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.enter(miss);
         if ty == Ty::V128 {
             self.set_vector(0, value);
-            self.call(slow::store_vector::<F> as *const () as usize, &[va, packed], false);
+            self.cold_call(slow::store_vector::<F> as *const () as usize, &[va, packed]);
         } else {
             let wide = self.widen(value, ty);
             let bytes = self.imm(ty.bytes().into());
-            self.call(slow::store::<F> as *const () as usize, &[va, wide, bytes, packed], false);
+            self.cold_call(slow::store::<F> as *const () as usize, &[va, wide, bytes, packed]);
         }
         self.check_raised();
         self.b.ins().jump(done, &[]);

@@ -4,7 +4,9 @@
 //! them become loops. Guest registers live in values inside the function ([`lower`]) and are written back on the ways out
 //! only ([`exits`]): at the end, and on the cold paths of faults. Start reading at `region`.
 
+mod cold;
 mod exits;
+mod float;
 mod host;
 mod integer;
 mod lazy;

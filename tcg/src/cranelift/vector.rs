@@ -1,12 +1,12 @@
 //! Vector operations.
 
-use super::lower::Lower;
+use super::lower::{Lower, vector};
 use super::slow;
 use crate::frontend::Frontend;
-use crate::interp::{vbinary, vshift, vunary};
+use crate::interp::vunary;
 use crate::ir::{Lane, VBinary, VShift, VUnary, Val};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I8X16, I32};
+use cranelift_codegen::ir::types::{I8X16, I16X8, I32, I64X2};
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 impl<F: Frontend> Lower<'_, '_, F> {
@@ -16,9 +16,48 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().vconst(I8X16, constant)
     }
 
+    /// A vector with `value` in every lane, as lanes.
+    pub(super) fn constant_lanes(&mut self, lane: Lane, value: u64) -> Value {
+        let bits = lane.ty().bits();
+        let low = (0..64 / bits).fold(0, |all, n| all | (value & lane.ty().mask()) << (n * bits));
+        let v = self.constant_vector(low, low);
+        self.cast(v, vector(lane))
+    }
+
+    fn count(&mut self, by: u8) -> Value {
+        self.b.ins().iconst(I32, i64::from(by))
+    }
+
     pub(super) fn shuffle(&mut self, a: Value, b: Value, mask: [u8; 16]) -> Value {
         let kept = mask.map(|m| if m < 32 { m } else { 0 });
         let (a, b) = (self.cast(a, I8X16), self.cast(b, I8X16));
+        if mask == std::array::from_fn(|i| 2 * i as u8) {
+            // Even bytes: those of both vectors that fit after the odd ones are cleared.
+            let [a, b] = [a, b].map(|v| {
+                let keep = self.constant_lanes(Lane::H, 0xff);
+                let v = self.cast(v, I16X8);
+                self.b.ins().band(v, keep)
+            });
+            return self.b.ins().unarrow(a, b);
+        }
+        if mask == std::array::from_fn(|i| 2 * i as u8 + 1) {
+            let [a, b] = [a, b].map(|v| {
+                let (v, by) = (self.cast(v, I16X8), self.count(8));
+                self.b.ins().ushr(v, by)
+            });
+            return self.b.ins().unarrow(a, b);
+        }
+        if kept != mask {
+            // Zeros are free if one vector is looked at.
+            let of_a = mask.iter().all(|m| *m >= 32 || *m < 16 || a == b);
+            let of_b = mask.iter().all(|m| *m >= 16);
+            if of_a || of_b {
+                let bytes = mask.map(|m| if m < 32 { m & 15 } else { 0x80 });
+                let bytes = u128::from_le_bytes(bytes);
+                let bytes = self.constant_vector(bytes as u64, (bytes >> 64) as u64);
+                return self.b.ins().x86_pshufb(if of_a { a } else { b }, bytes);
+            }
+        }
         let immediate = self.b.func.dfg.immediates.push(kept.as_slice().into());
         let result = self.b.ins().shuffle(a, b, immediate);
         if kept == mask {
@@ -29,13 +68,66 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().band(result, keep)
     }
 
+    /// Low halves of the products of bytes.
+    fn multiply_bytes(&mut self, x: Value, y: Value) -> Value {
+        let (x, y) = (self.cast(x, I16X8), self.cast(y, I16X8));
+        let even = self.b.ins().imul(x, y);
+        let keep = self.constant_lanes(Lane::H, 0xff);
+        let even = self.b.ins().band(even, keep);
+        let eight = self.count(8);
+        let (x, y) = (self.b.ins().ushr(x, eight), self.b.ins().ushr(y, eight));
+        let odd = self.b.ins().imul(x, y);
+        let odd = self.b.ins().ishl(odd, eight);
+        self.b.ins().bor(even, odd)
+    }
+
+    /// Whether `a` is greater than `b` in 64-bit lanes.
+    fn greater_double(&mut self, signed: bool, a: Value, b: Value) -> Value {
+        if signed {
+            return self.b.ins().icmp(IntCC::SignedGreaterThan, a, b);
+        }
+        let sign = self.constant_lanes(Lane::D, 1 << 63);
+        let (a, b) = (self.b.ins().bxor(a, sign), self.b.ins().bxor(b, sign));
+        self.b.ins().icmp(IntCC::SignedGreaterThan, a, b)
+    }
+
+    fn extreme_double(&mut self, max: bool, signed: bool, x: Value, y: Value) -> Value {
+        let greater = self.greater_double(signed, x, y);
+        let (yes, no) = if max { (x, y) } else { (y, x) };
+        self.b.ins().bitselect(greater, yes, no)
+    }
+
+    fn add_pairs(&mut self, lane: Lane, x: Value, y: Value) -> Value {
+        match lane {
+            Lane::B => {
+                let ones = self.constant_lanes(Lane::B, 1);
+                let [x, y] = [x, y].map(|v| {
+                    let sums = self.b.ins().x86_pmaddubsw(ones, v);
+                    let keep = self.constant_lanes(Lane::H, 0xff);
+                    self.b.ins().band(sums, keep)
+                });
+                self.b.ins().unarrow(x, y)
+            }
+            Lane::H | Lane::S => self.b.ins().iadd_pairwise(x, y),
+            Lane::D => {
+                let [even, odd] = [0u8, 8].map(|first| {
+                    let mask = std::array::from_fn(|i| first + i as u8 % 8 + if i < 8 { 0 } else { 16 });
+                    let v = self.shuffle(x, y, mask);
+                    self.cast(v, I64X2)
+                });
+                self.b.ins().iadd(even, odd)
+            }
+        }
+    }
+
     pub(super) fn vector_binary(&mut self, op: VBinary, lane: Lane, a: Val, b: Val) -> Value {
         let (x, y) = (self.lanes(a, lane), self.lanes(b, lane));
         let small = lane != Lane::D;
         let result = match op {
             VBinary::Add => self.b.ins().iadd(x, y),
             VBinary::Sub => self.b.ins().isub(x, y),
-            VBinary::Mul if matches!(lane, Lane::H | Lane::S) => self.b.ins().imul(x, y),
+            VBinary::Mul if lane == Lane::B => self.multiply_bytes(x, y),
+            VBinary::Mul => self.b.ins().imul(x, y),
             VBinary::And => self.b.ins().band(x, y),
             VBinary::Or => self.b.ins().bor(x, y),
             VBinary::Xor => self.b.ins().bxor(x, y),
@@ -45,18 +137,18 @@ impl<F: Frontend> Lower<'_, '_, F> {
             VBinary::CmpGtU if small => self.b.ins().icmp(IntCC::UnsignedGreaterThan, x, y),
             VBinary::CmpGeS if small => self.b.ins().icmp(IntCC::SignedGreaterThanOrEqual, x, y),
             VBinary::CmpGeU if small => self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, x, y),
+            VBinary::CmpGtU => self.greater_double(false, x, y),
+            VBinary::CmpGeS | VBinary::CmpGeU => {
+                let less = self.greater_double(op == VBinary::CmpGeS, y, x);
+                self.b.ins().bnot(less)
+            }
             VBinary::MinS if small => self.b.ins().smin(x, y),
             VBinary::MinU if small => self.b.ins().umin(x, y),
             VBinary::MaxS if small => self.b.ins().smax(x, y),
             VBinary::MaxU if small => self.b.ins().umax(x, y),
-            _ => {
-                let (x, y) = (self.cast(x, I8X16), self.cast(y, I8X16));
-                self.set_vector(0, x);
-                self.set_vector(1, y);
-                let f = self.imm(vbinary(op, lane) as usize as u64);
-                self.call(slow::vector2::<F> as *const () as usize, &[f], false);
-                self.vector_result()
-            }
+            VBinary::MinS | VBinary::MinU => self.extreme_double(false, op == VBinary::MinS, x, y),
+            VBinary::MaxS | VBinary::MaxU => self.extreme_double(true, op == VBinary::MaxS, x, y),
+            VBinary::AddPairs => self.add_pairs(lane, x, y),
         };
         self.cast(result, I8X16)
     }
@@ -66,7 +158,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let result = match op {
             VUnary::Not => self.b.ins().bnot(x),
             VUnary::Neg => self.b.ins().ineg(x),
-            VUnary::Abs if lane != Lane::D => self.b.ins().iabs(x),
+            VUnary::Abs => self.b.ins().iabs(x),
+            VUnary::Popcount if lane == Lane::B => self.b.ins().popcnt(x),
             VUnary::Low64 => {
                 let keep = self.constant_vector(u64::MAX, 0);
                 let x = self.cast(x, I8X16);
@@ -97,20 +190,17 @@ impl<F: Frontend> Lower<'_, '_, F> {
 
     pub(super) fn vector_shift(&mut self, op: VShift, lane: Lane, a: Val, by: u8) -> Value {
         let x = self.lanes(a, lane);
-        let inside = u32::from(by) < lane.ty().bits();
-        let result = if inside && lane != Lane::B && !(op == VShift::Sar && lane == Lane::D) {
-            let by = self.b.ins().iconst(I32, i64::from(by));
-            match op {
-                VShift::Shl => self.b.ins().ishl(x, by),
-                VShift::Shr => self.b.ins().ushr(x, by),
-                VShift::Sar => self.b.ins().sshr(x, by),
+        let bits = lane.ty().bits() as u8;
+        let result = match op {
+            VShift::Shl | VShift::Shr if by >= bits => self.constant_lanes(lane, 0),
+            _ => {
+                let by = self.count(by.min(bits - 1));
+                match op {
+                    VShift::Shl => self.b.ins().ishl(x, by),
+                    VShift::Shr => self.b.ins().ushr(x, by),
+                    VShift::Sar => self.b.ins().sshr(x, by),
+                }
             }
-        } else {
-            let x = self.cast(x, I8X16);
-            self.set_vector(0, x);
-            let (f, by) = (self.imm(vshift(op, lane) as usize as u64), self.imm(by.into()));
-            self.call(slow::vector_shift::<F> as *const () as usize, &[f, by], false);
-            self.vector_result()
         };
         self.cast(result, I8X16)
     }

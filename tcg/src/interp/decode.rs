@@ -9,7 +9,7 @@ use super::vector::{vbinary, vshift, vunary};
 use super::{Code, Operation as O, Uop};
 use crate::env::TEMPS;
 use crate::frontend::{Frontend, Func, Helper};
-use crate::ir::{Binary, Block, Cond, Lane, Mem, Op, Slot, Terminal, Ty, Unary, Val};
+use crate::ir::{Binary, Block, Cond, FloatCond, Lane, Mem, Op, Slot, Terminal, Ty, Unary, Val};
 
 /// What decoding must know of the environment.
 pub struct Limits {
@@ -327,6 +327,12 @@ impl<F: Frontend> Decoder<'_, F> {
                 }
             }
             Op::Cmp(cond, ty, a, b) => self.compare(at, cond, ty, a, b)?,
+            Op::FloatCmp(cond, lane, a, b) => {
+                let (a, b) = (self.cell(a)?, self.cell(b)?);
+                let d = self.destination(at)?;
+                let double = if lane == Lane::D { 8 } else { 0 };
+                self.emit(O::FloatCompare, d, a, b, index(&FloatCond::ALL, cond) | double);
+            }
             Op::Select(ty, c, a, b) => {
                 let (c, a, b) = (self.cell(c)?, self.cell(a)?, self.cell(b)?);
                 let d = self.destination(at)?;

@@ -94,6 +94,8 @@ pub(crate) enum Operation {
     LeU32R, LeU32I, LeU64R, LeU64I, LtS32R, LtS32I, LtS64R, LtS64I, LeS32R, LeS32I, LeS64R, LeS64I,
     /// Comparison of narrow integers.
     Compare,
+    /// Comparison of floating-point numbers: `imm` is an index into `FloatCond::ALL`, plus 8 for double precision.
+    FloatCompare,
     Select, SelectV, Sext8, Sext16, Sext32, Carry, Overflow, Carry64, Overflow64, Carry32, Overflow32,
     Load8, Load16, Load32, Load64, Load128, Store8, Store16, Store32, Store64, Store128, Atomic, CmpXchg, Fence,
     /// Memory operand of the two operations before: never executed by itself.

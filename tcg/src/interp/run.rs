@@ -9,7 +9,7 @@ use super::{Operation as O, Uop};
 use crate::cache::Block;
 use crate::env::Env;
 use crate::frontend::{Frontend, Func};
-use crate::ir::{AtomicOp, Binary, Cond, Mem, Order, Ty, Unary};
+use crate::ir::{AtomicOp, Binary, Cond, FloatCond, Lane, Mem, Order, Ty, Unary};
 use crate::softmmu::{ENTRIES, read_host, write_host};
 use std::sync::atomic::{Ordering, fence};
 
@@ -279,6 +279,11 @@ pub(crate) unsafe fn run<F: Frontend>(env: &mut Env<F>, block: &Block) -> Exit {
             O::Compare => {
                 let (cond, ty) = packed(CONDS, u.imm);
                 cell!(u.d, u64) = cond.eval(ty, cell!(u.a, u64) & ty.mask(), cell!(u.b, u64) & ty.mask()).into();
+            }
+            O::FloatCompare => {
+                let lane = if u.imm & 8 != 0 { Lane::D } else { Lane::S };
+                let cond = FloatCond::ALL[(u.imm & 7) as usize];
+                cell!(u.d, u64) = cond.eval(lane, cell!(u.a, u64), cell!(u.b, u64)).into();
             }
             O::Select => {
                 let ty = TYPES[(u.imm >> 16) as usize];

@@ -1,7 +1,8 @@
 //! Building blocks: one method per operation, with the obvious constants folded so that translators may be plain.
 
 use super::{
-    AtomicOp, Binary, Block, Cond, HelperId, Lane, Mem, Op, Slot, Terminal, Ty, Unary, VBinary, VShift, VUnary, Val,
+    AtomicOp, Binary, Block, Cond, FloatCond, HelperId, Lane, Mem, Op, Slot, Terminal, Ty, Unary, VBinary, VShift,
+    VUnary, Val,
 };
 
 impl Block {
@@ -135,6 +136,11 @@ impl Block {
     pub fn cmp_imm(&mut self, cond: Cond, ty: Ty, a: Val, imm: u64) -> Val {
         let b = self.imm(ty, imm);
         self.cmp(cond, ty, a, b)
+    }
+
+    /// Compares the floating-point numbers in the lowest lanes; gives `I8`.
+    pub fn float_cmp(&mut self, cond: FloatCond, lane: Lane, a: Val, b: Val) -> Val {
+        self.push(Op::FloatCmp(cond, lane, a, b))
     }
 
     /// `a` if `c` is not zero, else `b`.
@@ -328,6 +334,70 @@ impl Cond {
             Cond::LeU => a <= b,
             Cond::LtS => sa < sb,
             Cond::LeS => sa <= sb,
+        }
+    }
+}
+
+impl FloatCond {
+    /// Every condition.
+    pub const ALL: [FloatCond; 8] = [
+        FloatCond::Eq,
+        FloatCond::Ne,
+        FloatCond::Lt,
+        FloatCond::Nlt,
+        FloatCond::Le,
+        FloatCond::Nle,
+        FloatCond::Un,
+        FloatCond::Ord,
+    ];
+
+    /// Whether it holds for two numbers given by their bits: of single precision in the low 32 bits (`S`), else of double
+    /// precision. By integer arithmetic, so that no flag of the host's is raised.
+    pub fn eval(self, lane: Lane, a: u64, b: u64) -> bool {
+        let (width, infinity) = if lane == Lane::S { (32, 0xff << 23) } else { (64, 0x7ff << 52) };
+        let sign = 1u64 << (width - 1);
+        let [a, b] = [a, b].map(|v| v & (u64::MAX >> (64 - width)));
+        let (x, y) = (a & !sign, b & !sign);
+        let unordered = x > infinity || y > infinity;
+        // Numbers in order: negative ones count down from zero.
+        let key = |v: u64, magnitude: u64| if v & sign != 0 { -i128::from(magnitude) } else { i128::from(magnitude) };
+        let (a, b) = (key(a, x), key(b, y));
+        match self {
+            FloatCond::Eq => !unordered && a == b,
+            FloatCond::Ne => unordered || a != b,
+            FloatCond::Lt => !unordered && a < b,
+            FloatCond::Nlt => unordered || a >= b,
+            FloatCond::Le => !unordered && a <= b,
+            FloatCond::Nle => unordered || a > b,
+            FloatCond::Un => unordered,
+            FloatCond::Ord => !unordered,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_compare_as_the_host_does() {
+        let numbers = [0.0, -0.0, 1.0, -1.0, 1.5, f64::MIN_POSITIVE / 4.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+        for (a, b) in numbers.iter().flat_map(|a| numbers.map(|b| (*a, b))) {
+            let (x, y) = (a as f32, b as f32);
+            #[rustfmt::skip]
+            let want = [
+                (FloatCond::Eq, a == b, x == y), (FloatCond::Ne, a != b, x != y),
+                (FloatCond::Lt, a < b, x < y), (FloatCond::Le, a <= b, x <= y),
+                (FloatCond::Un, a.partial_cmp(&b).is_none(), x.partial_cmp(&y).is_none()),
+            ];
+            for (cond, double, single) in want {
+                assert_eq!(cond.eval(Lane::D, a.to_bits(), b.to_bits()), double, "{a} {cond:?} {b}");
+                assert_eq!(cond.eval(Lane::S, x.to_bits().into(), y.to_bits().into()), single, "{x} {cond:?} {y}");
+            }
+            for pair in FloatCond::ALL.chunks(2) {
+                let [holds, not] = [pair[0], pair[1]].map(|c| c.eval(Lane::D, a.to_bits(), b.to_bits()));
+                assert_ne!(holds, not, "{a} {pair:?} {b}");
+            }
         }
     }
 }

@@ -129,6 +129,24 @@ pub enum Cond {
     LeS,
 }
 
+/// Comparisons of floating-point numbers: quiet relations and their complements. They raise no flag of the guest's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FloatCond {
+    Eq,
+    /// Not equal, or unordered.
+    Ne,
+    Lt,
+    /// Not less: greater, equal or unordered.
+    Nlt,
+    Le,
+    /// Not less or equal: greater or unordered.
+    Nle,
+    /// Unordered: one of the numbers is a NaN.
+    Un,
+    /// Ordered.
+    Ord,
+}
+
 /// Width of the lanes of a vector operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
@@ -292,6 +310,8 @@ pub enum Op {
     Un(Unary, Ty, Val),
     /// 1 or 0 as `I8`.
     Cmp(Cond, Ty, Val, Val),
+    /// 1 or 0 as `I8`: compares the numbers in the lowest lanes of two vectors, in single (`S`) or double (`D`) precision.
+    FloatCmp(FloatCond, Lane, Val, Val),
     /// `a` if `c` (`I8`) is not zero, else `b`; of any type.
     Select(Ty, Val, Val, Val),
     /// Zero-extends to the type.
@@ -360,6 +380,9 @@ pub struct Block {
     pub len_bytes: u32,
     /// Guest instructions.
     pub insns: u32,
+    /// The guest's floating-point environment is the host's default for the whole block: round to nearest even, nothing is
+    /// flushed, NaNs are propagated, exceptions raise flags only.
+    pub host_float: bool,
 }
 
 /// Names of slots and helpers, for printing and parsing.
@@ -405,7 +428,7 @@ impl Op {
             | Op::Atomic(_, ty, ..)
             | Op::CmpXchg(ty, ..) => ty,
             Op::Get(slot) => slot.1,
-            Op::Cmp(..) | Op::Carry(..) | Op::Overflow(..) => Ty::I8,
+            Op::Cmp(..) | Op::FloatCmp(..) | Op::Carry(..) | Op::Overflow(..) => Ty::I8,
             Op::Call(..) => Ty::I64,
             Op::ConstV(..)
             | Op::CallV(..)
@@ -435,6 +458,7 @@ impl Op {
             | Op::Extract(_, a, _) => f(a),
             Op::Bin(_, _, a, b)
             | Op::Cmp(_, _, a, b)
+            | Op::FloatCmp(_, _, a, b)
             | Op::Store(_, a, b, _)
             | Op::Atomic(_, _, a, b, _)
             | Op::VBin(_, _, a, b)
@@ -469,6 +493,7 @@ impl Op {
             | Op::Extract(_, a, _) => *a = f(*a),
             Op::Bin(_, _, a, b)
             | Op::Cmp(_, _, a, b)
+            | Op::FloatCmp(_, _, a, b)
             | Op::Store(_, a, b, _)
             | Op::Atomic(_, _, a, b, _)
             | Op::VBin(_, _, a, b)

@@ -2,7 +2,8 @@
 
 use super::print::{ATOMICS, CONDS, word};
 use super::{
-    Binary, Block, HelperId, Lane, Mem, Names, Op, Order, Slot, Terminal, Ty, Unary, VBinary, VShift, VUnary, Val,
+    Binary, Block, FloatCond, HelperId, Lane, Mem, Names, Op, Order, Slot, Terminal, Ty, Unary, VBinary, VShift,
+    VUnary, Val,
 };
 
 /// What is wrong with IR text.
@@ -215,6 +216,8 @@ fn operation(block: &mut Block, line: &str, names: Names<'_>) -> Result<(), Stri
                 Op::Un(op, ty()?, a.val()?)
             } else if let Some(cond) = name.strip_prefix("cmp_").and_then(|n| variant(CONDS, n)) {
                 Op::Cmp(cond, ty()?, a.val()?, a.val()?)
+            } else if let Some(cond) = name.strip_prefix("float_").and_then(|n| variant(&FloatCond::ALL, n)) {
+                Op::FloatCmp(cond, lane()?, a.val()?, a.val()?)
             } else if let Some(op) = name.strip_prefix("atomic_").and_then(|n| variant(ATOMICS, n)) {
                 Op::Atomic(op, ty()?, a.val()?, a.val()?, a.mem()?)
             } else if let Some(op) = name.strip_prefix('v').and_then(|n| variant(V_BINARIES, n)) {

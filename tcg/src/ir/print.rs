@@ -95,6 +95,7 @@ impl Block {
             Op::Bin(op, ty, a, b) => format!("{}.{ty} {a}, {b}", word(op)),
             Op::Un(op, ty, a) => format!("{}.{ty} {a}", word(op)),
             Op::Cmp(cond, ty, a, b) => format!("cmp_{}.{ty} {a}, {b}", word(cond)),
+            Op::FloatCmp(cond, l, a, b) => format!("float_{}.{} {a}, {b}", word(cond), lane(l)),
             Op::Select(ty, c, a, b) => format!("select.{ty} {c}, {a}, {b}"),
             Op::Zext(ty, a) => format!("zext.{ty} {a}"),
             Op::Sext(ty, a) => format!("sext.{ty} {a}"),

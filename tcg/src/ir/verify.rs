@@ -34,6 +34,7 @@ pub fn verify(block: &Block) -> Result<(), VerifyError> {
             Op::Const(t, value) => int(t) && value & !t.mask() == 0,
             Op::Set(slot, a) => ty(a) == slot.1 && matches!(slot.1, Ty::I64 | Ty::V128),
             Op::Bin(_, t, a, b) | Op::Cmp(_, t, a, b) => int(t) && all(&[a, b], t),
+            Op::FloatCmp(_, lane, a, b) => matches!(lane, Lane::S | Lane::D) && all(&[a, b], v),
             Op::Un(_, t, a) => int(t) && ty(a) == t,
             Op::Select(t, c, a, b) => ty(c) == Ty::I8 && all(&[a, b], t),
             Op::Zext(t, a) | Op::Sext(t, a) => int(t) && int(ty(a)) && ty(a) < t,

@@ -55,6 +55,8 @@ pub enum Cc {
     A = 7,
     S = 8,
     Ns = 9,
+    P = 10,
+    Np = 11,
     L = 12,
     Ge = 13,
     Le = 14,
@@ -75,6 +77,8 @@ impl Cc {
             Cc::A => Cc::Be,
             Cc::S => Cc::Ns,
             Cc::Ns => Cc::S,
+            Cc::P => Cc::Np,
+            Cc::Np => Cc::P,
             Cc::L => Cc::Ge,
             Cc::Ge => Cc::L,
             Cc::Le => Cc::G,
@@ -444,6 +448,32 @@ impl Asm {
     /// An operation of the 0f map with another prefix (f2, f3) or none.
     pub fn sse_with(&mut self, prefix: Option<u8>, opcode: u8, d: Xmm, s: Xmm) {
         self.op(prefix, false, &[0x0f, opcode], d, Rm::Reg(s), false);
+    }
+    /// roundss or roundsd.
+    pub fn round(&mut self, double: bool, d: Xmm, s: Xmm, mode: u8) {
+        self.op(Some(0x66), false, &[0x0f, 0x3a, 0x0a | u8::from(double)], d, Rm::Reg(s), false);
+        self.byte(mode);
+    }
+    /// cmpunordps or cmpunordpd.
+    pub fn compare_unordered(&mut self, prefix: Option<u8>, d: Xmm, s: Xmm) {
+        self.sse_with(prefix, 0xc2, d, s);
+        self.byte(3);
+    }
+    /// cvtsi2ss or cvtsi2sd.
+    pub fn convert_from_int(&mut self, prefix: Option<u8>, wide: bool, d: Xmm, s: Gpr) {
+        self.op(prefix, wide, &[0x0f, 0x2a], d, Rm::Reg(s), false);
+    }
+    /// cvttss2si or cvttsd2si.
+    pub fn convert_to_int(&mut self, prefix: Option<u8>, wide: bool, d: Gpr, s: Xmm) {
+        self.op(prefix, wide, &[0x0f, 0x2c], d, Rm::Reg(s), false);
+    }
+    /// vfmadd231 and its kin, in the form that `opcode` names: `d` becomes plus or minus `a * b` plus or minus `d`.
+    pub fn fma(&mut self, opcode: u8, double: bool, d: Xmm, a: Xmm, b: Xmm) {
+        self.byte(0xc4);
+        self.byte((!d & 8) << 4 | 0x40 | (!b & 8) << 2 | 2);
+        self.byte(u8::from(double) << 7 | (!a & 15) << 3 | 1);
+        self.byte(opcode);
+        self.byte(0xc0 | (d & 7) << 3 | b & 7);
     }
     /// An operation of the 0f 38 map with prefix 66 (SSSE3, SSE4).
     pub fn sse38(&mut self, opcode: u8, d: Xmm, s: Xmm) {

@@ -38,6 +38,10 @@ pub enum ColdPath {
     /// A memory access that the TLB does not settle: the address, the operand packed for [`slow`](super::slow), the
     /// register that is loaded or stored, and the vector registers in use with the slots that they are copies of.
     Access { va: Gpr, info: i32, data: Data, xmms: Vec<(Xmm, Option<u16>)> },
+    /// A vector helper is called, for a result that the host may have got wrong.
+    VectorHelper { function: u64, imm: u32, args: [Xmm; 3], d: Xmm, xmms: Vec<(Xmm, Option<u16>)> },
+    /// The same for a helper of an integer and a constant.
+    Helper { function: u64, operand: Gpr, how: i32, d: Gpr, xmms: Vec<(Xmm, Option<u16>)> },
     /// An exception was raised by the instruction at this distance.
     Fault { pc: u32 },
     /// There is no budget for the block, or something must be looked at.
@@ -330,7 +334,11 @@ impl<'a, F: Frontend> Emit<'a, F> {
                 }
             }
             Op::Fence => self.asm.mfence(),
+            Op::FloatCmp(cond, lane, a, b) => self.float_compare(cond, lane, a, b)?,
             Op::Call(id, args, arity) => {
+                if self.float_call(id, &args[..usize::from(arity)])? {
+                    return Ok(());
+                }
                 let helper = self.shared.helpers[usize::from(id.0)];
                 let function = match helper.func {
                     Func::F0(f) => f as *const () as u64,
@@ -346,6 +354,9 @@ impl<'a, F: Frontend> Emit<'a, F> {
             Op::CallV(id, args, imm) => {
                 let helper = self.shared.helpers[usize::from(id.0)];
                 let Func::V(function) = helper.func else { return Err(TooComplex) };
+                if self.float_vector_call(id, args, imm)? {
+                    return Ok(());
+                }
                 for (n, v) in args.into_iter().enumerate() {
                     self.to_vectors(n as i32, v, Ty::V128)?;
                 }

@@ -93,13 +93,39 @@ impl<F: Frontend> Emit<'_, F> {
                 self.asm.bind(hole);
             }
             match what {
-                ColdPath::Access { va, info, data, xmms } => {
-                    let kept: Vec<_> =
-                        xmms.into_iter().filter(|(x, _)| !matches!(data, Data::LoadVector(d) if d == *x)).collect();
-                    let cell = |x: u8| Mem::at(RBP, (offset_of!(Env<F>, saved_vectors) + 16 * usize::from(x)) as i32);
-                    for (x, _) in kept.iter().filter(|(_, slot)| slot.is_none()) {
-                        self.asm.store_xmm(cell(*x), *x);
+                ColdPath::VectorHelper { function, imm, args, d, xmms } => {
+                    let kept = self.save_xmms(xmms, Some(d));
+                    for (n, x) in args.into_iter().enumerate() {
+                        self.asm.store_xmm(Self::vectors(n as i32), x);
                     }
+                    self.asm.mov_imm(RAX, function);
+                    self.asm.mov_imm(RCX, imm.into());
+                    self.asm.push_imm(0);
+                    let hole = self.asm.call();
+                    self.far.push((hole, self.stubs.call));
+                    self.restore_xmms(kept);
+                    self.asm.load_xmm(d, Self::vectors(0));
+                    let hole = self.asm.jmp();
+                    self.asm.bind_to(hole, back);
+                }
+                ColdPath::Helper { function, operand, how, d, xmms } => {
+                    let kept = self.save_xmms(xmms, None);
+                    self.asm.mov(true, RCX, operand);
+                    self.asm.mov_imm(RAX, function);
+                    self.asm.push_imm(how);
+                    let hole = self.asm.call();
+                    self.far.push((hole, self.stubs.call));
+                    self.restore_xmms(kept);
+                    self.asm.mov(true, d, RAX);
+                    let hole = self.asm.jmp();
+                    self.asm.bind_to(hole, back);
+                }
+                ColdPath::Access { va, info, data, xmms } => {
+                    let loaded = match data {
+                        Data::LoadVector(d) => Some(d),
+                        _ => None,
+                    };
+                    let kept = self.save_xmms(xmms, loaded);
                     if let Data::Store(s) = data {
                         self.asm.mov(true, RCX, s);
                     }
@@ -118,10 +144,7 @@ impl<F: Frontend> Emit<'_, F> {
                     self.far.push((hole, stub));
                     let raised = self.asm.jcc(super::asm::Cc::B);
                     self.bind_to_fault(raised, &mut fault_exit);
-                    for (x, slot) in kept {
-                        let from = slot.map_or_else(|| cell(x), |slot| Mem::at(RBP, slot.into()));
-                        self.asm.load_xmm(x, from);
-                    }
+                    self.restore_xmms(kept);
                     match data {
                         Data::Load(d) => self.asm.mov(true, d, RAX),
                         Data::LoadVector(d) => self.asm.load_xmm(d, Self::vectors(0)),
@@ -148,6 +171,27 @@ impl<F: Frontend> Emit<'_, F> {
             self.leave(Exit::Raised as u64);
         }
         self.cold = cold;
+    }
+
+    /// Where a vector register is kept during slow accesses.
+    fn saved(x: u8) -> Mem {
+        Mem::at(RBP, (offset_of!(Env<F>, saved_vectors) + 16 * usize::from(x)) as i32)
+    }
+
+    /// Keeps the vector registers in use, except the one for the result; those that are copies of slots need not be stored.
+    fn save_xmms(&mut self, mut xmms: Vec<(u8, Option<u16>)>, result: Option<u8>) -> Vec<(u8, Option<u16>)> {
+        xmms.retain(|(x, _)| Some(*x) != result);
+        for (x, _) in xmms.iter().filter(|(_, slot)| slot.is_none()) {
+            self.asm.store_xmm(Self::saved(*x), *x);
+        }
+        xmms
+    }
+
+    fn restore_xmms(&mut self, kept: Vec<(u8, Option<u16>)>) {
+        for (x, slot) in kept {
+            let from = slot.map_or_else(|| Self::saved(x), |slot| Mem::at(RBP, slot.into()));
+            self.asm.load_xmm(x, from);
+        }
     }
 
     fn bind_to_fault(&mut self, hole: super::asm::Hole, exits: &mut Option<Vec<super::asm::Hole>>) {

@@ -37,7 +37,7 @@ impl<F: Frontend> Emit<'_, F> {
     }
 
     /// The vector registers in use, with what they are copies of.
-    fn xmms_in_use(&self) -> Vec<(u8, Option<u16>)> {
+    pub fn xmms_in_use(&self) -> Vec<(u8, Option<u16>)> {
         let held = |x: u8| self.xmms.held[usize::from(x)];
         (0..16).filter(|x| held(*x).users != 0 || held(*x).slot.is_some()).map(|x| (x, held(x).slot)).collect()
     }

@@ -8,6 +8,7 @@
 mod asm;
 mod emit;
 mod exits;
+mod float;
 mod memory;
 mod registers;
 mod slow;
@@ -56,13 +57,13 @@ impl<F: Frontend> Template<F> {
     /// # Errors
     /// [`TemplateError`] on a host without SSE4.2 or executable memory.
     pub fn new(code_bytes: usize) -> Result<Self, TemplateError> {
-        let bit_counts = host_counts_bits().ok_or(TemplateError::Host)?;
+        let (bit_counts, fma) = host_features().ok_or(TemplateError::Host)?;
         let no_memory = |why: &dyn std::fmt::Display| TemplateError::Memory { size: code_bytes, why: why.to_string() };
         let mut memory = CodeMemory::new(code_bytes).map_err(|e| no_memory(&e))?;
         let mut asm = Asm::default();
         let stubs = stubs::emit::<F>(&mut asm);
         let base = memory.place(&asm.code).ok_or_else(|| no_memory(&"too little"))?;
-        let stubs = Stubs { bit_counts, ..stubs.at(base) };
+        let stubs = Stubs { bit_counts, fma, ..stubs.at(base) };
         Ok(Self {
             memory: Mutex::new(memory),
             buffers: Mutex::default(),
@@ -165,12 +166,12 @@ impl<F: Frontend> Template<F> {
 #[derive(Debug)]
 pub struct Full;
 
-/// Whether the host has lzcnt, tzcnt and popcnt; `None` if it lacks SSE4.2.
-fn host_counts_bits() -> Option<bool> {
+/// Whether the host has lzcnt, tzcnt and popcnt, and fused multiply-add; `None` if it lacks SSE4.2.
+fn host_features() -> Option<(bool, bool)> {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     {
         use std::arch::is_x86_feature_detected as has;
-        has!("sse4.2").then(|| has!("lzcnt") && has!("bmi1") && has!("popcnt"))
+        has!("sse4.2").then(|| (has!("lzcnt") && has!("bmi1") && has!("popcnt"), has!("fma")))
     }
     #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
     None

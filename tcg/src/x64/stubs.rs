@@ -35,8 +35,12 @@ pub struct Stubs {
     pub store: u64,
     pub load_vector: u64,
     pub store_vector: u64,
+    /// Calls the function in rax with the environment, rcx and the constant on the stack; its result is in rax.
+    pub call: u64,
     /// Where the jump cache leads for blocks without code.
     pub no_code: u64,
+    /// The host has fused multiply-add.
+    pub fma: bool,
     /// The host counts bits as the guests do (lzcnt, tzcnt, popcnt).
     pub bit_counts: bool,
 }
@@ -132,6 +136,20 @@ pub fn emit<F: Frontend>(asm: &mut Asm) -> Stubs {
         asm.ret_taking(8);
         at
     };
+    stubs.call = here(asm);
+    for (n, r) in CLOBBERED.into_iter().enumerate() {
+        asm.store(8, Mem::at(RBP, (offset_of!(Env<F>, saved) + 8 * n) as i32), r);
+    }
+    asm.load(4, RDX, Mem::at(RSP, 8));
+    asm.mov(true, RDI, RBP);
+    asm.mov(true, RSI, RCX);
+    asm.alu_imm(Alu::Sub, true, RSP, 8);
+    asm.call_reg(RAX);
+    asm.alu_imm(Alu::Add, true, RSP, 8);
+    for (n, r) in CLOBBERED.into_iter().enumerate() {
+        asm.load(8, r, Mem::at(RBP, (offset_of!(Env<F>, saved) + 8 * n) as i32));
+    }
+    asm.ret_taking(8);
     stubs.load = access(asm, slow::load::<F> as *const () as u64);
     stubs.store = access(asm, slow::store::<F> as *const () as u64);
     stubs.load_vector = access(asm, slow::load_vector::<F> as *const () as u64);
@@ -151,6 +169,7 @@ impl Stubs {
             &mut self.load_vector,
             &mut self.store_vector,
             &mut self.no_code,
+            &mut self.call,
         ];
         for address in all.into_iter().chain(&mut self.unlinked).chain(&mut self.by_cache) {
             *address += base;

@@ -123,6 +123,7 @@ impl State {
             Op::Bin(op, ty, a, b) => op.eval(ty, n(a), n(b)).into(),
             Op::Un(op, ty, a) => op.eval(ty, n(a)).into(),
             Op::Cmp(cond, ty, a, b) => cond.eval(ty, n(a), n(b)).into(),
+            Op::FloatCmp(cond, lane, a, b) => cond.eval(lane, n(a), n(b)).into(),
             Op::Select(_, c, a, b) => w(if n(c) != 0 { a } else { b }),
             Op::Zext(_, a) | Op::Trunc(_, a) => w(a),
             Op::Sext(_, a) => sext(ir.ty(a), n(a)) as u128,

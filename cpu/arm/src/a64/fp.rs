@@ -4,8 +4,9 @@
 
 use super::simd::*;
 use super::*;
+use crate::a64::translator::Flags;
 use tcg::Lane;
-use tcg::ir::{Binary, HelperId, Ty, Val};
+use tcg::ir::{Binary, FloatCond, HelperId, Ty, Val};
 
 /// The lane of a format.
 fn format_lane(ftype: u8) -> Lane {
@@ -16,64 +17,73 @@ fn format_lane(ftype: u8) -> Lane {
     }
 }
 
+/// log2 of the bytes of a format.
+fn format_size(ftype: u8) -> u8 {
+    match ftype {
+        0 => 2,
+        1 => 3,
+        _ => 1,
+    }
+}
+
 // defines: fmul_s fdiv_s fadd_s fsub_s fmax_s fmin_s fmaxnm_s fminnm_s fnmul_s
 methods! { FpDataProc2, fp_two:
     /// FMUL (scalar)
-    fmul_s(FMUL_SCALAR);
+    fmul_s(FMUL);
     /// FDIV (scalar)
-    fdiv_s(FDIV_SCALAR);
+    fdiv_s(FDIV);
     /// FADD (scalar)
-    fadd_s(FADD_SCALAR);
+    fadd_s(FADD);
     /// FSUB (scalar)
-    fsub_s(FSUB_SCALAR);
+    fsub_s(FSUB);
     /// FMAX (scalar)
-    fmax_s(FMAX_SCALAR);
+    fmax_s(FMAX);
     /// FMIN (scalar)
-    fmin_s(FMIN_SCALAR);
+    fmin_s(FMIN);
     /// FMAXNM (scalar)
-    fmaxnm_s(FMAXNM_SCALAR);
+    fmaxnm_s(FMAXNM);
     /// FMINNM (scalar)
-    fminnm_s(FMINNM_SCALAR);
+    fminnm_s(FMINNM);
     /// FNMUL (scalar)
-    fnmul_s(FNMUL_SCALAR);
+    fnmul_s(FNMUL);
 }
 
 // defines: fmadd_s fmsub_s fnmadd_s fnmsub_s
 methods! { FpDataProc3, fp_three:
     /// FMADD
-    fmadd_s(FMADD_SCALAR);
+    fmadd_s(FMLA);
     /// FMSUB
-    fmsub_s(FMSUB_SCALAR);
+    fmsub_s(FMLS);
     /// FNMADD
-    fnmadd_s(FNMADD_SCALAR);
+    fnmadd_s(FNMLA);
     /// FNMSUB
-    fnmsub_s(FNMSUB_SCALAR);
+    fnmsub_s(FNMLS);
 }
 
 // defines: frintn_s frintp_s frintm_s frintz_s frinta_s frintx_s frinti_s frint32z_s frint32x_s frint64z_s frint64x_s
-methods! { FpDataProc1, fp_round:
+methods! { FpDataProc1, fp_one:
     /// FRINTN (scalar)
-    frintn_s(FRINT_SCALAR, ROUND_N);
+    frintn_s(FRINT, ROUND_N);
     /// FRINTP (scalar)
-    frintp_s(FRINT_SCALAR, ROUND_P);
+    frintp_s(FRINT, ROUND_P);
     /// FRINTM (scalar)
-    frintm_s(FRINT_SCALAR, ROUND_M);
+    frintm_s(FRINT, ROUND_M);
     /// FRINTZ (scalar)
-    frintz_s(FRINT_SCALAR, ROUND_Z);
+    frintz_s(FRINT, ROUND_Z);
     /// FRINTA (scalar)
-    frinta_s(FRINT_SCALAR, ROUND_A);
+    frinta_s(FRINT, ROUND_A);
     /// FRINTX (scalar)
-    frintx_s(FRINT_SCALAR, ROUND_FPCR | ROUND_EXACT);
+    frintx_s(FRINT, ROUND_FPCR | ROUND_EXACT);
     /// FRINTI (scalar)
-    frinti_s(FRINT_SCALAR, ROUND_FPCR);
+    frinti_s(FRINT, ROUND_FPCR);
     /// FRINT32Z (scalar)
-    frint32z_s(FRINT32_SCALAR, ROUND_Z);
+    frint32z_s(FRINT32, ROUND_Z);
     /// FRINT32X (scalar)
-    frint32x_s(FRINT32_SCALAR, ROUND_FPCR);
+    frint32x_s(FRINT32, ROUND_FPCR);
     /// FRINT64Z (scalar)
-    frint64z_s(FRINT64_SCALAR, ROUND_Z);
+    frint64z_s(FRINT64, ROUND_Z);
     /// FRINT64X (scalar)
-    frint64x_s(FRINT64_SCALAR, ROUND_FPCR);
+    frint64x_s(FRINT64, ROUND_FPCR);
 }
 
 // defines: fcvtns_int fcvtnu_int fcvtps_int fcvtpu_int fcvtms_int fcvtmu_int fcvtzs_int fcvtzu_int fcvtas_int fcvtau_int
@@ -133,7 +143,7 @@ methods! { FpDataProc1, fp_change_sign:
 }
 methods! { FpDataProc1, fp_one:
     /// FSQRT (scalar)
-    fsqrt_s(FSQRT_SCALAR);
+    fsqrt_s(FSQRT, 0);
 }
 
 impl Translator<'_> {
@@ -143,30 +153,25 @@ impl Translator<'_> {
         Next::Continue
     }
 
-    fn fp_one(&mut self, i: FpDataProc1, helper: Scalar) -> Next {
-        let a = self.scalar(i.rn, format_lane(i.ftype));
-        let result = self.ir.call(helper.of(i.ftype), &[a]);
-        self.set_fp(i.rd, i.ftype, result)
+    /// Sets V`rd` to the result of a vector helper that works on the lowest lane alone.
+    fn set_fp_helper(&mut self, rd: u8, ftype: u8, id: HelperId, n: u32, args: [Val; 3]) -> Next {
+        let size = format_size(ftype);
+        self.set_vector(rd, id, size, 1 << size, n, args)
     }
 
-    fn fp_round(&mut self, i: FpDataProc1, helper: Scalar, how: u32) -> Next {
-        let (a, how) = (self.scalar(i.rn, format_lane(i.ftype)), self.ir.imm64(how.into()));
-        let result = self.ir.call(helper.of(i.ftype), &[a, how]);
-        self.set_fp(i.rd, i.ftype, result)
+    fn fp_one(&mut self, i: FpDataProc1, id: HelperId, n: u32) -> Next {
+        let a = self.q(i.rn);
+        self.set_fp_helper(i.rd, i.ftype, id, n, [a, a, a])
     }
 
-    fn fp_two(&mut self, i: FpDataProc2, helper: Scalar) -> Next {
-        let lane = format_lane(i.ftype);
-        let args = [self.scalar(i.rn, lane), self.scalar(i.rm, lane)];
-        let result = self.ir.call(helper.of(i.ftype), &args);
-        self.set_fp(i.rd, i.ftype, result)
+    fn fp_two(&mut self, i: FpDataProc2, id: HelperId) -> Next {
+        let (a, b) = (self.q(i.rn), self.q(i.rm));
+        self.set_fp_helper(i.rd, i.ftype, id, 0, [a, b, b])
     }
 
-    fn fp_three(&mut self, i: FpDataProc3, helper: Scalar) -> Next {
-        let lane = format_lane(i.ftype);
-        let args = [self.scalar(i.ra, lane), self.scalar(i.rn, lane), self.scalar(i.rm, lane)];
-        let result = self.ir.call(helper.of(i.ftype), &args);
-        self.set_fp(i.rd, i.ftype, result)
+    fn fp_three(&mut self, i: FpDataProc3, id: HelperId) -> Next {
+        let args = [self.q(i.ra), self.q(i.rn), self.q(i.rm)];
+        self.set_fp_helper(i.rd, i.ftype, id, 0, args)
     }
 
     fn fp_move(&mut self, i: FpDataProc1) -> Next {
@@ -176,19 +181,34 @@ impl Translator<'_> {
     }
 
     fn fp_change_sign(&mut self, i: FpDataProc1, negate: bool) -> Next {
-        let lane = format_lane(i.ftype);
-        let ty = lane.ty();
-        let a = self.scalar(i.rn, lane);
-        let sign = self.ir.imm(ty, 1 << (ty.bits() - 1));
-        let op = if negate { Binary::Xor } else { Binary::AndNot };
-        let result = self.ir.bin(op, ty, a, sign);
-        self.set_fp(i.rd, i.ftype, result)
+        let bits = format_lane(i.ftype).ty().bits();
+        let sign = 1u128 << (bits - 1);
+        let v = if negate {
+            let (low, sign) = (self.low_lane(i.rn, format_lane(i.ftype)), self.ir.imm_v(sign));
+            self.vxor(low, sign)
+        } else {
+            let (n, magnitude) = (self.q(i.rn), self.ir.imm_v(sign - 1));
+            self.vand(n, magnitude)
+        };
+        self.set_q(i.rd, v);
+        Next::Continue
     }
 
     /// FCVT: from `ftype` to `opc`, coded alike.
     pub fn fcvt_s(&mut self, i: FpConvertPrecision) -> Next {
         if let Some(end) = self.fp_access() {
             return end;
+        }
+        match (i.ftype, i.opc) {
+            (0, 1) => {
+                let a = self.q(i.rn);
+                return self.set_vector(i.rd, FCVT_WIDEN, 3, 8, 0, [a, a, a]);
+            }
+            (1, 0) => {
+                let a = self.q(i.rn);
+                return self.set_vector(i.rd, FCVT_NARROW, 3, 8, 0, [a, a, a]);
+            }
+            _ => {}
         }
         let a = self.scalar(i.rn, format_lane(i.ftype));
         let helper = match i.opc {
@@ -200,10 +220,17 @@ impl Translator<'_> {
         self.set_fp(i.rd, i.opc, result)
     }
 
-    /// The flags of a comparison in bits 31 to 28.
-    fn fp_compare(&mut self, ftype: u8, a: Val, b: Val, signal: bool) -> Val {
+    /// The flags of a comparison in bits 31 to 28, in whatever environment.
+    fn compare_exactly(&mut self, ftype: u8, a: Val, b: Val, signal: bool) -> Val {
         let signal = self.ir.imm64(signal.into());
         self.ir.call(FCMP_SCALAR.of(ftype), &[a, b, signal])
+    }
+
+    /// Raises what the comparison of the lowest lanes raises; gives N, Z, C and V. Only where no operand is flushed.
+    fn compare(&mut self, ftype: u8, a: Val, b: Val, signal: bool) -> [Val; 4] {
+        let size = format_size(ftype);
+        self.vector(FCMP, size, 1 << size, signal.into(), [a, b, b]);
+        [FloatCond::Lt, FloatCond::Eq, FloatCond::Nlt, FloatCond::Un].map(|c| self.ir.float_cmp(c, lane(size), a, b))
     }
 
     /// FCMP, FCMPE
@@ -212,10 +239,18 @@ impl Translator<'_> {
             return end;
         }
         let lane = format_lane(i.ftype);
-        let a = self.scalar(i.rn, lane);
-        let b = if i.z { self.ir.imm(lane.ty(), 0) } else { self.scalar(i.rm, lane) };
-        let nzcv = self.fp_compare(i.ftype, a, b, i.e);
-        self.set_nzcv(nzcv);
+        if !self.ir.host_float || lane == Lane::H {
+            let a = self.scalar(i.rn, lane);
+            let b = if i.z { self.ir.imm(lane.ty(), 0) } else { self.scalar(i.rm, lane) };
+            let nzcv = self.compare_exactly(i.ftype, a, b, i.e);
+            self.set_nzcv(nzcv);
+            return Next::Continue;
+        }
+        let a = self.q(i.rn);
+        let b = if i.z { self.ir.imm_v(0) } else { self.q(i.rm) };
+        let flags = self.compare(i.ftype, a, b, i.e);
+        self.set_each_flag(flags);
+        self.flags = Flags::Float { lane, a, b };
         Next::Continue
     }
 
@@ -226,14 +261,26 @@ impl Translator<'_> {
         }
         let holds = self.condition(i.cond);
         let lane = format_lane(i.ftype);
-        let (a, b) = (self.scalar(i.rn, lane), self.scalar(i.rm, lane));
-        // A comparison that is not made must raise nothing: zeros are compared instead.
-        let zero = self.ir.imm(lane.ty(), 0);
-        let (a, b) = (self.ir.select(lane.ty(), holds, a, zero), self.ir.select(lane.ty(), holds, b, zero));
-        let compared = self.fp_compare(i.ftype, a, b, i.e);
-        let otherwise = self.ir.imm64(u64::from(i.nzcv) << 28);
-        let nzcv = self.ir.select(Ty::I64, holds, compared, otherwise);
-        self.set_nzcv(nzcv);
+        if !self.ir.host_float || lane == Lane::H {
+            let (a, b) = (self.scalar(i.rn, lane), self.scalar(i.rm, lane));
+            // A comparison that is not made must raise nothing: zeros are compared instead.
+            let zero = self.ir.imm(lane.ty(), 0);
+            let (a, b) = (self.ir.select(lane.ty(), holds, a, zero), self.ir.select(lane.ty(), holds, b, zero));
+            let compared = self.compare_exactly(i.ftype, a, b, i.e);
+            let otherwise = self.ir.imm64(u64::from(i.nzcv) << 28);
+            let nzcv = self.ir.select(Ty::I64, holds, compared, otherwise);
+            self.set_nzcv(nzcv);
+            return Next::Continue;
+        }
+        let (a, b) = (self.q(i.rn), self.q(i.rm));
+        let zero = self.ir.imm_v(0);
+        let (a, b) = (self.ir.select(Ty::V128, holds, a, zero), self.ir.select(Ty::V128, holds, b, zero));
+        let mut flags = self.compare(i.ftype, a, b, i.e);
+        for (flag, bit) in flags.iter_mut().zip([3, 2, 1, 0]) {
+            let otherwise = self.ir.imm(Ty::I8, u64::from(i.nzcv >> bit & 1));
+            *flag = self.ir.select(Ty::I8, holds, *flag, otherwise);
+        }
+        self.set_each_flag(flags);
         Next::Continue
     }
 
@@ -242,11 +289,11 @@ impl Translator<'_> {
         if let Some(end) = self.fp_access() {
             return end;
         }
-        let lane = format_lane(i.ftype);
         let holds = self.condition(i.cond);
-        let (a, b) = (self.scalar(i.rn, lane), self.scalar(i.rm, lane));
-        let result = self.ir.select(lane.ty(), holds, a, b);
-        self.set_fp(i.rd, i.ftype, result)
+        let (a, b) = (self.q(i.rn), self.q(i.rm));
+        let v = self.ir.select(Ty::V128, holds, a, b);
+        self.set_low_lane(i.rd, format_lane(i.ftype), v);
+        Next::Continue
     }
 
     /// FMOV (scalar, immediate)
@@ -254,12 +301,7 @@ impl Translator<'_> {
         if let Some(end) = self.fp_access() {
             return end;
         }
-        let size = match i.ftype {
-            0 => 2,
-            1 => 3,
-            _ => 1,
-        };
-        let v = self.ir.imm_v(fp_imm(size, i.imm8).into());
+        let v = self.ir.imm_v(fp_imm(format_size(i.ftype), i.imm8).into());
         self.set_q(i.rd, v);
         Next::Continue
     }

@@ -6,7 +6,7 @@ use crate::features::{Feature, Features};
 use crate::helpers;
 use crate::mode::Mode;
 use crate::state::{self, BTYPE, C, N, SP, V, Z};
-use tcg::ir::{Binary, Block, Cond, HelperId, Mem, Order, Terminal, Ty, VUnary, Val};
+use tcg::ir::{Binary, Block, Cond, FloatCond, HelperId, Mem, Order, Terminal, Ty, VUnary, Val};
 use tcg::{Lane, Slot};
 
 /// What follows an instruction.
@@ -25,6 +25,8 @@ pub enum Flags {
     InState,
     /// They are those of `a - b`.
     Sub { ty: Ty, a: Val, b: Val },
+    /// They are those of a comparison of the numbers in the lowest lanes.
+    Float { lane: Lane, a: Val, b: Val },
     /// N and Z are those of `result`, C and V are clear.
     Logic { ty: Ty, result: Val },
 }
@@ -48,6 +50,7 @@ pub struct Translator<'a> {
 /// Translates instructions of `code` (to the end of the page at most) until the block ends, at most `limit` of them.
 pub fn translate(features: Features, mode: u64, code: &[u8], limit: u32, ir: &mut Block) {
     let mode = Mode(mode);
+    ir.host_float = mode.host_float() != 0;
     let mut t = Translator { ir, features, mode, pc: 0, flags: Flags::InState, btype_live: mode.btype() != 0 };
     // A stepped instruction is a block of its own.
     let limit = if mode.step() != 0 { 1 } else { limit };
@@ -307,6 +310,14 @@ impl Translator<'_> {
         self.flags = Flags::Logic { ty, result };
     }
 
+    /// Sets N, Z, C and V to `I8`s.
+    pub fn set_each_flag(&mut self, flags: [Val; 4]) {
+        for (slot, flag) in [N, Z, C, V].into_iter().zip(flags) {
+            self.ir.set(slot, flag);
+        }
+        self.flags = Flags::InState;
+    }
+
     /// Sets the flags from a constant NZCV in bits 3 to 0.
     pub fn set_nzcv_imm(&mut self, nzcv: u8) {
         for (slot, bit) in [(N, 3), (Z, 2), (C, 1), (V, 0)] {
@@ -343,6 +354,9 @@ impl Translator<'_> {
 
     /// Whether condition `cond` (0 to 15, as encoded) holds, as `I8`.
     pub fn condition(&mut self, cond: u8) -> Val {
+        if let (Flags::Float { lane, a, b }, ..0xe) = (self.flags, cond) {
+            return self.float_condition(cond, lane, a, b);
+        }
         let base = cond & 0xe;
         let holds = match (base, self.flags) {
             (0xe, _) => return self.ir.imm(Ty::I8, 1),
@@ -373,6 +387,25 @@ impl Translator<'_> {
             }
         };
         if cond & 1 == 0 { holds } else { self.ir.cmp_imm(Cond::Eq, Ty::I8, holds, 0) }
+    }
+
+    /// What a condition says after a comparison of `a` with `b`: less is N, equal Z and C, greater C, unordered C and V.
+    fn float_condition(&mut self, cond: u8, lane: Lane, a: Val, b: Val) -> Val {
+        let (relation, a, b) = match cond {
+            0x0 => (FloatCond::Eq, a, b),
+            0x1 => (FloatCond::Ne, a, b),
+            0x2 | 0x5 => (FloatCond::Nlt, a, b),
+            0x3 | 0x4 => (FloatCond::Lt, a, b),
+            0x6 => (FloatCond::Un, a, b),
+            0x7 => (FloatCond::Ord, a, b),
+            0x8 => (FloatCond::Nle, a, b),
+            0x9 => (FloatCond::Le, a, b),
+            0xa => (FloatCond::Le, b, a),
+            0xb => (FloatCond::Nle, b, a),
+            0xc => (FloatCond::Lt, b, a),
+            _ => (FloatCond::Nlt, b, a),
+        };
+        self.ir.float_cmp(relation, lane, a, b)
     }
 
     /// The translation regime of ordinary data accesses: 0 for EL0, 1 for EL1, 2 for EL1 with PAN.

@@ -180,7 +180,8 @@ pub static REGISTERS: &[Register] = &[
         .rw(|c| c.fpcr, |c, v| c.fpcr = v & (0x07c0_0000 | bit(c.model.features, FP16, 1 << 19)))
         .user(User::Fp)
         .after(After::Resync),
-    row("fpsr", 3, 4, 4, 1).rw(|c| c.fpsr, |c, v| c.fpsr = v & 0x0800_009f).user(User::Fp),
+    // A write leaves compiled code: an operation before it must not stand for an equal one behind it.
+    row("fpsr", 3, 4, 4, 1).rw(|c| c.fpsr, |c, v| c.fpsr = v & 0x0800_009f).user(User::Fp).after(After::Resync),
     row("afsr0_el1", 0, 5, 1, 0).raz(),
     row("afsr1_el1", 0, 5, 1, 1).raz(),
     row("esr_el1", 0, 5, 2, 0).rw(|c| c.sys.esr_el1, |c, v| c.sys.esr_el1 = v & 0xffff_ffff),

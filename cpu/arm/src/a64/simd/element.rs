@@ -198,7 +198,10 @@ impl Translator<'_> {
     }
     fn fp_element_scalar(&mut self, i: ScalarElement, id: HelperId) -> Next {
         let size = fp_element_size(i.size);
-        let (a, b) = (self.q(i.rn), self.scalar_operand(i, size));
+        // Only the lowest lane of the operands counts.
+        let (register, index) = element(size, i.h, i.l, i.m, i.rm);
+        let b = if index == 0 { self.q(register) } else { self.duplicate(register, size, index) };
+        let a = self.q(i.rn);
         let args = if id == FMLA || id == FMLS { [self.q(i.rd), a, b] } else { [a, b, b] };
         self.set_vector(i.rd, id, size, 1 << size, 0, args)
     }

@@ -12,8 +12,9 @@ use crate::frontend::{Arm, Env};
 use crate::vector::float::{self, facge, facgt, fcmeq, fcmge, fcmgt, map1, map2, map3};
 use crate::vector::{integer, multiply, shift, table};
 use softfloat::Bits;
+use tcg::float::{FloatOp, HostFloat, ToIntegral};
 use tcg::ir::HelperId;
-use tcg::{Func, Helper};
+use tcg::{Func, Helper, Lane};
 
 /// Number of the first helper of these sections.
 pub const FIRST: u16 = 256;
@@ -85,13 +86,15 @@ fn rounding(n: u32, env: &fp::Env) -> Rounding {
 /// Runs a floating-point operation in the guest's environment.
 #[inline(always)]
 fn float<R>(env: &mut Env, f: impl FnOnce(&mut fp::Env) -> R) -> R {
-    let mut fp = fp::env(env.cpu.fpcr as u32, env.cpu.fpsr as u32);
-    let before = fp.flags;
-    let result = f(&mut fp);
-    if fp.flags != before {
-        env.cpu.fpsr |= u64::from(fp::fpsr_flags(fp.flags));
-    }
-    result
+    env.with_own_flags(|env| {
+        let mut fp = fp::env(env.cpu.fpcr as u32, env.cpu.fpsr as u32);
+        let before = fp.flags;
+        let result = f(&mut fp);
+        if fp.flags != before {
+            env.cpu.fpsr |= u64::from(fp::fpsr_flags(fp.flags));
+        }
+        result
+    })
 }
 
 /// Runs an integer vector operation on the bytes that take part; the others of the result are zero.
@@ -157,8 +160,40 @@ macro_rules! fp3 {
     };
 }
 
+/// What the host does as well, by a vector helper's constant: in single and double precision.
+fn host_float(imm: u32, op: impl FnOnce(u32) -> Option<FloatOp>) -> Option<HostFloat> {
+    let imm = Imm::decode(imm.into());
+    let lane = match imm.size {
+        2 => Lane::S,
+        3 => Lane::D,
+        _ => return None,
+    };
+    let op = op(imm.n)?;
+    // Conversions between formats to and from half precision are the helper's.
+    let half = lane == Lane::S && matches!(op, FloatOp::Widen | FloatOp::Narrow);
+    (!half).then_some(HostFloat { op, lane, lanes: imm.count() as u8 })
+}
+
+/// The host's operation whatever `n` is.
+macro_rules! always {
+    ($op:ident) => {
+        |_| Some(FloatOp::$op)
+    };
+}
+
+/// The host's name of a rounding, if it has it.
+fn integral(n: u32) -> Option<ToIntegral> {
+    Some(match n & 7 {
+        ROUND_N | ROUND_FPCR => ToIntegral::Nearest,
+        ROUND_P => ToIntegral::Up,
+        ROUND_M => ToIntegral::Down,
+        ROUND_Z => ToIntegral::Zero,
+        _ => return None,
+    })
+}
+
 macro_rules! vector_helpers {
-    ($($name:ident: $run:ident($f:expr);)*) => {
+    ($($name:ident: $run:ident($f:expr)$(, $host:expr)?;)*) => {
         #[allow(clippy::upper_case_acronyms, non_camel_case_types)]
         enum Vector { $($name),*, Count }
         $(
@@ -172,6 +207,7 @@ macro_rules! vector_helpers {
                 }
                 Func::V(call)
             })
+            $(.with_host(|imm| host_float(imm, $host)))?
         ),*];
     };
 }
@@ -225,26 +261,35 @@ vector_helpers! {
     // n: number of the table's first byte.
     TBX: int(|i, [d, table, indices], _| table::tbx(d, table, indices, i.n as u8));
 
-    FADD: fp(fp2!(fp_add));
-    FSUB: fp(fp2!(fp_sub));
-    FMUL: fp(fp2!(fp_mul));
+    FADD: fp(fp2!(fp_add)), always!(Add);
+    FSUB: fp(fp2!(fp_sub)), always!(Sub);
+    FMUL: fp(fp2!(fp_mul)), always!(Mul);
+    FNMUL: fp(fp2!(fp_nmul)), always!(NegMul);
+    // No FMUL of the host's: an infinity times zero is valid here.
     FMULX: fp(fp2!(fp_mul_x));
-    FDIV: fp(fp2!(fp_div));
-    FABD: fp(fp2!(fp_abd));
-    FMAX: fp(fp2!(fp_max));
-    FMIN: fp(fp2!(fp_min));
-    FMAXNM: fp(fp2!(fp_max_num));
-    FMINNM: fp(fp2!(fp_min_num));
+    FDIV: fp(fp2!(fp_div)), always!(Div);
+    FABD: fp(fp2!(fp_abd)), always!(AbsDifference);
+    FMAX: fp(fp2!(fp_max)), always!(Max);
+    FMIN: fp(fp2!(fp_min)), always!(Min);
+    FMAXNM: fp(fp2!(fp_max_num)), always!(Max);
+    FMINNM: fp(fp2!(fp_min_num)), always!(Min);
     FRECPS: fp(fp2!(fp_recip_step_fused));
     FRSQRTS: fp(fp2!(fp_rsqrt_step_fused));
-    FCMEQ: fp(fp2!(fcmeq));
-    FCMGE: fp(fp2!(fcmge));
-    FCMGT: fp(fp2!(fcmgt));
-    FACGE: fp(fp2!(facge));
-    FACGT: fp(fp2!(facgt));
-    FMLA: fp(fp3!(fp_mul_add));
-    FMLS: fp(fp3!(fp_mul_sub));
-    FSQRT: fp(fp1!(fp_sqrt));
+    FCMEQ: fp(fp2!(fcmeq)), always!(Eq);
+    FCMGE: fp(fp2!(fcmge)), always!(Ge);
+    FCMGT: fp(fp2!(fcmgt)), always!(Gt);
+    FACGE: fp(fp2!(facge)), always!(AbsGe);
+    FACGT: fp(fp2!(facgt)), always!(AbsGt);
+    // The flags that FCMP, or with n = 1 FCMPE, raises; the result means nothing.
+    FCMP: fp(|i, [a, b, _], env| {
+        by_size!(i.size, F => fp_compare::<F>(bits::<F>(a as u64), bits::<F>(b as u64), i.n != 0, env));
+        0
+    }), always!(Compare);
+    FMLA: fp(fp3!(fp_mul_add)), always!(MulAdd);
+    FMLS: fp(fp3!(fp_mul_sub)), always!(MulSub);
+    FNMLA: fp(fp3!(fp_nmul_add)), always!(NegMulAdd);
+    FNMLS: fp(fp3!(fp_nmul_sub)), always!(NegMulSub);
+    FSQRT: fp(fp1!(fp_sqrt)), always!(Sqrt);
     FRECPE: fp(fp1!(fp_recip_estimate));
     FRSQRTE: fp(fp1!(fp_rsqrt_estimate));
     FRECPX: fp(fp1!(fp_recp_x));
@@ -252,7 +297,7 @@ vector_helpers! {
     FRINT: fp(|i, [a, ..], env| {
         let (mode, exact) = (rounding(i.n, env), i.n & ROUND_EXACT != 0);
         by_size!(i.size, F => map1::<F>(i.count(), a, env, |a, env| fp_round_int::<F>(a, mode, exact, env)))
-    });
+    }), |n| Some(FloatOp::Integral(integral(n)?, n & ROUND_EXACT != 0));
     FRINT32: fp(|i, [a, ..], env| {
         let mode = rounding(i.n, env);
         by_size!(i.size, F => map1::<F>(i.count(), a, env, |a, env| fp_round_int_n::<F>(a, mode, 32, env)))
@@ -265,13 +310,16 @@ vector_helpers! {
     FCVT_FIXED: fp(|i, [a, ..], env| {
         let (mode, signed, fbits) = (rounding(i.n, env), i.n & FIXED_SIGNED != 0, i.n >> FIXED_FBITS_SHIFT);
         by_size!(i.size, F => float::to_fixed::<F>(i.count(), a, fbits, signed, mode, env))
-    });
+    }), |n| (n >> FIXED_FBITS_SHIFT == 0).then_some(FloatOp::ToInt(integral(n)?, n & FIXED_SIGNED != 0, 0));
     CVTF_FIXED: fp(|i, [a, ..], env| {
         let (signed, fbits) = (i.n & FIXED_SIGNED != 0, i.n >> FIXED_FBITS_SHIFT);
         by_size!(i.size, F => float::from_fixed::<F>(i.count(), a, fbits, signed, env))
-    });
-    FCVTL: fp(|i, [a, ..], env| float::fcvtl(i.size, a, env));
-    FCVTN: fp(|i, [a, ..], env| float::fcvtn(i.size, a, env));
+    }), |n| (n >> FIXED_FBITS_SHIFT == 0).then_some(FloatOp::FromInt(n & FIXED_SIGNED != 0, 0));
+    FCVTL: fp(|i, [a, ..], env| float::fcvtl(i.size, a, env)), always!(Widen);
+    FCVTN: fp(|i, [a, ..], env| float::fcvtn(i.size, a, env)), always!(Narrow);
+    // FCVT from single to double precision and back.
+    FCVT_WIDEN: fp(|_, [a, ..], env| fp_convert::<F32, F64>(a as u32, env).into()), always!(Widen);
+    FCVT_NARROW: fp(|_, [a, ..], env| fp_convert::<F64, F32>(a as u64, env).into()), always!(Narrow);
     FCVTXN: fp(|i, [a, ..], env| float::fcvtxn(i.count(), a, env));
     // n: 1 subtracts.
     FMLAL: fp(|i, [c, a, b], env| float::fmlal(i.count(), c, a, b, i.n != 0, env));
@@ -327,7 +375,7 @@ impl Scalar {
 }
 
 macro_rules! scalar_helpers {
-    ($($name:ident: $kind:ident($f:expr, $F:ident);)*) => {
+    ($($name:ident: $kind:ident($f:expr, $F:ident)$(, $host:expr)?;)*) => {
         #[allow(clippy::upper_case_acronyms, non_camel_case_types)]
         enum ScalarNumber { $($name),* }
         $(
@@ -335,8 +383,10 @@ macro_rules! scalar_helpers {
             pub const $name: Scalar = Scalar(ScalarNumber::$name as u16);
         )*
         static SCALAR: &[Helper<Arm>] = &[$(
-            Helper::plain(concat!(stringify!($name), "_S"), { type $F = F32; $kind!($f, F32) }),
-            Helper::plain(concat!(stringify!($name), "_D"), { type $F = F64; $kind!($f, F64) }),
+            Helper::plain(concat!(stringify!($name), "_S"), { type $F = F32; $kind!($f, F32) })
+                $(.with_host(|n| Some(HostFloat { op: $host(n)?, lane: Lane::S, lanes: 1 })))?,
+            Helper::plain(concat!(stringify!($name), "_D"), { type $F = F64; $kind!($f, F64) })
+                $(.with_host(|n| Some(HostFloat { op: $host(n)?, lane: Lane::D, lanes: 1 })))?,
             Helper::plain(concat!(stringify!($name), "_H"), { type $F = F16; $kind!($f, F16) }),
         )*];
     };
@@ -355,22 +405,6 @@ macro_rules! scalar1 {
             float(env, |env| ($f)(bits::<$F>(a), env).to_u64())
         }
         Func::F1(call)
-    }};
-}
-macro_rules! scalar2 {
-    ($f:expr, $F:ident) => {{
-        extern "C" fn call(env: &mut Env, a: u64, b: u64) -> u64 {
-            float(env, |env| ($f)(bits::<$F>(a), bits::<$F>(b), env).to_u64())
-        }
-        Func::F2(call)
-    }};
-}
-macro_rules! scalar3 {
-    ($f:expr, $F:ident) => {{
-        extern "C" fn call(env: &mut Env, a: u64, b: u64, c: u64) -> u64 {
-            float(env, |env| ($f)(bits::<$F>(a), bits::<$F>(b), bits::<$F>(c), env).to_u64())
-        }
-        Func::F3(call)
     }};
 }
 /// A scalar and a constant.
@@ -406,33 +440,19 @@ fn integer_of(n: u32) -> Int {
     Int { bits: if n & FIXED_64 != 0 { 64 } else { 32 }, signed: n & FIXED_SIGNED != 0 }
 }
 
+/// FCVTxx as the host has it.
+fn to_integer(n: u32) -> Option<FloatOp> {
+    let Int { bits, signed } = integer_of(n);
+    (n >> FIXED_FBITS_SHIFT == 0).then_some(FloatOp::ToInt(integral(n)?, signed, bits as u8))
+}
+
+/// SCVTF and UCVTF as the host has them.
+fn from_integer(n: u32) -> Option<FloatOp> {
+    let Int { bits, signed } = integer_of(n);
+    (n >> FIXED_FBITS_SHIFT == 0).then_some(FloatOp::FromInt(signed, bits as u8))
+}
+
 scalar_helpers! {
-    FADD_SCALAR: scalar2(fp_add::<F>, F);
-    FSUB_SCALAR: scalar2(fp_sub::<F>, F);
-    FMUL_SCALAR: scalar2(fp_mul::<F>, F);
-    FNMUL_SCALAR: scalar2(fp_nmul::<F>, F);
-    FDIV_SCALAR: scalar2(fp_div::<F>, F);
-    FMAX_SCALAR: scalar2(fp_max::<F>, F);
-    FMIN_SCALAR: scalar2(fp_min::<F>, F);
-    FMAXNM_SCALAR: scalar2(fp_max_num::<F>, F);
-    FMINNM_SCALAR: scalar2(fp_min_num::<F>, F);
-    FMADD_SCALAR: scalar3(fp_mul_add::<F>, F);
-    FMSUB_SCALAR: scalar3(fp_mul_sub::<F>, F);
-    FNMADD_SCALAR: scalar3(fp_nmul_add::<F>, F);
-    FNMSUB_SCALAR: scalar3(fp_nmul_sub::<F>, F);
-    FSQRT_SCALAR: scalar1(fp_sqrt::<F>, F);
-    FRINT_SCALAR: scalar_imm(|a, n, env: &mut fp::Env| {
-        let mode = rounding(n, env);
-        fp_round_int::<F>(a, mode, n & ROUND_EXACT != 0, env)
-    }, F);
-    FRINT32_SCALAR: scalar_imm(|a, n, env: &mut fp::Env| {
-        let mode = rounding(n, env);
-        fp_round_int_n::<F>(a, mode, 32, env)
-    }, F);
-    FRINT64_SCALAR: scalar_imm(|a, n, env: &mut fp::Env| {
-        let mode = rounding(n, env);
-        fp_round_int_n::<F>(a, mode, 64, env)
-    }, F);
     FCMP_SCALAR: scalar_compare(fp_compare::<F>, F);
     FCVT_TO_S: scalar1(fp_convert::<F, F32>, F);
     FCVT_TO_D: scalar1(fp_convert::<F, F64>, F);
@@ -440,10 +460,10 @@ scalar_helpers! {
     FCVT_TO_INT: scalar_imm(|a, n, env: &mut fp::Env| {
         let mode = rounding(n, env);
         fp_to_fixed::<F>(a, n >> FIXED_FBITS_SHIFT, integer_of(n), mode, env)
-    }, F);
+    }, F), to_integer;
     CVTF_FROM_INT: from_integer(|a, n, env: &mut fp::Env| {
         fp::fixed_to_fp::<F>(a, n >> FIXED_FBITS_SHIFT, integer_of(n), env)
-    }, F);
+    }, F), from_integer;
 }
 
 /// FJCVTZS: the integer in bits 31 to 0, Z in bit 32.

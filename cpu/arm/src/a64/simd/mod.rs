@@ -56,22 +56,23 @@ impl Translator<'_> {
 
     /// Sets V`rd` to the lowest lane of `v`, zeros above it.
     pub(super) fn set_low_lane(&mut self, rd: u8, lane: Lane, v: Val) {
-        if lane == Lane::D {
-            return self.set_d(rd, v);
-        }
-        let low = self.ir.extract(lane, v, 0);
-        self.set_scalar(rd, lane, low);
+        let low = self.lowest(lane, v);
+        self.set_q(rd, low);
     }
 
     /// The lowest lane of V`n`, zeros above it.
     pub(super) fn low_lane(&mut self, n: u8, lane: Lane) -> Val {
         let v = self.q(n);
+        self.lowest(lane, v)
+    }
+
+    /// The lowest lane of `v`, zeros above it.
+    fn lowest(&mut self, lane: Lane, v: Val) -> Val {
         if lane == Lane::D {
             return self.ir.vun(VUnary::Low64, Lane::D, v);
         }
-        let low = self.ir.extract(lane, v, 0);
-        let zero = self.ir.imm_v(0);
-        self.ir.insert(lane, zero, 0, low)
+        let keep = self.ir.imm_v(lane.ty().mask().into());
+        self.vand(v, keep)
     }
 
     /// The upper half of V`n` moved down if `upper`, otherwise V`n`: the narrow operand of instructions whose names end

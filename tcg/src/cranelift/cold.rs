@@ -1,0 +1,73 @@
+//! Cold paths that join the hot one again.
+
+use super::lower::Lower;
+use super::slow;
+use crate::frontend::Frontend;
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{AbiParam, BlockArg, InstBuilder, Signature, Value};
+use cranelift_codegen::isa::CallConv;
+
+impl<F: Frontend> Lower<'_, '_, F> {
+    /// Calls a host function with the environment and up to four integers, without a result. Costs the hot path nothing:
+    /// all registers are kept.
+    pub(super) fn cold_call(&mut self, function: usize, args: &[Value]) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let mut signature = Signature::new(CallConv::PreserveAll);
+            signature.params.extend(std::iter::repeat_n(AbiParam::new(I64), args.len() + 2));
+            let signature = self.b.import_signature(signature);
+            let preserving = self.imm(slow::preserving as *const () as u64);
+            let mut all = vec![self.env, self.imm(function as u64)];
+            all.extend_from_slice(args);
+            self.b.ins().call_indirect(signature, preserving, &all);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        self.call(function, args, false);
+    }
+
+    /// Goes on with `result` unless one of `doubts` holds, else with what `otherwise` computes in a cold block.
+    pub(super) fn unless(
+        &mut self,
+        doubts: &[Value],
+        result: Value,
+        otherwise: impl FnOnce(&mut Self) -> Result<Value, String>,
+    ) -> Result<Value, String> {
+        self.if_else(doubts, otherwise, |_| result)
+    }
+
+    /// What `host` computes if none of `doubts` holds, else what `otherwise` computes in a cold block. What `host` computes
+    /// is not executed in doubt.
+    pub(super) fn if_else(
+        &mut self,
+        doubts: &[Value],
+        otherwise: impl FnOnce(&mut Self) -> Result<Value, String>,
+        host: impl FnOnce(&mut Self) -> Value,
+    ) -> Result<Value, String> {
+        self.try_if_else(doubts, otherwise, |l| Ok(host(l)))
+    }
+
+    /// As [`if_else`](Self::if_else), where the hot path may fail to be made, too.
+    pub(super) fn try_if_else(
+        &mut self,
+        doubts: &[Value],
+        otherwise: impl FnOnce(&mut Self) -> Result<Value, String>,
+        host: impl FnOnce(&mut Self) -> Result<Value, String>,
+    ) -> Result<Value, String> {
+        let (cold, done) = (self.cold_block(), self.b.create_block());
+        for doubt in doubts {
+            let go_on = self.b.create_block();
+            self.b.ins().brif(*doubt, cold, &[], go_on, &[]);
+            self.enter(go_on);
+        }
+        let result = host(self)?;
+        let ty = self.b.func.dfg.value_type(result);
+        let merged = self.b.append_block_param(done, ty);
+        self.b.ins().jump(done, &[BlockArg::Value(result)]);
+        self.enter(cold);
+        let exact = otherwise(self)?;
+        let exact = self.cast(exact, ty);
+        self.b.ins().jump(done, &[BlockArg::Value(exact)]);
+        self.enter(done);
+        Ok(merged)
+    }
+}
