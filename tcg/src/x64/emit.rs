@@ -57,6 +57,9 @@ pub enum Data {
     Store(Gpr),
     LoadVector(Xmm),
     StoreVector(Xmm),
+    /// A pair: two registers, the second at a distance.
+    LoadPair(Gpr, Gpr, i32),
+    StorePair(Gpr, Gpr, i32),
 }
 
 /// What the emitter keeps from one block to the next, so that it need not be allocated anew.
@@ -149,9 +152,43 @@ pub fn is_wide(ty: Ty) -> bool {
     matches!(ty, Ty::I32 | Ty::I64)
 }
 
-/// The operands that an operation really reads.
-fn reads(ir: &Ir, op: &Op, mut f: impl FnMut(Val)) {
-    match *op {
+/// The second half of a pair of accesses that `at` begins, and its distance: the same access at the address plus a small
+/// constant, with nothing in between but the sum. One look into the TLB serves both.
+pub fn pair(ir: &Ir, at: usize) -> Option<(usize, i32)> {
+    let sum = |va: Val, base: Val, ty: Ty| match ir.ops[va.0 as usize] {
+        Op::Bin(Binary::Add, Ty::I64, a, by) if a == base && ir.as_const(by) == Some(ty.bytes().into()) => true,
+        _ => false,
+    };
+    let second = at + 3;
+    let paired = match (ir.ops[at], *ir.ops.get(second)?) {
+        (Op::Load(ty, base, mem), Op::Load(t, va, m)) => {
+            (t, m, ty != Ty::V128, mem.swap) == (ty, mem, true, false) && sum(va, base, ty)
+        }
+        (Op::Store(ty, base, _, mem), Op::Store(t, va, value, m)) => {
+            (t, m, ty != Ty::V128, mem.swap) == (ty, mem, true, false) && sum(va, base, ty) && (value.0 as usize) < at
+        }
+        _ => false,
+    };
+    let pure = || ir.ops[at + 1].is_pure() && ir.ops[at + 2].is_pure();
+    let free = || at < 3 || pair(ir, at - 3).is_none();
+    match ir.ops[at] {
+        Op::Load(ty, ..) | Op::Store(ty, ..) if paired && pure() && free() => Some((second, ty.bytes().into())),
+        _ => None,
+    }
+}
+
+/// The operands that operation `at` really reads.
+fn reads(ir: &Ir, at: usize, mut f: impl FnMut(Val)) {
+    if at >= 3 && pair(ir, at - 3).is_some() {
+        // The first half of the pair does its work.
+        return;
+    }
+    if let Some((second, _)) = pair(ir, at)
+        && let Op::Store(_, _, value, _) = ir.ops[second]
+    {
+        f(value);
+    }
+    match ir.ops[at] {
         Op::Cmp(cond, ty, a, b) => match subtraction(ir, cond, ty, a, b) {
             Some((x, y)) => [x, y].into_iter().for_each(f),
             None => [a, b].into_iter().for_each(f),
@@ -189,7 +226,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
         ir.end_operand(|v| last[v.0 as usize] = end);
         for (at, op) in ir.ops.iter().enumerate().rev() {
             if last[at] != 0 || !op.is_pure() {
-                reads(ir, op, |v| last[v.0 as usize] = last[v.0 as usize].max(at as u32));
+                reads(ir, at, |v| last[v.0 as usize] = last[v.0 as usize].max(at as u32));
             }
         }
         let mut first_death = renew(&mut buffers.first_death, n + 1, NONE);
@@ -246,7 +283,10 @@ impl<'a, F: Frontend> Emit<'a, F> {
         self.head();
         for at in 0..self.ir.ops.len() {
             self.at = at;
-            if self.last[at] == 0 && self.ir.ops[at].is_pure() {
+            let second = at >= 3 && pair(self.ir, at - 3).is_some();
+            if self.last[at] == 0 && self.ir.ops[at].is_pure() || second {
+                // What dies here was kept for the first half.
+                self.finish_operation();
                 continue;
             }
             self.operation()?;
@@ -265,6 +305,13 @@ impl<'a, F: Frontend> Emit<'a, F> {
             if let Loc::Flags(_) = loc {
                 self.in_flags.push(self.at as u32);
             }
+        }
+    }
+
+    /// The same for an operation that this one does as well.
+    pub fn result_of(&mut self, at: usize, loc: Loc) {
+        if self.last[at] != 0 {
+            self.define_as(at, loc);
         }
     }
 

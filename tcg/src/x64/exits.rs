@@ -1,6 +1,6 @@
 //! The ways out of a block: terminals, and the code that was put out of the way.
 
-use super::asm::{Alu, Mem, R14, R15, RAX, RBP, RCX};
+use super::asm::{Alu, Gpr, Hole, Mem, R14, R15, RAX, RBP, RCX};
 use super::emit::{Cold, ColdPath, Data, Emit, env};
 use super::registers::TooComplex;
 use super::stubs::{BUDGET, HOT, jump_by_cache};
@@ -126,29 +126,26 @@ impl<F: Frontend> Emit<'_, F> {
                         _ => None,
                     };
                     let kept = self.save_xmms(xmms, loaded);
-                    if let Data::Store(s) = data {
-                        self.asm.mov(true, RCX, s);
-                    }
-                    if let Data::StoreVector(s) = data {
-                        self.asm.store_xmm(Self::vectors(0), s);
-                    }
-                    self.asm.mov(true, RAX, va);
-                    self.asm.push_imm(info);
-                    let stub = match data {
-                        Data::Load(_) => self.stubs.load,
-                        Data::Store(_) => self.stubs.store,
-                        Data::LoadVector(_) => self.stubs.load_vector,
-                        Data::StoreVector(_) => self.stubs.store_vector,
+                    // The one access, or the two of a pair, with what is loaded or stored.
+                    let pieces = match data {
+                        Data::LoadPair(d, e, distance) => [Some((Data::Load(d), 0)), Some((Data::Load(e), distance))],
+                        Data::StorePair(s, t, distance) => {
+                            [Some((Data::Store(s), 0)), Some((Data::Store(t), distance))]
+                        }
+                        data => [Some((data, 0)), None],
                     };
-                    let hole = self.asm.call();
-                    self.far.push((hole, stub));
-                    let raised = self.asm.jcc(super::asm::Cc::B);
-                    self.bind_to_fault(raised, &mut fault_exit);
+                    let paired = pieces[1].is_some();
+                    for (piece, distance) in pieces.into_iter().flatten() {
+                        self.slow_access(va, distance, info, piece, paired, &mut fault_exit);
+                    }
+                    if let Data::LoadPair(d, e, _) = data {
+                        // A register of the pair may be the address: both are set at the end.
+                        self.asm.load(8, d, Self::vectors(0));
+                        self.asm.mov(true, e, RAX);
+                    }
                     self.restore_xmms(kept);
-                    match data {
-                        Data::Load(d) => self.asm.mov(true, d, RAX),
-                        Data::LoadVector(d) => self.asm.load_xmm(d, Self::vectors(0)),
-                        Data::Store(_) | Data::StoreVector(_) => {}
+                    if let Data::LoadVector(d) = data {
+                        self.asm.load_xmm(d, Self::vectors(0));
                     }
                     let hole = self.asm.jmp();
                     self.asm.bind_to(hole, back);
@@ -173,6 +170,41 @@ impl<F: Frontend> Emit<'_, F> {
         self.cold = cold;
     }
 
+    /// Asks for one slow access. What the first half of a pair loads waits in the first vector cell.
+    fn slow_access(
+        &mut self,
+        va: Gpr,
+        distance: i32,
+        info: i32,
+        data: Data,
+        paired: bool,
+        fault_exit: &mut Option<Vec<Hole>>,
+    ) {
+        if let Data::Store(s) = data {
+            self.asm.mov(true, RCX, s);
+        }
+        if let Data::StoreVector(s) = data {
+            self.asm.store_xmm(Self::vectors(0), s);
+        }
+        self.asm.lea(true, RAX, Mem::at(va, distance));
+        self.asm.push_imm(info);
+        let stub = match data {
+            Data::Load(_) | Data::LoadPair(..) => self.stubs.load,
+            Data::Store(_) | Data::StorePair(..) => self.stubs.store,
+            Data::LoadVector(_) => self.stubs.load_vector,
+            Data::StoreVector(_) => self.stubs.store_vector,
+        };
+        let hole = self.asm.call();
+        self.far.push((hole, stub));
+        let raised = self.asm.jcc(super::asm::Cc::B);
+        self.bind_to_fault(raised, fault_exit);
+        match data {
+            Data::Load(_) if paired && distance == 0 => self.asm.store(8, Self::vectors(0), RAX),
+            Data::Load(d) if !paired => self.asm.mov(true, d, RAX),
+            _ => {}
+        }
+    }
+
     /// Where a vector register is kept during slow accesses.
     fn saved(x: u8) -> Mem {
         Mem::at(RBP, (offset_of!(Env<F>, saved_vectors) + 16 * usize::from(x)) as i32)
@@ -194,7 +226,7 @@ impl<F: Frontend> Emit<'_, F> {
         }
     }
 
-    fn bind_to_fault(&mut self, hole: super::asm::Hole, exits: &mut Option<Vec<super::asm::Hole>>) {
+    fn bind_to_fault(&mut self, hole: Hole, exits: &mut Option<Vec<Hole>>) {
         exits.get_or_insert_default().push(hole);
     }
 }

@@ -1,13 +1,13 @@
 //! Guest memory: the look into the TLB inline, the rest out of the way.
 
 use super::asm::{Alu, Cc, Gpr, Hole, Mem as Operand, RAX, RBP, RCX, Shift};
-use super::emit::{Cold, ColdPath, Data, Emit};
+use super::emit::{Cold, ColdPath, Data, Emit, pair};
 use super::registers::{Loc, TooComplex};
 use super::slow;
 use crate::env::Env;
 use crate::frontend::Frontend;
 use crate::interp::pack_mem;
-use crate::ir::{Mem, Ty, Val};
+use crate::ir::{Mem, Op, Ty, Val};
 use crate::softmmu::{ENTRIES, Entry, Tlb};
 use std::mem::offset_of;
 use vm::ram::PAGE_SIZE;
@@ -66,6 +66,17 @@ impl<F: Frontend> Emit<'_, F> {
             return Ok(());
         }
         let d = self.new_gpr()?;
+        if let Some((second, distance)) = pair(self.ir, self.at) {
+            let e = self.new_gpr()?;
+            let span = ty.bytes() + distance as u8;
+            let misses = self.look_up(v, span, mem, offset_of!(Entry, read));
+            self.asm.load(ty.bytes(), d, Operand::indexed(RCX, v, 0));
+            self.asm.load(ty.bytes(), e, Operand::indexed(RCX, v, distance));
+            self.access(misses, v, ty.bytes(), mem, Data::LoadPair(d, e, distance));
+            self.result(Loc::Gpr(d));
+            self.result_of(second, Loc::Gpr(e));
+            return Ok(());
+        }
         let misses = self.look_up(v, ty.bytes(), mem, offset_of!(Entry, read));
         self.asm.load(ty.bytes(), d, Operand::indexed(RCX, v, 0));
         if mem.swap {
@@ -93,6 +104,17 @@ impl<F: Frontend> Emit<'_, F> {
             return Ok(());
         }
         let s = self.gpr(value)?;
+        if let Some((second, distance)) = pair(self.ir, self.at)
+            && let Op::Store(_, _, other, _) = self.ir.ops[second]
+        {
+            let t = self.gpr(other)?;
+            self.keep_flags()?;
+            let misses = self.look_up(v, ty.bytes() + distance as u8, mem, offset_of!(Entry, write));
+            self.asm.store(ty.bytes(), Operand::indexed(RCX, v, 0), s);
+            self.asm.store(ty.bytes(), Operand::indexed(RCX, v, distance), t);
+            self.access(misses, v, ty.bytes(), mem, Data::StorePair(s, t, distance));
+            return Ok(());
+        }
         self.keep_flags()?;
         let misses = self.look_up(v, ty.bytes(), mem, offset_of!(Entry, write));
         if mem.swap && ty != Ty::I8 {

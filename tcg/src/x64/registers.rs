@@ -145,7 +145,7 @@ impl<F: Frontend> Emit<'_, F> {
 
     /// Numbers of the live values at a place.
     fn values_in(&self, loc: Loc) -> impl Iterator<Item = usize> + '_ {
-        self.loc[..self.at.min(self.loc.len())].iter().enumerate().filter(move |(_, l)| **l == loc).map(|(v, _)| v)
+        self.loc.iter().enumerate().filter(move |(_, l)| **l == loc).map(|(v, _)| v)
     }
 
     fn new_cell(&mut self) -> Result<u16, TooComplex> {
@@ -157,8 +157,7 @@ impl<F: Frontend> Emit<'_, F> {
     }
 
     fn move_values(&mut self, from: Loc, to: Loc) {
-        let at = self.at.min(self.loc.len());
-        for loc in &mut self.loc[..at] {
+        for loc in &mut self.loc {
             if *loc == from {
                 *loc = to;
             }
@@ -196,7 +195,7 @@ impl<F: Frontend> Emit<'_, F> {
         self.define_as(self.at, loc);
     }
 
-    fn define_as(&mut self, v: usize, loc: Loc) {
+    pub fn define_as(&mut self, v: usize, loc: Loc) {
         self.loc[v] = loc;
         match loc {
             Loc::Gpr(r) => self.gprs.held[usize::from(r)].users += 1,
