@@ -106,6 +106,73 @@ fn accesses_of_every_size_cross_pages() {
     });
 }
 
+/// Two accesses to neighbouring addresses in one instruction: `x0` the first, `x1` and `x2` the values or results, the
+/// first result over the address if `over`.
+fn pair(load: bool, ty: Ty, over: bool) -> Block {
+    let mut ir = Block::default();
+    let register = |n: usize| Slot(X[n].0, ty);
+    let va = ir.get(X[0]);
+    let values = [1, 2].map(|n| ir.get(register(n)));
+    let access = |ir: &mut Block, va: Val, value: Val| {
+        ir.ops.push(if load { Op::Load(ty, va, plain()) } else { Op::Store(ty, va, value, plain()) });
+        Val(ir.ops.len() as u32 - 1)
+    };
+    let first = access(&mut ir, va, values[0]);
+    let next = ir.add_imm(Ty::I64, va, ty.bytes().into());
+    let second = access(&mut ir, next, values[1]);
+    if load {
+        ir.set(X[if over { 0 } else { 1 }], first);
+        ir.set(X[2], second);
+    }
+    ir
+}
+
+#[test]
+fn pairs_are_two_accesses_wherever_they_lie() {
+    on_every_tier(|tier, m| {
+        let at = 0x40_0000;
+        m.cpu().pages.insert((at, None), Page::plain(0x1_1000));
+        m.cpu().pages.insert((at + 0x1000, None), Page::plain(0x1_0000));
+        let pattern: Vec<u8> = (0..0x2000u32).map(|n| (n * 7 + n / 256) as u8).collect();
+        for ty in [Ty::I32, Ty::I64] {
+            let bytes = usize::from(ty.bytes());
+            for va in [0usize, 0xff0, 0xff4, 0xff8, 0xffc, 0xfff, 0xff1, 0x1ff0, 0x1000] {
+                let wrapped = |k: usize| ((va + k) % 0x2000 + 0x1000) % 0x2000;
+                m.ram.write(0x1_0000, &pattern).unwrap();
+                for over in [false, true] {
+                    program(m, pair(true, ty, over));
+                    assert_eq!(run(m, at + va as u64), None);
+                    let x = m.cpu().regs.x;
+                    let got = [x[if over { 0 } else { 1 }], x[2]];
+                    for (half, got) in got.into_iter().enumerate() {
+                        let want: Vec<u8> = (0..bytes).map(|k| pattern[wrapped(half * bytes + k)]).collect();
+                        assert_eq!(got.to_le_bytes()[..bytes], want, "{tier:?} {ty} at {va:#x}, half {half}");
+                    }
+                }
+                program(m, pair(false, ty, false));
+                let values = [0x1122_3344_5566_7788u64, 0x99aa_bbcc_ddee_ff01];
+                m.cpu().regs.x[1..3].copy_from_slice(&values);
+                assert_eq!(run(m, at + va as u64), None);
+                let mut after = pattern.clone();
+                for k in 0..2 * bytes {
+                    after[wrapped(k)] = values[k / bytes].to_le_bytes()[k % bytes];
+                }
+                assert!(m.read(0x1_0000, 0x2000) == after, "{tier:?} {ty} at {va:#x}");
+            }
+        }
+        // The second half faults: the address is its own, and nothing was loaded.
+        m.cpu().pages.remove(&(at + 0x1000, None));
+        m.vcpu.env.flush_tlb();
+        for load in [true, false] {
+            program(m, pair(load, Ty::I64, true));
+            m.cpu().regs.x[2] = 5;
+            let raised = run(m, at + 0xff8);
+            assert_eq!(raised.map(|(_, address)| address), Some(at + 0x1000), "{tier:?}");
+            assert_eq!((m.cpu().regs.x[0], m.cpu().regs.x[2]), (at + 0xff8, 5), "{tier:?}");
+        }
+    });
+}
+
 #[test]
 fn nothing_is_stored_when_the_second_page_faults() {
     on_every_tier(|tier, m| {
