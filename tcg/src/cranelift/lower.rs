@@ -53,9 +53,11 @@ pub(super) struct Lower<'a, 'b, F: Frontend> {
     leaves: Vec<(Ty, [Variable; LEAVES])>,
     /// The count at the start of a header, if zero says that the lazy registers are in the state.
     fresh: Option<Value>,
-    /// Where the cold ways out join to put the lazy registers into the state, with their exit, and what they may be there.
+    /// Where the cold ways out join, and what the lazy registers may be there.
     pub(super) tail: Block,
-    tail_kinds: Kinds,
+    pub(super) tail_kinds: Kinds,
+    /// Where all ways out to the run loop join, with the block that they come from and the exit.
+    pub(super) out: Block,
     /// A helper of this block has changed registers in the state: variables that are not cached are out of date.
     pub(super) clobbered: bool,
     /// The program counter of this block if an operation has set it or a helper may have.
@@ -114,9 +116,15 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             .map(|ty| (ty, std::array::from_fn(|_| b.declare_var(int(ty)))))
             .to_vec();
         let blocks = region.members.iter().map(|_| b.create_block()).collect();
-        let tail = b.create_block();
-        b.append_block_param(tail, I32);
-        b.set_cold_block(tail);
+        let (tail, out) = (b.create_block(), b.create_block());
+        for block in [tail, out] {
+            b.append_block_param(block, I64);
+            b.append_block_param(block, I32);
+            b.set_cold_block(block);
+        }
+        for ty in [I64, I64, I32] {
+            b.append_block_param(tail, ty);
+        }
         let member = region.members.first().ok_or("an empty region")?;
         let mut l = Lower {
             b,
@@ -139,6 +147,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             fresh: None,
             tail,
             tail_kinds: Kinds::default(),
+            out,
             clobbered: false,
             own_pc: None,
             pc_stored: false,
@@ -155,7 +164,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             }
             l.terminal()?;
         }
-        l.end_tail();
+        l.end();
         l.b.seal_all_blocks();
         l.b.finalize(isa.frontend_config());
         Ok(())
@@ -190,7 +199,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
     }
 
     fn enter_at(&mut self, at: usize) {
-        for n in self.region.members[at].live.iter() {
+        for n in self.region.members[at].live.common(self.region.early).iter() {
             let value = self.load_slot(n);
             self.b.def_var(self.variables[n], value);
         }
@@ -253,7 +262,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         let lazy = self.region.lazy.has(n);
         let value = match self.kinds.only() {
-            _ if self.clobbered => {
+            _ if self.clobbered || self.member.unread.has(n) && !lazy => {
                 self.changed.add(n);
                 self.load_slot(n)
             }
@@ -329,7 +338,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     }
 
     /// Stores these registers by the variable that says what they are, one of `kinds`, and goes to `done`.
-    fn store_by_kind(&mut self, missing: Slots, kinds: Kinds, done: Block) {
+    pub(super) fn store_by_kind(&mut self, missing: Slots, kinds: Kinds, done: Block) {
         let mut kinds: Vec<usize> = kinds.iter().collect();
         // In ascending order, so that the last is the state only if it is alone.
         let last = kinds.pop();
@@ -353,38 +362,29 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().jump(done, &[]);
     }
 
-    /// On a cold way out: whether the lazy registers are left to the common tail.
-    pub(super) fn store_lazy_at_tail(&mut self) -> bool {
-        let all = self.region.lazy;
-        if all == Slots::default() {
-            return false;
-        }
-        if self.kinds == Kinds::one(Kinds::STATE) || all.common(self.dirty) != Slots::default() || self.clobbered {
+    /// On a cold way out: leaves the lazy registers to the common tail, or what this block has set of them not.
+    pub(super) fn leave_lazy_to_tail(&mut self) {
+        let set = self.region.lazy.common(self.dirty) != Slots::default();
+        if set || self.kinds == Kinds::default() {
             self.store_lazy();
-            return false;
+            self.kinds_at_tail(Kinds::one(Kinds::STATE));
+            return;
         }
-        self.tail_kinds = self.tail_kinds.union(self.kinds);
-        if let Some(kind) = self.kinds.only() {
-            self.define_kind(kind);
-        } else if let Some((fresh, kind)) = self.fresh.zip(self.member.inner_kinds.only()) {
+        self.kinds_at_tail(self.kinds);
+        if let Some((fresh, kind)) = self.fresh.zip(self.member.inner_kinds.only())
+            && self.kinds.only().is_none()
+        {
             let (state, kind) = (self.b.ins().iconst(I32, Kinds::STATE as i64), self.b.ins().iconst(I32, kind as i64));
             let now = self.b.ins().select(fresh, kind, state);
             self.b.def_var(self.kind, now);
         }
-        true
     }
 
-    fn end_tail(&mut self) {
-        if self.tail_kinds == Kinds::default() {
-            return;
+    fn kinds_at_tail(&mut self, kinds: Kinds) {
+        self.tail_kinds = self.tail_kinds.union(kinds);
+        if let Some(kind) = kinds.only() {
+            self.define_kind(kind);
         }
-        self.b.switch_to_block(self.tail);
-        self.cached.clear();
-        let exit = self.b.block_params(self.tail)[0];
-        let done = self.cold_block();
-        self.store_by_kind(self.region.lazy, self.tail_kinds, done);
-        self.enter(done);
-        self.b.ins().return_(&[exit]);
     }
 
     fn store_kind(&mut self, missing: Slots, kind: usize) {

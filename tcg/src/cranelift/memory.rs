@@ -4,7 +4,6 @@ use super::lower::{Lower, int};
 use super::slow;
 use crate::env::Env;
 use crate::frontend::Frontend;
-use crate::interp::pack_mem;
 use crate::ir::{Mem, Ty};
 use crate::softmmu::{ENTRIES, Entry, Tlb};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -40,9 +39,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
     }
 
     pub(super) fn load(&mut self, ty: Ty, va: Value, mem: Mem) -> Value {
-        let packed = self.imm(pack_mem(0, mem));
+        let access = self.imm(slow::pack(ty.bytes(), mem));
         if ty == Ty::V128 && mem.swap {
-            self.call(slow::load_vector::<F> as *const () as usize, &[va, packed], false);
+            self.call(slow::load_vector::<F> as *const () as usize, &[va, access], false);
             self.check_raised();
             return self.vector_result();
         }
@@ -56,12 +55,11 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().jump(done, &[BlockArg::Value(value)]);
         self.enter(miss);
         let value = if ty == Ty::V128 {
-            self.call(slow::load_vector::<F> as *const () as usize, &[va, packed], false);
+            self.call(slow::load_vector::<F> as *const () as usize, &[va, access], false);
             self.check_raised();
             self.vector_result()
         } else {
-            let bytes = self.imm(ty.bytes().into());
-            let value = self.call(slow::load::<F> as *const () as usize, &[va, bytes, packed], true);
+            let value = self.call(slow::load::<F> as *const () as usize, &[va, access], true);
             self.check_raised();
             self.narrow(value.expect("a load has a result"), ty)
         };
@@ -71,10 +69,10 @@ impl<F: Frontend> Lower<'_, '_, F> {
     }
 
     pub(super) fn store(&mut self, ty: Ty, va: Value, value: Value, mem: Mem) {
-        let packed = self.imm(pack_mem(0, mem));
+        let access = self.imm(slow::pack(ty.bytes(), mem));
         if ty == Ty::V128 && mem.swap {
             self.set_vector(0, value);
-            self.call(slow::store_vector::<F> as *const () as usize, &[va, packed], false);
+            self.call(slow::store_vector::<F> as *const () as usize, &[va, access], false);
             self.check_raised();
             return;
         }
@@ -86,11 +84,10 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.enter(miss);
         if ty == Ty::V128 {
             self.set_vector(0, value);
-            self.call(slow::store_vector::<F> as *const () as usize, &[va, packed], false);
+            self.call(slow::store_vector::<F> as *const () as usize, &[va, access], false);
         } else {
             let wide = self.widen(value, ty);
-            let bytes = self.imm(ty.bytes().into());
-            self.call(slow::store::<F> as *const () as usize, &[va, wide, bytes, packed], false);
+            self.call(slow::store::<F> as *const () as usize, &[va, wide, access], false);
         }
         self.check_raised();
         self.b.ins().jump(done, &[]);
