@@ -25,6 +25,8 @@ use vm::ram::PAGE_SIZE;
 
 pub(super) struct Lower<'a, 'b, F: Frontend> {
     pub(super) b: FunctionBuilder<'b>,
+    /// Where the slow paths of memory accesses go through, and how.
+    slow: (u64, SigRef),
     pub(super) shared: &'a Shared<F>,
     pub(super) region: &'a Region,
     /// The block being lowered.
@@ -97,6 +99,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
     pub(super) fn build(
         mut b: FunctionBuilder<'b>,
         isa: &dyn TargetIsa,
+        thunk: u64,
         shared: &'a Shared<F>,
         region: &'a Region,
     ) -> Result<(), String> {
@@ -126,8 +129,11 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             b.append_block_param(tail, ty);
         }
         let member = region.members.first().ok_or("an empty region")?;
+        let params = signature(CallConv::PreserveAll, &[I64; 5], None);
+        let slow = (thunk, b.import_signature(params));
         let mut l = Lower {
             b,
+            slow,
             shared,
             region,
             member,
@@ -485,11 +491,18 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.inst_results(call).first().copied()
     }
 
+    /// Calls a function `(env, a, b, c)` so that no register changes; results come by the state.
+    pub(super) fn call_slow(&mut self, function: usize, args: [Value; 3]) {
+        let (function, thunk) = (self.imm(function as u64), self.imm(self.slow.0));
+        let [a, b, c] = args;
+        self.b.ins().call_indirect(self.slow.1, thunk, &[self.env, a, b, c, function]);
+    }
+
     pub(super) fn imm(&mut self, value: u64) -> Value {
         self.b.ins().iconst(I64, value as i64)
     }
 
-    fn vector_field(n: usize) -> i32 {
+    pub(super) fn vector_field(n: usize) -> i32 {
         (offset_of!(Env<F>, vectors) + 16 * n) as i32
     }
 

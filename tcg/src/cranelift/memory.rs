@@ -38,12 +38,30 @@ impl<F: Frontend> Lower<'_, '_, F> {
         (self.b.ins().iadd(va, addend), slow)
     }
 
-    pub(super) fn load(&mut self, ty: Ty, va: Value, mem: Mem) -> Value {
+    /// A load by the slow path; the current block goes on if it succeeded.
+    fn load_slow(&mut self, ty: Ty, va: Value, mem: Mem) -> Value {
         let access = self.imm(slow::pack(ty.bytes(), mem));
+        self.call_slow(slow::load::<F> as *const () as usize, [va, access, access]);
+        self.check_raised();
+        self.b.ins().load(int(ty), self.own, self.env, Self::vector_field(0))
+    }
+
+    /// The same for a store.
+    fn store_slow(&mut self, ty: Ty, va: Value, value: Value, mem: Mem) {
+        let access = self.imm(slow::pack(ty.bytes(), mem));
+        if ty == Ty::V128 {
+            self.set_vector(0, value);
+            self.call_slow(slow::store_vector::<F> as *const () as usize, [va, access, access]);
+        } else {
+            let wide = self.widen(value, ty);
+            self.call_slow(slow::store::<F> as *const () as usize, [va, access, wide]);
+        }
+        self.check_raised();
+    }
+
+    pub(super) fn load(&mut self, ty: Ty, va: Value, mem: Mem) -> Value {
         if ty == Ty::V128 && mem.swap {
-            self.call(slow::load_vector::<F> as *const () as usize, &[va, access], false);
-            self.check_raised();
-            return self.vector_result();
+            return self.load_slow(ty, va, mem);
         }
         let (host, miss) = self.translate(va, ty.bytes(), mem, offset_of!(Entry, read));
         let done = self.b.create_block();
@@ -54,26 +72,15 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         self.b.ins().jump(done, &[BlockArg::Value(value)]);
         self.enter(miss);
-        let value = if ty == Ty::V128 {
-            self.call(slow::load_vector::<F> as *const () as usize, &[va, access], false);
-            self.check_raised();
-            self.vector_result()
-        } else {
-            let value = self.call(slow::load::<F> as *const () as usize, &[va, access], true);
-            self.check_raised();
-            self.narrow(value.expect("a load has a result"), ty)
-        };
+        let value = self.load_slow(ty, va, mem);
         self.b.ins().jump(done, &[BlockArg::Value(value)]);
         self.enter(done);
         result
     }
 
     pub(super) fn store(&mut self, ty: Ty, va: Value, value: Value, mem: Mem) {
-        let access = self.imm(slow::pack(ty.bytes(), mem));
         if ty == Ty::V128 && mem.swap {
-            self.set_vector(0, value);
-            self.call(slow::store_vector::<F> as *const () as usize, &[va, access], false);
-            self.check_raised();
+            self.store_slow(ty, va, value, mem);
             return;
         }
         let (host, miss) = self.translate(va, ty.bytes(), mem, offset_of!(Entry, write));
@@ -82,14 +89,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().store(self.guest, swapped, host, 0);
         self.b.ins().jump(done, &[]);
         self.enter(miss);
-        if ty == Ty::V128 {
-            self.set_vector(0, value);
-            self.call(slow::store_vector::<F> as *const () as usize, &[va, access], false);
-        } else {
-            let wide = self.widen(value, ty);
-            self.call(slow::store::<F> as *const () as usize, &[va, wide, access], false);
-        }
-        self.check_raised();
+        self.store_slow(ty, va, value, mem);
         self.b.ins().jump(done, &[]);
         self.enter(done);
     }

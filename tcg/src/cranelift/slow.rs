@@ -25,14 +25,8 @@ fn unpack(access: u64) -> (u8, Mem) {
     (access as u8, Mem { mmu, align_log2, order, swap: access >> 16 & 1 != 0 })
 }
 
-/// A load of up to 8 bytes; `raised` tells whether the result counts. `access` is what [`pack`] makes.
-pub extern "C" fn load<F: Frontend>(env: &mut Env<F>, va: u64, access: u64) -> u64 {
-    let (bytes, mem) = unpack(access);
-    env.load_slow(va, bytes, mem).unwrap_or(0) as u64
-}
-
-/// A load of 16 bytes into the first vector.
-pub extern "C" fn load_vector<F: Frontend>(env: &mut Env<F>, va: u64, access: u64) {
+/// A load into the first vector; `raised` tells whether the result counts. `access` is what [`pack`] makes.
+pub extern "C" fn load<F: Frontend>(env: &mut Env<F>, va: u64, access: u64, _: u64) {
     let (bytes, mem) = unpack(access);
     if let Some(value) = env.load_slow(va, bytes, mem) {
         env.vectors[0] = value;
@@ -40,13 +34,13 @@ pub extern "C" fn load_vector<F: Frontend>(env: &mut Env<F>, va: u64, access: u6
 }
 
 /// A store of up to 8 bytes.
-pub extern "C" fn store<F: Frontend>(env: &mut Env<F>, va: u64, value: u64, access: u64) {
+pub extern "C" fn store<F: Frontend>(env: &mut Env<F>, va: u64, access: u64, value: u64) {
     let (bytes, mem) = unpack(access);
     env.store_slow(va, bytes, value.into(), mem);
 }
 
 /// A store of the first vector.
-pub extern "C" fn store_vector<F: Frontend>(env: &mut Env<F>, va: u64, access: u64) {
+pub extern "C" fn store_vector<F: Frontend>(env: &mut Env<F>, va: u64, access: u64, _: u64) {
     let (bytes, mem) = unpack(access);
     let value = env.vectors[0];
     env.store_slow(va, bytes, value, mem);
