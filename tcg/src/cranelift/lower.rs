@@ -11,7 +11,7 @@ use crate::env::Env;
 use crate::exec::Shared;
 use crate::frontend::{Frontend, Func, Helper};
 use crate::interp::{kind_of, pack_mem};
-use crate::ir::{Cond, Lane, Op, Slot, Ty, Unary, Val};
+use crate::ir::{Binary, Cond, Lane, Op, Slot, Ty, Unary, Val};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I8X16, I16, I16X8, I32, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{
@@ -66,6 +66,8 @@ pub(super) struct Lower<'a, 'b, F: Frontend> {
     pub(super) own_pc: Option<Value>,
     /// Whether the state's program counter is this block's.
     pub(super) pc_stored: bool,
+    /// The address and value of a store that the next one makes, too.
+    waiting: Option<(Value, Value)>,
     /// State and host structures.
     pub(super) own: MemFlagsData,
     /// Guest memory.
@@ -157,6 +159,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             clobbered: false,
             own_pc: None,
             pc_stored: false,
+            waiting: None,
             own,
             guest,
             pc: 0,
@@ -533,6 +536,29 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
     }
 
+    /// The access right after the one at `at` that goes on where it ends: only what touches neither memory nor registers
+    /// is between them.
+    fn partner(&self, at: usize) -> Option<usize> {
+        let (Op::Load(ty, va, mem) | Op::Store(ty, va, _, mem)) = self.ops[at] else { return None };
+        if mem.align_log2 != 0 || mem.swap {
+            return None;
+        }
+        let goes_on = |v: Val| match self.ops[v.0 as usize] {
+            Op::Bin(Binary::Add, Ty::I64, a, b) => {
+                a == va && self.ops[b.0 as usize] == Op::Const(Ty::I64, ty.bytes().into())
+            }
+            _ => false,
+        };
+        let is_load = matches!(self.ops[at], Op::Load(..));
+        let next = (at + 1..self.ops.len()).find(|next| !self.ops[*next].is_pure())?;
+        let fits = match self.ops[next] {
+            Op::Load(t, v, m) => is_load && (t, m) == (ty, mem) && goes_on(v),
+            Op::Store(t, v, _, m) => !is_load && (t, m) == (ty, mem) && goes_on(v),
+            _ => false,
+        };
+        fits.then_some(next)
+    }
+
     fn operation(&mut self, at: usize) -> Result<(), String> {
         let op = self.ops[at];
         let value = match op {
@@ -613,13 +639,32 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 let both = self.b.ins().band(x, y);
                 Some(self.b.ins().icmp_imm_s(IntCC::SignedLessThan, both, 0))
             }
+            // The first load of a pair makes both.
+            Op::Load(..) if self.values[at].is_some() => return Ok(()),
             Op::Load(ty, va, mem) => {
                 let va = self.v(va);
-                Some(self.load(ty, va, mem))
+                match self.partner(at) {
+                    None => Some(self.load(ty, va, mem)),
+                    Some(other) => {
+                        let [first, second] = self.load_pair(ty, va, mem);
+                        self.values[other] = Some(second);
+                        Some(first)
+                    }
+                }
             }
             Op::Store(ty, va, value, mem) => {
-                let (va, value) = (self.v(va), self.v(value));
-                self.store(ty, va, value, mem);
+                // The second store of a pair makes both.
+                match (self.waiting.take(), self.partner(at)) {
+                    (Some((va, first)), _) => {
+                        let second = self.v(value);
+                        self.store_pair(ty, va, [first, second], mem);
+                    }
+                    (None, None) => {
+                        let (va, value) = (self.v(va), self.v(value));
+                        self.store(ty, va, value, mem);
+                    }
+                    (None, Some(_)) => self.waiting = Some((self.v(va), self.v(value))),
+                }
                 None
             }
             Op::Atomic(op, ty, va, value, mem) => {

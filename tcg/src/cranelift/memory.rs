@@ -60,37 +60,75 @@ impl<F: Frontend> Lower<'_, '_, F> {
     }
 
     pub(super) fn load(&mut self, ty: Ty, va: Value, mem: Mem) -> Value {
+        let [value] = self.load_all(ty, va, mem);
+        value
+    }
+
+    /// Two loads, one behind the other.
+    pub(super) fn load_pair(&mut self, ty: Ty, va: Value, mem: Mem) -> [Value; 2] {
+        self.load_all(ty, va, mem)
+    }
+
+    /// Loads one behind the other that share the look into the TLB.
+    fn load_all<const N: usize>(&mut self, ty: Ty, va: Value, mem: Mem) -> [Value; N] {
         if ty == Ty::V128 && mem.swap {
-            return self.load_slow(ty, va, mem);
+            return std::array::from_fn(|n| self.load_slow_at(n, ty, va, mem));
         }
-        let (host, miss) = self.translate(va, ty.bytes(), mem, offset_of!(Entry, read));
+        let (host, miss) = self.translate(va, N as u8 * ty.bytes(), mem, offset_of!(Entry, read));
         let done = self.b.create_block();
-        let result = self.b.append_block_param(done, int(ty));
-        let mut value = self.b.ins().load(int(ty), self.guest, host, 0);
-        if mem.swap && ty != Ty::I8 {
-            value = self.b.ins().bswap(value);
-        }
-        self.b.ins().jump(done, &[BlockArg::Value(value)]);
+        let results = [(); N].map(|()| self.b.append_block_param(done, int(ty)));
+        let values: [BlockArg; N] = std::array::from_fn(|n| {
+            let value = self.b.ins().load(int(ty), self.guest, host, n as i32 * i32::from(ty.bytes()));
+            BlockArg::Value(if mem.swap && ty != Ty::I8 { self.b.ins().bswap(value) } else { value })
+        });
+        self.b.ins().jump(done, &values);
         self.enter(miss);
-        let value = self.load_slow(ty, va, mem);
-        self.b.ins().jump(done, &[BlockArg::Value(value)]);
+        let values: [BlockArg; N] = std::array::from_fn(|n| BlockArg::Value(self.load_slow_at(n, ty, va, mem)));
+        self.b.ins().jump(done, &values);
         self.enter(done);
-        result
+        results
+    }
+
+    /// Load number `n` of several.
+    fn load_slow_at(&mut self, n: usize, ty: Ty, va: Value, mem: Mem) -> Value {
+        let va = self.behind(n, ty, va);
+        self.load_slow(ty, va, mem)
+    }
+
+    fn behind(&mut self, n: usize, ty: Ty, va: Value) -> Value {
+        if n == 0 { va } else { self.b.ins().iadd_imm_s(va, n as i64 * i64::from(ty.bytes())) }
     }
 
     pub(super) fn store(&mut self, ty: Ty, va: Value, value: Value, mem: Mem) {
+        self.store_all(ty, va, [value], mem);
+    }
+
+    /// Two stores, one behind the other.
+    pub(super) fn store_pair(&mut self, ty: Ty, va: Value, values: [Value; 2], mem: Mem) {
+        self.store_all(ty, va, values, mem);
+    }
+
+    fn store_all<const N: usize>(&mut self, ty: Ty, va: Value, values: [Value; N], mem: Mem) {
         if ty == Ty::V128 && mem.swap {
-            self.store_slow(ty, va, value, mem);
-            return;
+            return self.store_all_slow(ty, va, values, mem);
         }
-        let (host, miss) = self.translate(va, ty.bytes(), mem, offset_of!(Entry, write));
+        let (host, miss) = self.translate(va, N as u8 * ty.bytes(), mem, offset_of!(Entry, write));
         let done = self.b.create_block();
-        let swapped = if mem.swap && ty != Ty::I8 { self.b.ins().bswap(value) } else { value };
-        self.b.ins().store(self.guest, swapped, host, 0);
+        for (n, value) in values.into_iter().enumerate() {
+            let swapped = if mem.swap && ty != Ty::I8 { self.b.ins().bswap(value) } else { value };
+            self.b.ins().store(self.guest, swapped, host, n as i32 * i32::from(ty.bytes()));
+        }
         self.b.ins().jump(done, &[]);
         self.enter(miss);
-        self.store_slow(ty, va, value, mem);
+        self.store_all_slow(ty, va, values, mem);
         self.b.ins().jump(done, &[]);
         self.enter(done);
+    }
+
+    fn store_all_slow<const N: usize>(&mut self, ty: Ty, va: Value, values: [Value; N], mem: Mem) {
+        for (n, value) in values.into_iter().enumerate() {
+            let va = self.behind(n, ty, va);
+            self.store_slow(ty, va, value, mem);
+        }
     }
 }
