@@ -84,7 +84,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.store_dirty();
         self.leave_lazy_to_tail();
         let spent = self.spent(insns);
-        let (block, exit, at) = (self.here(), self.b.ins().iconst(I32, exit), self.b.ins().iconst(I32, i64::from(self.pc)));
+        let (block, exit, at) =
+            (self.here(), self.b.ins().iconst(I32, exit), self.b.ins().iconst(I32, i64::from(self.pc)));
         let args = [block, exit, pc, spent, at].map(BlockArg::Value);
         self.b.ins().jump(self.tail, &args);
     }
@@ -173,7 +174,15 @@ impl<F: Frontend> Lower<'_, '_, F> {
             Terminal::Branch(c, to, other) => {
                 let c = self.v(c);
                 self.define_variables();
-                let (first, second) = (self.b.create_block(), self.b.create_block());
+                let [first, second] = [0, 1].map(|exit| {
+                    let block = self.b.create_block();
+                    let inner = self.member.inner;
+                    // The way out of a loop is taken once.
+                    if inner[exit].is_none() && inner[1 - exit].is_some_and(|to| self.region.members[to].looped) {
+                        self.b.set_cold_block(block);
+                    }
+                    block
+                });
                 self.b.ins().brif(c, first, &[], second, &[]);
                 self.enter(first);
                 self.goto(0, to);

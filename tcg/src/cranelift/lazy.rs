@@ -133,7 +133,8 @@ impl Recipe {
         }
         // What follows from the other values is none of them.
         while let Some(at) = (0..leaves.len()).find(|at| {
-            let mut follows = matches!(op(leaves[*at]), Op::Bin(..) | Op::Un(..) | Op::Zext(..) | Op::Sext(..) | Op::Trunc(..));
+            let mut follows =
+                matches!(op(leaves[*at]), Op::Bin(..) | Op::Un(..) | Op::Zext(..) | Op::Sext(..) | Op::Trunc(..));
             op(leaves[*at]).operands(|a| {
                 let known = leaves.iter().enumerate().any(|(other, leaf)| other != *at && *leaf == a);
                 follows &= known || matches!(op(a), Op::Const(..));
@@ -165,10 +166,12 @@ impl Recipe {
         };
         let mut whole = true;
         for v in &inside {
-            ops.push(op(*v).map_operands(|a| place(a).unwrap_or_else(|| {
-                whole = false;
-                a
-            })));
+            ops.push(op(*v).map_operands(|a| {
+                place(a).unwrap_or_else(|| {
+                    whole = false;
+                    a
+                })
+            }));
         }
         let roots = sets.iter().map(|(n, v)| Some((*n, place(*v)?))).collect::<Option<Vec<_>>>()?;
         whole.then_some((Recipe { ops, roots, leaves: types }, leaves))

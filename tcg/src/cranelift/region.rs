@@ -162,8 +162,11 @@ impl Region {
                     Some(Terminal::Branch(_, to, other)) => [Some(to), Some(other)],
                     _ => [None, None],
                 };
-                let inside = |to: &i64| (0..PAGE_SIZE as i64).contains(&((block.key.gpa.0 % PAGE_SIZE) as i64).saturating_add(*to));
-                [first, second].map(|to| distances.iter().position(|d| Some(*d) == to.filter(inside).map(|to| from + to)))
+                let inside = |to: &i64| {
+                    (0..PAGE_SIZE as i64).contains(&((block.key.gpa.0 % PAGE_SIZE) as i64).saturating_add(*to))
+                };
+                [first, second]
+                    .map(|to| distances.iter().position(|d| Some(*d) == to.filter(inside).map(|to| from + to)))
             })
             .collect();
         let (order, headers) = order(&exits);
@@ -248,7 +251,8 @@ impl Region {
         let flags: Vec<Slots> = self.members.iter().zip(&sets).map(|(m, sets)| lazy::flags(&m.ir, sets)).collect();
         // The registers that are set together most often.
         let common = flags.iter().flat_map(|a| flags.iter().map(|b| a.common(*b)));
-        let worth = |set: Slots| set.count() * flags.iter().filter(|f| set.without(**f) == Slots::default()).count() as u32;
+        let worth =
+            |set: Slots| set.count() * flags.iter().filter(|f| set.without(**f) == Slots::default()).count() as u32;
         let Some(chosen) = common.max_by_key(|set| worth(*set)).filter(|set| set.count() > 1) else { return };
         self.lazy = chosen;
         let mut needs = Vec::new();
@@ -264,7 +268,10 @@ impl Region {
             } else {
                 Out::Values
             };
-            needs.push(from[at] == 0 && !sets.is_empty() && sets.len() < chosen.count() as usize || self.reads_lazy(shared, ir));
+            needs.push(
+                from[at] == 0 && !sets.is_empty() && sets.len() < chosen.count() as usize
+                    || self.reads_lazy(shared, ir),
+            );
             self.members[at].out = out;
         }
         let mut forced = vec![false; self.members.len()];

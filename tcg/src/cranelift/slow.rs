@@ -16,7 +16,11 @@ pub fn pack(bytes: u8, mem: Mem) -> u64 {
         Order::Release => 2,
         Order::AcqRel => 3,
     };
-    u64::from(bytes) | u64::from(mem.mmu) << 8 | u64::from(mem.align_log2) << 12 | u64::from(mem.swap) << 16 | order << 17
+    u64::from(bytes)
+        | u64::from(mem.mmu) << 8
+        | u64::from(mem.align_log2) << 12
+        | u64::from(mem.swap) << 16
+        | order << 17
 }
 
 fn unpack(access: u64) -> (u8, Mem) {

@@ -129,7 +129,8 @@ fn both_sides_of_a_branch_join() {
 #[test]
 fn a_fault_in_a_second_block_is_exact() {
     // x6 turns 3 modulo 4 now and then: the helper raises, in the second block's second instruction.
-    let helper = "v0 = const.i64 1\nv1 = get.i64 x6\nv2 = add.i64 v1, v0\nset x5, v2\nv4 = call fault_if, v1\nset x6, v4";
+    let helper =
+        "v0 = const.i64 1\nv1 = get.i64 x6\nv2 = add.i64 v1, v0\nset x5, v2\nv4 = call fault_if, v1\nset x6, v4";
     for tier in TIERS {
         let mut pair = Pair::new(tier);
         pair.both(|m| {
