@@ -5,6 +5,7 @@
 //! overwritten but in the instant of leaving, when the run loop looks at the flag behind it soon enough.
 
 use super::host::region_signature;
+use super::lazy::Kinds;
 use super::lower::Lower;
 use super::region::Slots;
 use crate::cache;
@@ -39,6 +40,10 @@ impl<F: Frontend> Lower<'_, '_, F> {
     /// Takes what was executed off the budget.
     fn settle(&mut self, more: u32) {
         let spent = self.spent(more);
+        self.take_off(spent);
+    }
+
+    fn take_off(&mut self, spent: Value) {
         let (old, at) = self.load_budget();
         let left = self.b.ins().isub(old, spent);
         // A plain store: an atomic one would be a full fence.
@@ -53,15 +58,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let (exit, go_on) = (self.cold_block(), self.b.create_block());
         self.b.ins().brif(out, exit, &[], go_on, &[]);
         self.enter(exit);
-        if self.member.looped || self.member.distance != 0 {
-            self.store_pc();
-            self.settle(0);
-            self.write_back_and_leave(BUDGET);
-        } else {
-            self.leave(BUDGET);
-        }
+        let pc = self.own_pc();
+        self.leave_cold(BUDGET, pc, 0);
         self.enter(go_on);
-        self.pc_stored = self.region.members.len() == 1;
     }
 
     /// Stores the registers whose cells in the state are out of date.
@@ -80,15 +79,37 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
     }
 
-    /// Leaves by a cold way, with all registers in the state.
-    fn write_back_and_leave(&mut self, exit: i64) {
+    /// Leaves by a cold way, with all registers in the state and so many instructions of this block executed.
+    fn leave_cold(&mut self, exit: i64, pc: Value, insns: u32) {
         self.store_dirty();
-        if self.store_lazy_at_tail() {
-            let exit = self.b.ins().iconst(I32, exit);
-            self.b.ins().jump(self.tail, &[BlockArg::Value(exit)]);
-        } else {
-            self.leave(exit);
+        self.leave_lazy_to_tail();
+        let spent = self.spent(insns);
+        let (block, exit, at) =
+            (self.here(), self.b.ins().iconst(I32, exit), self.b.ins().iconst(I32, i64::from(self.pc)));
+        let args = [block, exit, pc, spent, at].map(BlockArg::Value);
+        self.b.ins().jump(self.tail, &args);
+    }
+
+    /// Where the ways out join.
+    pub(super) fn end(&mut self) {
+        if self.tail_kinds != Kinds::default() {
+            self.b.switch_to_block(self.tail);
+            self.cached.clear();
+            let &[block, exit, pc, spent, at] = self.b.block_params(self.tail) else {
+                unreachable!("the tail has five parameters");
+            };
+            self.set_pc(pc);
+            self.b.ins().store(self.own, at, self.env, offset_of!(Env<F>, fault_pc) as i32);
+            self.take_off(spent);
+            let done = self.cold_block();
+            self.store_by_kind(self.region.lazy, self.tail_kinds, done);
+            self.enter(done);
+            self.b.ins().jump(self.out, &[block, exit].map(BlockArg::Value));
         }
+        self.b.switch_to_block(self.out);
+        let (block, exit) = (self.b.block_params(self.out)[0], self.b.block_params(self.out)[1]);
+        self.b.ins().store(self.own, block, self.env, offset_of!(Env<F>, left) as i32);
+        self.b.ins().return_(&[exit]);
     }
 
     /// The program counter of the present block.
@@ -121,15 +142,14 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
     }
 
+    /// Leaves to the run loop, which learns the block that control left from.
     fn leave(&mut self, exit: i64) {
-        let exit = self.b.ins().iconst(I32, exit);
-        self.b.ins().return_(&[exit]);
+        let (block, exit) = (self.here(), self.b.ins().iconst(I32, exit));
+        self.b.ins().jump(self.out, &[block, exit].map(BlockArg::Value));
     }
 
-    /// Notes the block that control leaves from.
-    fn set_left(&mut self) {
-        let block = self.b.ins().iconst(I64, std::sync::Arc::as_ptr(&self.member.block) as i64);
-        self.b.ins().store(self.own, block, self.env, offset_of!(Env<F>, left) as i32);
+    fn here(&mut self) -> Value {
+        self.b.ins().iconst(I64, std::sync::Arc::as_ptr(&self.member.block) as i64)
     }
 
     /// After a call that may raise: leaves with exact registers if it did.
@@ -141,15 +161,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         self.b.ins().brif(raised, fault, &[], go_on, &[]);
         self.enter(fault);
-        let stored = self.pc_stored;
-        self.store_pc();
-        self.pc_stored = stored;
-        let pc = self.b.ins().iconst(I32, i64::from(self.pc));
-        self.b.ins().store(self.own, pc, self.env, offset_of!(Env<F>, fault_pc) as i32);
+        let pc = self.own_pc();
         // The run loop gives back what of the block was not executed.
-        self.settle(self.member.block.insns);
-        self.set_left();
-        self.write_back_and_leave(RAISED);
+        self.leave_cold(RAISED, pc, self.member.block.insns);
         self.enter(go_on);
     }
 
@@ -163,7 +177,15 @@ impl<F: Frontend> Lower<'_, '_, F> {
             Terminal::Branch(c, to, other) => {
                 let c = self.v(c);
                 self.define_variables();
-                let (first, second) = (self.b.create_block(), self.b.create_block());
+                let [first, second] = [0, 1].map(|exit| {
+                    let block = self.b.create_block();
+                    let inner = self.member.inner;
+                    // The way out of a loop is taken once.
+                    if inner[exit].is_none() && inner[1 - exit].is_some_and(|to| self.region.members[to].looped) {
+                        self.b.set_cold_block(block);
+                    }
+                    block
+                });
                 self.b.ins().brif(c, first, &[], second, &[]);
                 self.enter(first);
                 self.goto(0, to);
@@ -182,14 +204,12 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 let pc = self.moved_pc(to);
                 self.set_pc(pc);
                 self.settle(self.member.block.insns);
-                self.set_left();
                 self.leave(RESYNC);
             }
             Terminal::Dispatch => {
                 self.write_back();
                 self.store_pc();
                 self.settle(self.member.block.insns);
-                self.set_left();
                 self.leave(RESYNC);
             }
         }
@@ -203,7 +223,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         if self.clobbered {
             let after = self.member.inner.into_iter().flatten().map(|to| self.region.members[to].live);
-            for n in after.fold(Slots::default(), Slots::union).without(self.region.lazy).iter() {
+            let early = self.region.early.without(self.region.lazy);
+            for n in after.fold(Slots::default(), Slots::union).common(early).iter() {
                 self.register(n);
             }
         }
@@ -255,9 +276,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().brif(out, exit, &[], go_on, &[]);
         self.enter(exit);
         let pc = self.moved_pc(distance);
-        self.set_pc(pc);
-        self.settle_at_end();
-        self.write_back_and_leave(BUDGET);
+        let counted = self.member.inner != [None; 2];
+        self.leave_cold(BUDGET, pc, if counted { 0 } else { self.member.block.insns });
         self.enter(go_on);
     }
 
@@ -271,7 +291,6 @@ impl<F: Frontend> Lower<'_, '_, F> {
     /// Fills the two blocks: `go` jumps to the code at `target`, `leave` leaves.
     fn jump_to_code(&mut self, target: Value, go: Block, leave: Block, exit: i64) {
         self.enter(leave);
-        self.set_left();
         self.leave(exit);
         self.enter(go);
         let convention = self.b.import_signature(region_signature());
@@ -288,17 +307,20 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let jumps = offset_of!(Env<F>, jumps);
         let leave = self.cold_block();
         let at = |field: usize| (jumps + field) as i32;
-        let checks = [
+        let wanted = [
             (at(offset_of!(Jump, pc)), pc),
             (at(offset_of!(Jump, tag)), self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, tag) as i32)),
         ];
-        for (field, want) in checks {
+        // One branch for all three.
+        let differences = wanted.map(|(field, want)| {
             let have = self.b.ins().load(I64, self.own, entry, field);
-            let same = self.b.ins().icmp(IntCC::Equal, have, want);
-            let next = self.b.create_block();
-            self.b.ins().brif(same, next, &[], leave, &[]);
-            self.enter(next);
-        }
+            self.b.ins().bxor(have, want)
+        });
+        let difference = self.b.ins().bor(differences[0], differences[1]);
+        let difference = self.b.ins().bor(difference, differences[2]);
+        let next = self.b.create_block();
+        self.b.ins().brif(difference, leave, &[], next, &[]);
+        self.enter(next);
         let block = self.b.ins().load(I64, self.own, entry, at(offset_of!(Jump, block)));
         let next = self.b.create_block();
         self.b.ins().brif(block, next, &[], leave, &[]);

@@ -53,6 +53,32 @@ pub fn entry(isa: &dyn TargetIsa) -> Result<Vec<u8>, String> {
     emit(&mut state, isa)
 }
 
+/// The way from compiled code to a function `(env, a, b, c)` that is called on a cold path: all registers are saved, so
+/// that the hot paths around need not care. The function's address is the fifth argument.
+pub fn thunk() -> Vec<u8> {
+    // push rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+    let mut code = vec![0x50, 0x51, 0x52, 0x56, 0x57, 0x41, 0x50, 0x41, 0x51, 0x41, 0x52, 0x41, 0x53];
+    // sub rsp, 256; the stack is aligned to 16 bytes then.
+    code.extend([0x48, 0x81, 0xec, 0, 1, 0, 0]);
+    let vectors = |code: &mut Vec<u8>, opcode: u8| {
+        for n in 0..16u8 {
+            // movups between xmm<n> and [rsp + 16 * n]
+            if n >= 8 {
+                code.push(0x44);
+            }
+            code.extend([0x0f, opcode, 0x84 | (n & 7) << 3, 0x24, 16 * n, 0, 0, 0]);
+        }
+    };
+    vectors(&mut code, 0x11);
+    // call r8
+    code.extend([0x41, 0xff, 0xd0]);
+    vectors(&mut code, 0x10);
+    // add rsp, 256; pop all; ret
+    code.extend([0x48, 0x81, 0xc4, 0, 1, 0, 0]);
+    code.extend([0x41, 0x5b, 0x41, 0x5a, 0x41, 0x59, 0x41, 0x58, 0x5f, 0x5e, 0x5a, 0x59, 0x58, 0xc3]);
+    code
+}
+
 fn emit(state: &mut State, isa: &dyn TargetIsa) -> Result<Vec<u8>, String> {
     let compiled = state.context.compile(isa, &mut ControlPlane::default()).map_err(|e| format!("{:?}", e.inner))?;
     if !compiled.buffer.relocs().is_empty() {
@@ -61,17 +87,18 @@ fn emit(state: &mut State, isa: &dyn TargetIsa) -> Result<Vec<u8>, String> {
     Ok(compiled.code_buffer().to_vec())
 }
 
-/// Compiles a region.
+/// Compiles a region. `thunk` is where [`thunk`] was placed.
 pub fn compile<F: Frontend>(
     state: &mut State,
     isa: &dyn TargetIsa,
+    thunk: u64,
     shared: &Shared<F>,
     region: &Region,
 ) -> Result<Vec<u8>, String> {
     state.context.clear();
     state.context.func = Function::with_name_signature(UserFuncName::default(), region_signature());
     let b = FunctionBuilder::new(&mut state.context.func, &mut state.functions);
-    let result = Lower::build(b, isa, shared, region).and_then(|()| emit(state, isa));
+    let result = Lower::build(b, isa, thunk, shared, region).and_then(|()| emit(state, isa));
     if result.is_err() {
         // What a function that was given up has left there must not get into the next one.
         *state = State::default();

@@ -11,7 +11,7 @@ use crate::env::Env;
 use crate::exec::Shared;
 use crate::frontend::{Frontend, Func, Helper};
 use crate::interp::{kind_of, pack_mem};
-use crate::ir::{Cond, HelperId, Lane, Op, Slot, Ty, Unary, Val};
+use crate::ir::{Binary, Cond, HelperId, Lane, Op, Slot, Ty, Unary, Val};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I8X16, I16, I16X8, I32, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{
@@ -25,6 +25,8 @@ use vm::ram::PAGE_SIZE;
 
 pub(super) struct Lower<'a, 'b, F: Frontend> {
     pub(super) b: FunctionBuilder<'b>,
+    /// Where the slow paths of memory accesses go through, and how.
+    slow: (u64, SigRef),
     pub(super) shared: &'a Shared<F>,
     pub(super) region: &'a Region,
     /// The block being lowered.
@@ -53,15 +55,19 @@ pub(super) struct Lower<'a, 'b, F: Frontend> {
     leaves: Vec<(Ty, [Variable; LEAVES])>,
     /// The count at the start of a header, if zero says that the lazy registers are in the state.
     fresh: Option<Value>,
-    /// Where the cold ways out join to put the lazy registers into the state, with their exit, and what they may be there.
+    /// Where the cold ways out join, and what the lazy registers may be there.
     pub(super) tail: Block,
-    tail_kinds: Kinds,
+    pub(super) tail_kinds: Kinds,
+    /// Where all ways out to the run loop join, with the block that they come from and the exit.
+    pub(super) out: Block,
     /// A helper of this block has changed registers in the state: variables that are not cached are out of date.
     pub(super) clobbered: bool,
     /// The program counter of this block if an operation has set it or a helper may have.
     pub(super) own_pc: Option<Value>,
     /// Whether the state's program counter is this block's.
     pub(super) pc_stored: bool,
+    /// The address and value of a store that the next one makes, too.
+    waiting: Option<(Value, Value)>,
     /// State and host structures.
     pub(super) own: MemFlagsData,
     /// Guest memory.
@@ -97,6 +103,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
     pub(super) fn build(
         mut b: FunctionBuilder<'b>,
         isa: &dyn TargetIsa,
+        thunk: u64,
         shared: &'a Shared<F>,
         region: &'a Region,
     ) -> Result<(), String> {
@@ -116,12 +123,21 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             .map(|ty| (ty, std::array::from_fn(|_| b.declare_var(int(ty)))))
             .to_vec();
         let blocks = region.members.iter().map(|_| b.create_block()).collect();
-        let tail = b.create_block();
-        b.append_block_param(tail, I32);
-        b.set_cold_block(tail);
+        let (tail, out) = (b.create_block(), b.create_block());
+        for block in [tail, out] {
+            b.append_block_param(block, I64);
+            b.append_block_param(block, I32);
+            b.set_cold_block(block);
+        }
+        for ty in [I64, I64, I32] {
+            b.append_block_param(tail, ty);
+        }
         let member = region.members.first().ok_or("an empty region")?;
+        let params = signature(CallConv::PreserveAll, &[I64; 5], None);
+        let slow = (thunk, b.import_signature(params));
         let mut l = Lower {
             b,
+            slow,
             shared,
             region,
             member,
@@ -141,9 +157,11 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             fresh: None,
             tail,
             tail_kinds: Kinds::default(),
+            out,
             clobbered: false,
             own_pc: None,
             pc_stored: false,
+            waiting: None,
             own,
             guest,
             pc: 0,
@@ -158,7 +176,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             }
             l.terminal()?;
         }
-        l.end_tail();
+        l.end();
         l.b.seal_all_blocks();
         l.b.finalize(isa.frontend_config());
         Ok(())
@@ -193,7 +211,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
     }
 
     fn enter_at(&mut self, at: usize) {
-        for n in self.region.members[at].live.iter() {
+        for n in self.region.members[at].live.common(self.region.early).iter() {
             let value = self.load_slot(n);
             self.b.def_var(self.variables[n], value);
         }
@@ -261,7 +279,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         let lazy = self.region.lazy.has(n);
         let value = match self.kinds.only() {
-            _ if self.clobbered => {
+            _ if self.clobbered || self.member.unread.has(n) && !lazy => {
                 self.changed.add(n);
                 self.load_slot(n)
             }
@@ -337,7 +355,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     }
 
     /// Stores these registers by the variable that says what they are, one of `kinds`, and goes to `done`.
-    fn store_by_kind(&mut self, missing: Slots, kinds: Kinds, done: Block) {
+    pub(super) fn store_by_kind(&mut self, missing: Slots, kinds: Kinds, done: Block) {
         let mut kinds: Vec<usize> = kinds.iter().collect();
         // In ascending order, so that the last is the state only if it is alone.
         let last = kinds.pop();
@@ -361,38 +379,29 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().jump(done, &[]);
     }
 
-    /// On a cold way out: whether the lazy registers are left to the common tail.
-    pub(super) fn store_lazy_at_tail(&mut self) -> bool {
-        let all = self.region.lazy;
-        if all == Slots::default() {
-            return false;
-        }
-        if self.kinds == Kinds::one(Kinds::STATE) || all.common(self.dirty) != Slots::default() || self.clobbered {
+    /// On a cold way out: leaves the lazy registers to the common tail, or what this block has set of them not.
+    pub(super) fn leave_lazy_to_tail(&mut self) {
+        let set = self.region.lazy.common(self.dirty) != Slots::default();
+        if set || self.kinds == Kinds::default() {
             self.store_lazy();
-            return false;
+            self.kinds_at_tail(Kinds::one(Kinds::STATE));
+            return;
         }
-        self.tail_kinds = self.tail_kinds.union(self.kinds);
-        if let Some(kind) = self.kinds.only() {
-            self.define_kind(kind);
-        } else if let Some((fresh, kind)) = self.fresh.zip(self.member.inner_kinds.only()) {
+        self.kinds_at_tail(self.kinds);
+        if let Some((fresh, kind)) = self.fresh.zip(self.member.inner_kinds.only())
+            && self.kinds.only().is_none()
+        {
             let (state, kind) = (self.b.ins().iconst(I32, Kinds::STATE as i64), self.b.ins().iconst(I32, kind as i64));
             let now = self.b.ins().select(fresh, kind, state);
             self.b.def_var(self.kind, now);
         }
-        true
     }
 
-    fn end_tail(&mut self) {
-        if self.tail_kinds == Kinds::default() {
-            return;
+    fn kinds_at_tail(&mut self, kinds: Kinds) {
+        self.tail_kinds = self.tail_kinds.union(kinds);
+        if let Some(kind) = kinds.only() {
+            self.define_kind(kind);
         }
-        self.b.switch_to_block(self.tail);
-        self.cached.clear();
-        let exit = self.b.block_params(self.tail)[0];
-        let done = self.cold_block();
-        self.store_by_kind(self.region.lazy, self.tail_kinds, done);
-        self.enter(done);
-        self.b.ins().return_(&[exit]);
     }
 
     fn store_kind(&mut self, missing: Slots, kind: usize) {
@@ -493,11 +502,18 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.inst_results(call).first().copied()
     }
 
+    /// Calls a function `(env, a, b, c)` so that no register changes; results come by the state.
+    pub(super) fn call_slow(&mut self, function: usize, args: [Value; 3]) {
+        let (function, thunk) = (self.imm(function as u64), self.imm(self.slow.0));
+        let [a, b, c] = args;
+        self.b.ins().call_indirect(self.slow.1, thunk, &[self.env, a, b, c, function]);
+    }
+
     pub(super) fn imm(&mut self, value: u64) -> Value {
         self.b.ins().iconst(I64, value as i64)
     }
 
-    fn vector_field(n: usize) -> i32 {
+    pub(super) fn vector_field(n: usize) -> i32 {
         (offset_of!(Env<F>, vectors) + 16 * n) as i32
     }
 
@@ -531,6 +547,29 @@ impl<F: Frontend> Lower<'_, '_, F> {
             self.b.ins().store(self.own, wide, self.env, Self::vector_field(n));
             self.b.ins().store(self.own, zero, self.env, Self::vector_field(n) + 8);
         }
+    }
+
+    /// The access right after the one at `at` that goes on where it ends: only what touches neither memory nor registers
+    /// is between them.
+    fn partner(&self, at: usize) -> Option<usize> {
+        let (Op::Load(ty, va, mem) | Op::Store(ty, va, _, mem)) = self.ops[at] else { return None };
+        if mem.align_log2 != 0 || mem.swap {
+            return None;
+        }
+        let goes_on = |v: Val| match self.ops[v.0 as usize] {
+            Op::Bin(Binary::Add, Ty::I64, a, b) => {
+                a == va && self.ops[b.0 as usize] == Op::Const(Ty::I64, ty.bytes().into())
+            }
+            _ => false,
+        };
+        let is_load = matches!(self.ops[at], Op::Load(..));
+        let next = (at + 1..self.ops.len()).find(|next| !self.ops[*next].is_pure())?;
+        let fits = match self.ops[next] {
+            Op::Load(t, v, m) => is_load && (t, m) == (ty, mem) && goes_on(v),
+            Op::Store(t, v, _, m) => !is_load && (t, m) == (ty, mem) && goes_on(v),
+            _ => false,
+        };
+        fits.then_some(next)
     }
 
     fn operation(&mut self, at: usize) -> Result<(), String> {
@@ -614,13 +653,32 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 let both = self.b.ins().band(x, y);
                 Some(self.b.ins().icmp_imm_s(IntCC::SignedLessThan, both, 0))
             }
+            // The first load of a pair makes both.
+            Op::Load(..) if self.values[at].is_some() => return Ok(()),
             Op::Load(ty, va, mem) => {
                 let va = self.v(va);
-                Some(self.load(ty, va, mem))
+                match self.partner(at) {
+                    None => Some(self.load(ty, va, mem)),
+                    Some(other) => {
+                        let [first, second] = self.load_pair(ty, va, mem);
+                        self.values[other] = Some(second);
+                        Some(first)
+                    }
+                }
             }
             Op::Store(ty, va, value, mem) => {
-                let (va, value) = (self.v(va), self.v(value));
-                self.store(ty, va, value, mem);
+                // The second store of a pair makes both.
+                match (self.waiting.take(), self.partner(at)) {
+                    (Some((va, first)), _) => {
+                        let second = self.v(value);
+                        self.store_pair(ty, va, [first, second], mem);
+                    }
+                    (None, None) => {
+                        let (va, value) = (self.v(va), self.v(value));
+                        self.store(ty, va, value, mem);
+                    }
+                    (None, Some(_)) => self.waiting = Some((self.v(va), self.v(value))),
+                }
                 None
             }
             Op::Atomic(op, ty, va, value, mem) => {

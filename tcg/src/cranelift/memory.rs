@@ -4,7 +4,6 @@ use super::lower::{Lower, int};
 use super::slow;
 use crate::env::Env;
 use crate::frontend::Frontend;
-use crate::interp::pack_mem;
 use crate::ir::{Mem, Ty};
 use crate::softmmu::{ENTRIES, Entry, Tlb};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -39,62 +38,97 @@ impl<F: Frontend> Lower<'_, '_, F> {
         (self.b.ins().iadd(va, addend), slow)
     }
 
-    pub(super) fn load(&mut self, ty: Ty, va: Value, mem: Mem) -> Value {
-        let packed = self.imm(pack_mem(0, mem));
-        if ty == Ty::V128 && mem.swap {
-            self.cold_call(slow::load_vector::<F> as *const () as usize, &[va, packed]);
-            self.check_raised();
-            return self.vector_result();
-        }
-        let (host, miss) = self.translate(va, ty.bytes(), mem, offset_of!(Entry, read));
-        let done = self.b.create_block();
-        let result = self.b.append_block_param(done, int(ty));
-        let mut value = self.b.ins().load(int(ty), self.guest, host, 0);
-        if mem.swap && ty != Ty::I8 {
-            value = self.b.ins().bswap(value);
-        }
-        self.b.ins().jump(done, &[BlockArg::Value(value)]);
-        self.enter(miss);
-        let value = if ty == Ty::V128 {
-            self.cold_call(slow::load_vector::<F> as *const () as usize, &[va, packed]);
-            self.check_raised();
-            self.vector_result()
+    /// A load by the slow path; the current block goes on if it succeeded.
+    fn load_slow(&mut self, ty: Ty, va: Value, mem: Mem) -> Value {
+        let access = self.imm(slow::pack(ty.bytes(), mem));
+        self.call_slow(slow::load::<F> as *const () as usize, [va, access, access]);
+        self.check_raised();
+        self.b.ins().load(int(ty), self.own, self.env, Self::vector_field(0))
+    }
+
+    /// The same for a store.
+    fn store_slow(&mut self, ty: Ty, va: Value, value: Value, mem: Mem) {
+        let access = self.imm(slow::pack(ty.bytes(), mem));
+        if ty == Ty::V128 {
+            self.set_vector(0, value);
+            self.call_slow(slow::store_vector::<F> as *const () as usize, [va, access, access]);
         } else {
-            let bytes = self.imm(ty.bytes().into());
-            self.cold_call(slow::load::<F> as *const () as usize, &[va, bytes, packed]);
-            self.check_raised();
-            let value = self.integer_result();
-            self.narrow(value, ty)
-        };
-        self.b.ins().jump(done, &[BlockArg::Value(value)]);
+            let wide = self.widen(value, ty);
+            self.call_slow(slow::store::<F> as *const () as usize, [va, access, wide]);
+        }
+        self.check_raised();
+    }
+
+    pub(super) fn load(&mut self, ty: Ty, va: Value, mem: Mem) -> Value {
+        let [value] = self.load_all(ty, va, mem);
+        value
+    }
+
+    /// Two loads, one behind the other.
+    pub(super) fn load_pair(&mut self, ty: Ty, va: Value, mem: Mem) -> [Value; 2] {
+        self.load_all(ty, va, mem)
+    }
+
+    /// Loads one behind the other that share the look into the TLB.
+    fn load_all<const N: usize>(&mut self, ty: Ty, va: Value, mem: Mem) -> [Value; N] {
+        if ty == Ty::V128 && mem.swap {
+            return std::array::from_fn(|n| self.load_slow_at(n, ty, va, mem));
+        }
+        let (host, miss) = self.translate(va, N as u8 * ty.bytes(), mem, offset_of!(Entry, read));
+        let done = self.b.create_block();
+        let results = [(); N].map(|()| self.b.append_block_param(done, int(ty)));
+        let values: [BlockArg; N] = std::array::from_fn(|n| {
+            let value = self.b.ins().load(int(ty), self.guest, host, n as i32 * i32::from(ty.bytes()));
+            BlockArg::Value(if mem.swap && ty != Ty::I8 { self.b.ins().bswap(value) } else { value })
+        });
+        self.b.ins().jump(done, &values);
+        self.enter(miss);
+        let values: [BlockArg; N] = std::array::from_fn(|n| BlockArg::Value(self.load_slow_at(n, ty, va, mem)));
+        self.b.ins().jump(done, &values);
         self.enter(done);
-        result
+        results
+    }
+
+    /// Load number `n` of several.
+    fn load_slow_at(&mut self, n: usize, ty: Ty, va: Value, mem: Mem) -> Value {
+        let va = self.behind(n, ty, va);
+        self.load_slow(ty, va, mem)
+    }
+
+    fn behind(&mut self, n: usize, ty: Ty, va: Value) -> Value {
+        if n == 0 { va } else { self.b.ins().iadd_imm_s(va, n as i64 * i64::from(ty.bytes())) }
     }
 
     pub(super) fn store(&mut self, ty: Ty, va: Value, value: Value, mem: Mem) {
-        let packed = self.imm(pack_mem(0, mem));
+        self.store_all(ty, va, [value], mem);
+    }
+
+    /// Two stores, one behind the other.
+    pub(super) fn store_pair(&mut self, ty: Ty, va: Value, values: [Value; 2], mem: Mem) {
+        self.store_all(ty, va, values, mem);
+    }
+
+    fn store_all<const N: usize>(&mut self, ty: Ty, va: Value, values: [Value; N], mem: Mem) {
         if ty == Ty::V128 && mem.swap {
-            self.set_vector(0, value);
-            self.cold_call(slow::store_vector::<F> as *const () as usize, &[va, packed]);
-            self.check_raised();
-            return;
+            return self.store_all_slow(ty, va, values, mem);
         }
-        let (host, miss) = self.translate(va, ty.bytes(), mem, offset_of!(Entry, write));
+        let (host, miss) = self.translate(va, N as u8 * ty.bytes(), mem, offset_of!(Entry, write));
         let done = self.b.create_block();
-        let swapped = if mem.swap && ty != Ty::I8 { self.b.ins().bswap(value) } else { value };
-        self.b.ins().store(self.guest, swapped, host, 0);
+        for (n, value) in values.into_iter().enumerate() {
+            let swapped = if mem.swap && ty != Ty::I8 { self.b.ins().bswap(value) } else { value };
+            self.b.ins().store(self.guest, swapped, host, n as i32 * i32::from(ty.bytes()));
+        }
         self.b.ins().jump(done, &[]);
         self.enter(miss);
-        if ty == Ty::V128 {
-            self.set_vector(0, value);
-            self.cold_call(slow::store_vector::<F> as *const () as usize, &[va, packed]);
-        } else {
-            let wide = self.widen(value, ty);
-            let bytes = self.imm(ty.bytes().into());
-            self.cold_call(slow::store::<F> as *const () as usize, &[va, wide, bytes, packed]);
-        }
-        self.check_raised();
+        self.store_all_slow(ty, va, values, mem);
         self.b.ins().jump(done, &[]);
         self.enter(done);
+    }
+
+    fn store_all_slow<const N: usize>(&mut self, ty: Ty, va: Value, values: [Value; N], mem: Mem) {
+        for (n, value) in values.into_iter().enumerate() {
+            let va = self.behind(n, ty, va);
+            self.store_slow(ty, va, value, mem);
+        }
     }
 }

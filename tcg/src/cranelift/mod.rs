@@ -40,6 +40,7 @@ struct Worker {
     isa: OwnedTargetIsa,
     memory: Mutex<CodeMemory>,
     entry: u64,
+    thunk: u64,
     functions: AtomicU64,
     blocks: AtomicU64,
     bytes: AtomicU64,
@@ -105,12 +106,16 @@ impl<F: Frontend> Cranelift<F> {
         let memory = CodeMemory::new(code_bytes);
         let mut memory = memory.map_err(|e| CompileError::Memory { size: code_bytes, why: e.to_string() })?;
         let entry = host::entry(&*isa).map_err(CompileError::Host)?;
-        let entry = memory.place(&entry);
-        let entry = entry.ok_or(CompileError::Memory { size: code_bytes, why: "too little".into() })?;
+        let mut place = |code: &[u8]| {
+            let placed = memory.place(code);
+            placed.ok_or(CompileError::Memory { size: code_bytes, why: "too little".into() })
+        };
+        let (entry, thunk) = (place(&entry)?, place(&host::thunk())?);
         let worker = Arc::new(Worker {
             isa,
             memory: Mutex::new(memory),
             entry,
+            thunk,
             functions: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -154,7 +159,7 @@ pub fn explain<F: Frontend>(shared: &Shared<F>, block: Arc<Block>, ir: &ir::Bloc
     let isa = target().map_err(|e| e.to_string());
     let code = isa.and_then(|isa| {
         let region = Region::new(shared, vec![(block, ir.clone())])?;
-        host::compile(&mut host::State::default(), &*isa, shared, &region)
+        host::compile(&mut host::State::default(), &*isa, 0, shared, &region)
     });
     match code {
         Ok(code) => host::listing(0, &code),
@@ -188,7 +193,7 @@ impl Worker {
         let many = blocks.len() > 1;
         let mut compile = |blocks| {
             let region = Region::new(shared, blocks)?;
-            let code = host::compile(state, &*self.isa, shared, &region)?;
+            let code = host::compile(state, &*self.isa, self.thunk, shared, &region)?;
             Ok((code, region))
         };
         compile(blocks).or_else(|why| if many { compile(alone) } else { Err(why) })
@@ -232,7 +237,7 @@ impl Worker {
         shared.install_region(head, &members, &entered, entry);
         for member in members.iter().filter(|m| m.host.load(Ordering::Acquire) == 0) {
             // It is compiled by itself only if it is still entered often by other ways.
-            member.runs.store(0, Ordering::Relaxed);
+            member.runs.store(shared.compile_after() / 2, Ordering::Relaxed);
         }
     }
 }

@@ -50,11 +50,12 @@ impl<F: Frontend> Queue<F> {
             let (shared, block) = self.hottest()?;
             // Not under the lock: with the last of its owners the machine goes, and this queue with it.
             let Some(shared) = shared.upgrade() else { continue };
-            if block.runs.load(Ordering::Relaxed) >= shared.compile_after() / 2 {
+            let after = shared.compile_after();
+            if block.runs.load(Ordering::Relaxed) >= after - after / 4 {
                 return Some((shared, block));
             }
             // A region has taken it in since.
-            cool_down(&block);
+            block.queued.store(false, Ordering::Release);
         }
     }
 

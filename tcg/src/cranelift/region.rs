@@ -29,6 +29,10 @@ impl Slots {
     /// Registers that a set can hold.
     const ROOM: usize = 128;
 
+    /// The first `n`.
+    fn all(n: usize) -> Slots {
+        Slots(1u128.checked_shl(n as u32).map_or(u128::MAX, |bit| bit - 1))
+    }
     pub fn has(self, n: usize) -> bool {
         self.0 >> n & 1 != 0
     }
@@ -70,6 +74,8 @@ pub(super) struct Member {
     pub live: Slots,
     /// Registers whose cells in the state may be out of date at the start.
     pub dirty: Slots,
+    /// Registers that have not been read from the state at the start.
+    pub unread: Slots,
     /// What the lazy registers may be at the start, and what they may be when another member leads here.
     pub kinds: Kinds,
     pub inner_kinds: Kinds,
@@ -85,6 +91,8 @@ pub(super) struct Region {
     pub members: Vec<Member>,
     /// The registers that the region uses but the program counter, by offset, with the type they are kept in.
     pub slots: Vec<(u16, Ty)>,
+    /// Those that are read at the entry, for they are read in a loop, or written on some ways only.
+    pub early: Slots,
     /// Those that are computed when they are looked at.
     pub lazy: Slots,
     pub recipes: Vec<Recipe>,
@@ -132,8 +140,9 @@ struct Effects {
     leaves: bool,
     /// The registers are put into the state on the way; those written afterwards.
     synced: Option<Slots>,
-    /// A helper changes registers in the state.
+    /// A helper changes registers in the state; those read or written after the last such.
     clobbers: bool,
+    known: Slots,
 }
 
 impl Region {
@@ -177,6 +186,7 @@ impl Region {
                 need: 0,
                 live: Slots::default(),
                 dirty: Slots::default(),
+                unread: Slots::default(),
                 kinds: Kinds::default(),
                 inner_kinds: Kinds::default(),
                 out: Out::Same,
@@ -188,6 +198,7 @@ impl Region {
         let mut region = Region {
             members,
             slots: Vec::new(),
+            early: Slots::default(),
             lazy: Slots::default(),
             recipes: Vec::new(),
             numbers: BTreeMap::new(),
@@ -340,16 +351,17 @@ impl Region {
         for op in &ir.ops {
             match *op {
                 Op::Get(slot) => {
-                    if let Some(n) = self.eager(slot.0)
-                        && !e.writes.has(n)
-                        && !e.clobbers
-                    {
-                        e.reads.add(n);
+                    if let Some(n) = self.eager(slot.0) {
+                        e.known.add(n);
+                        if !e.writes.has(n) && !e.clobbers {
+                            e.reads.add(n);
+                        }
                     }
                 }
                 Op::Set(slot, _) => {
                     if let Some(n) = self.eager(slot.0) {
                         e.writes.add(n);
+                        e.known.add(n);
                         if !e.leaves {
                             e.early.add(n);
                         }
@@ -364,7 +376,10 @@ impl Region {
                     if looks_at_registers(shared, op) {
                         e.synced = Some(Slots::default());
                     }
-                    e.clobbers |= helper.writes_slots;
+                    if helper.writes_slots {
+                        e.clobbers = true;
+                        e.known = Slots::default();
+                    }
                 }
                 _ => e.leaves |= op.may_leave(),
             }
@@ -418,9 +433,38 @@ impl Region {
                 self.members[at].live = live;
             }
         }
+        while self.find_unread(&effects) {}
+        self.early = self.early.union(self.lazy);
         for m in self.members.iter_mut().filter(|m| m.kinds == Kinds::one(Kinds::VALUES)) {
             m.live = m.live.union(self.lazy);
         }
+    }
+
+    /// Finds where registers have been read from the state. Gives whether there are more than known so far that have to be
+    /// read at the entry, because control meets where one way has read or written them and another has not.
+    fn find_unread(&mut self, effects: &[Effects]) -> bool {
+        let late = Slots::all(self.slots.len()).without(self.early);
+        let mut read = vec![Slots::default(); self.members.len()];
+        for m in &mut self.members {
+            m.unread = if m.header { late } else { Slots::default() };
+        }
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for (at, e) in effects.iter().enumerate() {
+                let before = if e.clobbers { Slots::default() } else { read[at] };
+                let after = before.union(e.known);
+                let unread = if e.clobbers { late } else { self.members[at].unread }.without(e.known);
+                for to in self.members[at].inner.into_iter().flatten() {
+                    let next = (read[to].union(after), self.members[to].unread.union(unread));
+                    changed |= next != (read[to], self.members[to].unread);
+                    (read[to], self.members[to].unread) = next;
+                }
+            }
+        }
+        let both = self.members.iter().zip(&read).map(|(m, read)| m.live.common(m.unread).common(*read));
+        let more = both.fold(self.early, Slots::union);
+        std::mem::replace(&mut self.early, more) != more
     }
 }
 

@@ -7,6 +7,7 @@ use crate::env::Env;
 use crate::float::ToIntegral;
 use crate::frontend::Frontend;
 use crate::interp::{unpack_atomic, unpack_mem};
+use crate::ir::{Mem, Order};
 
 /// Calls `function(env, a, b, c, d)`, as many of the arguments as it has, and keeps every register but the flags: code
 /// on the hot path, where the calls of cold paths join again, then keeps its values in registers. The function gives its
@@ -83,11 +84,6 @@ pub unsafe extern "C" fn preserving() {
     )
 }
 
-/// A load of up to 8 bytes into the first vector; `raised` tells whether the result counts.
-pub extern "C" fn load<F: Frontend>(env: &mut Env<F>, va: u64, bytes: u64, mem: u64) {
-    env.vectors[0] = env.load_slow(va, bytes as u8, unpack_mem(mem)).unwrap_or(0);
-}
-
 /// A helper of two integers, its result into the first vector.
 pub extern "C" fn call2<F: Frontend>(env: &mut Env<F>, function: u64, a: u64, b: u64) {
     // SAFETY: `float` passes the address of such a helper.
@@ -95,22 +91,46 @@ pub extern "C" fn call2<F: Frontend>(env: &mut Env<F>, function: u64, a: u64, b:
     env.vectors[0] = function(env, a, b).into();
 }
 
-/// A load of 16 bytes into the first vector.
-pub extern "C" fn load_vector<F: Frontend>(env: &mut Env<F>, va: u64, mem: u64) {
-    if let Some(value) = env.load_slow(va, 16, unpack_mem(mem)) {
+/// An access of `bytes` bytes as a small number.
+pub fn pack(bytes: u8, mem: Mem) -> u64 {
+    let order = match mem.order {
+        Order::Relaxed => 0,
+        Order::Acquire => 1,
+        Order::Release => 2,
+        Order::AcqRel => 3,
+    };
+    u64::from(bytes)
+        | u64::from(mem.mmu) << 8
+        | u64::from(mem.align_log2) << 12
+        | u64::from(mem.swap) << 16
+        | order << 17
+}
+
+fn unpack(access: u64) -> (u8, Mem) {
+    let order = [Order::Relaxed, Order::Acquire, Order::Release, Order::AcqRel][(access >> 17 & 3) as usize];
+    let (mmu, align_log2) = ((access >> 8 & 0xf) as u8, (access >> 12 & 0xf) as u8);
+    (access as u8, Mem { mmu, align_log2, order, swap: access >> 16 & 1 != 0 })
+}
+
+/// A load into the first vector; `raised` tells whether the result counts. `access` is what [`pack`] makes.
+pub extern "C" fn load<F: Frontend>(env: &mut Env<F>, va: u64, access: u64, _: u64) {
+    let (bytes, mem) = unpack(access);
+    if let Some(value) = env.load_slow(va, bytes, mem) {
         env.vectors[0] = value;
     }
 }
 
 /// A store of up to 8 bytes.
-pub extern "C" fn store<F: Frontend>(env: &mut Env<F>, va: u64, value: u64, bytes: u64, mem: u64) {
-    env.store_slow(va, bytes as u8, value.into(), unpack_mem(mem));
+pub extern "C" fn store<F: Frontend>(env: &mut Env<F>, va: u64, access: u64, value: u64) {
+    let (bytes, mem) = unpack(access);
+    env.store_slow(va, bytes, value.into(), mem);
 }
 
 /// A store of the first vector.
-pub extern "C" fn store_vector<F: Frontend>(env: &mut Env<F>, va: u64, mem: u64) {
+pub extern "C" fn store_vector<F: Frontend>(env: &mut Env<F>, va: u64, access: u64, _: u64) {
+    let (bytes, mem) = unpack(access);
     let value = env.vectors[0];
-    env.store_slow(va, 16, value, unpack_mem(mem));
+    env.store_slow(va, bytes, value, mem);
 }
 
 /// A read-modify-write; `kind` is [`kind_of`](crate::interp::kind_of).

@@ -248,6 +248,41 @@ fn flags(rng: &mut Rng) -> Block {
     ir
 }
 
+/// Two accesses one behind the other, often over the end of a page or into the one that faults.
+fn pair(rng: &mut Rng) -> Block {
+    let mut ir = Block::default();
+    let ty = rng.pick(&[Ty::I8, Ty::I32, Ty::I64, Ty::V128]);
+    let bytes = u64::from(ty.bytes());
+    let any = ir.get(X[rng.below(5)]);
+    let mask = rng.pick(&[0x18, 0x1ff8, 0x1fff]);
+    let low = ir.and_imm(Ty::I64, any, mask);
+    let end = DATA + WINDOW as u64 / 2 * (1 + rng.below(2) as u64);
+    let base = if mask == 0x18 { end - 2 * bytes - 0x10 } else { DATA };
+    let va = ir.add_imm(Ty::I64, low, base);
+    // Addresses beyond the window belong to nobody.
+    let first = ir.imm64(DATA + WINDOW as u64 - bytes);
+    let beyond = ir.cmp(Cond::LtU, Ty::I64, first, va);
+    let va = ir.select(Ty::I64, beyond, first, va);
+    let mem = tcg::Mem::plain(rng.below(2) as u8);
+    if rng.one_in(2) {
+        let a = ir.load(ty, va, mem);
+        let next = ir.add_imm(Ty::I64, va, bytes);
+        let b = ir.load(ty, next, mem);
+        let slots = if ty == Ty::V128 { [V[0], V[1]] } else { [X[rng.below(5)], X[rng.below(5)]] };
+        ir.set(slots[0], a);
+        ir.set(slots[1], b);
+    } else {
+        let slots = if ty == Ty::V128 { [V[2], V[3]] } else { [X[rng.below(5)], X[rng.below(5)]] };
+        let a = ir.get(Slot(slots[0].0, ty));
+        ir.store(ty, va, a, mem);
+        let next = ir.add_imm(Ty::I64, va, bytes);
+        let b = ir.get(Slot(slots[1].0, ty));
+        ir.store(ty, next, b, mem);
+        ir.set(X[rng.below(5)], va);
+    }
+    ir
+}
+
 /// A program of random instructions, branches and loops in one page.
 fn random_program(rng: &mut Rng, table: &mut Vec<Block>) -> Vec<u32> {
     let len = 6 + rng.below(24);
@@ -260,8 +295,12 @@ fn random_program(rng: &mut Rng, table: &mut Vec<Block>) -> Vec<u32> {
                 table.push(snippet(rng));
                 entry(table.len() - 1)
             }
-            3 | 10 | 11 => {
+            3 | 10 => {
                 table.push(flags(rng));
+                entry(table.len() - 1)
+            }
+            11 => {
+                table.push(pair(rng));
                 entry(table.len() - 1)
             }
             4 => add(rng.below(5) as u32, rng.next() as u8),
