@@ -149,6 +149,10 @@ impl<F: Frontend> Lower<'_, '_, F> {
             VBinary::MinS | VBinary::MinU => self.extreme_double(false, op == VBinary::MinS, x, y),
             VBinary::MaxS | VBinary::MaxU => self.extreme_double(true, op == VBinary::MaxS, x, y),
             VBinary::AddPairs => self.add_pairs(lane, x, y),
+            VBinary::Lookup => {
+                let (x, y) = (self.cast(x, I8X16), self.cast(y, I8X16));
+                self.b.ins().swizzle(x, y)
+            }
         };
         self.cast(result, I8X16)
     }

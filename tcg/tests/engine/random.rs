@@ -17,10 +17,10 @@ pub const UNARIES: [Unary; 7] =
     [Unary::Not, Unary::Neg, Unary::Clz, Unary::Ctz, Unary::BitRev, Unary::ByteRev, Unary::Popcount];
 pub const CONDS: [Cond; 6] = [Cond::Eq, Cond::Ne, Cond::LtU, Cond::LeU, Cond::LtS, Cond::LeS];
 #[rustfmt::skip]
-pub const V_BINARIES: [VBinary; 17] = [
+pub const V_BINARIES: [VBinary; 18] = [
     VBinary::Add, VBinary::Sub, VBinary::Mul, VBinary::And, VBinary::Or, VBinary::Xor, VBinary::AndNot,
     VBinary::CmpEq, VBinary::CmpGtS, VBinary::CmpGtU, VBinary::CmpGeS, VBinary::CmpGeU, VBinary::MinS, VBinary::MinU,
-    VBinary::MaxS, VBinary::MaxU, VBinary::AddPairs,
+    VBinary::MaxS, VBinary::MaxU, VBinary::AddPairs, VBinary::Lookup,
 ];
 #[rustfmt::skip]
 pub const V_UNARIES: [VUnary; 10] = [

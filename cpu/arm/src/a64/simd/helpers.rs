@@ -10,7 +10,7 @@ use crate::fp::{
 };
 use crate::frontend::{Arm, Env};
 use crate::vector::float::{self, facge, facgt, fcmeq, fcmge, fcmgt, map1, map2, map3};
-use crate::vector::{integer, multiply, shift, table};
+use crate::vector::{integer, multiply, shift};
 use softfloat::Bits;
 use tcg::float::{FloatOp, HostFloat, ToIntegral};
 use tcg::ir::HelperId;
@@ -226,12 +226,6 @@ vector_helpers! {
     CLS: int(|i, [a, ..], _| integer::cls(i.size, a));
     CLZ: int(|i, [a, ..], _| integer::clz(i.size, a));
     RBIT: int(|_, [a, ..], _| integer::rbit(a));
-    SADDLV: int(|i, [a, ..], _| integer::saddlv(i.size, i.bytes, a));
-    UADDLV: int(|i, [a, ..], _| integer::uaddlv(i.size, i.bytes, a));
-    SMAXV: int(|i, [a, ..], _| integer::smaxv(i.size, i.bytes, a));
-    UMAXV: int(|i, [a, ..], _| integer::umaxv(i.size, i.bytes, a));
-    SMINV: int(|i, [a, ..], _| integer::sminv(i.size, i.bytes, a));
-    UMINV: int(|i, [a, ..], _| integer::uminv(i.size, i.bytes, a));
     URECPE: int(|_, [a, ..], _| integer::urecpe(a));
     URSQRTE: int(|_, [a, ..], _| integer::ursqrte(a));
     // n: 1 rounds.
@@ -258,8 +252,6 @@ vector_helpers! {
         0 => pmull::pmull8(a as u64, b as u64),
         _ => pmull::pmull64(a as u64, b as u64),
     });
-    // n: number of the table's first byte.
-    TBX: int(|i, [d, table, indices], _| table::tbx(d, table, indices, i.n as u8));
 
     FADD: fp(fp2!(fp_add)), always!(Add);
     FSUB: fp(fp2!(fp_sub)), always!(Sub);
