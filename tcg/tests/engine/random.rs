@@ -2,7 +2,7 @@
 
 use crate::reference::{State, WINDOW};
 use crate::toy::{self, CODE, DATA, HALT, Machine, Page, Regs, Rng, Tier, V, X, entry};
-use tcg::ir::{self, AtomicOp, Binary, Block, Cond, HelperId, Lane, Mem, Op, Order, Slot, Ty, Unary};
+use tcg::ir::{self, AtomicOp, Binary, Block, Cond, FloatCond, HelperId, Lane, Mem, Op, Order, Slot, Ty, Unary};
 use tcg::ir::{VBinary, VShift, VUnary, Val};
 use vm::vcpu::Vcpu;
 
@@ -143,6 +143,11 @@ impl Gen<'_> {
                 let cond = self.rng.pick(&CONDS);
                 let (a, b) = (self.val(ty), self.val(ty));
                 self.push(Op::Cmp(cond, ty, a, b));
+                if self.rng.one_in(4) {
+                    let (lane, cond) = (self.rng.pick(&[Lane::S, Lane::D]), self.rng.pick(&FloatCond::ALL));
+                    let (a, b) = (self.val(Ty::V128), self.val(Ty::V128));
+                    self.push(Op::FloatCmp(cond, lane, a, b));
+                }
             }
             13 => {
                 let ty = self.rng.pick(&[Ty::I8, Ty::I16, Ty::I32, Ty::I64, Ty::V128]);
