@@ -371,7 +371,12 @@ impl<F: Frontend> Lower<'_, '_, F> {
 
     /// The integer that a function left as its result.
     pub(super) fn integer_result(&mut self) -> Value {
-        self.b.ins().load(I64, self.own, self.env, Self::vector_field(0))
+        self.result_as(I64)
+    }
+
+    /// The low part of what a function left as its result.
+    pub(super) fn result_as(&mut self, ty: Type) -> Value {
+        self.b.ins().load(ty, self.own, self.env, Self::vector_field(0))
     }
 
     pub(super) fn widen(&mut self, v: Value, ty: Ty) -> Value {
@@ -454,7 +459,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             Op::Zext(ty, a) => {
                 let a = self.v(a);
-                Some(self.b.ins().uextend(int(ty), a))
+                let v = self.b.ins().uextend(int(ty), a);
+                self.same_bits(a, v);
+                Some(v)
             }
             Op::Sext(ty, a) => {
                 let a = self.v(a);
@@ -462,7 +469,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             Op::Trunc(ty, a) => {
                 let a = self.v(a);
-                Some(self.b.ins().ireduce(int(ty), a))
+                let v = self.b.ins().ireduce(int(ty), a);
+                self.same_bits(a, v);
+                Some(v)
             }
             Op::Carry(ty, a, b, c) => Some(self.carry(ty, a, b, c)),
             Op::Overflow(ty, a, b, c) => {
@@ -476,7 +485,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             Op::Load(ty, va, mem) => {
                 let va = self.v(va);
-                Some(self.load(ty, va, mem))
+                let number = self.loaded_number(at).filter(|_| !mem.swap);
+                Some(self.load(ty, number, va, mem))
             }
             Op::Store(ty, va, value, mem) => {
                 let (va, value) = (self.v(va), self.v(value));
@@ -529,10 +539,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             Op::CallV(id, args, imm) => {
                 let args = args.map(|arg| self.v(arg));
-                let inline = match self.host_float(at, id, Some(imm.into())) {
-                    Some(host) => self.float_vector_call(host, id, args, imm)?,
-                    None => None,
-                };
+                let inline = self.host_vector_call(at, id, args, imm)?;
                 match inline {
                     Some(value) => Some(value),
                     None => Some(self.call_vector(id, args, imm)?),

@@ -9,7 +9,7 @@ use crate::ir::{Mem, Ty};
 use crate::softmmu::{ENTRIES, Entry, Tlb};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Type, Value};
 use std::mem::offset_of;
 use vm::ram::PAGE_SIZE;
 
@@ -39,7 +39,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
         (self.b.ins().iadd(va, addend), slow)
     }
 
-    pub(super) fn load(&mut self, ty: Ty, va: Value, mem: Mem) -> Value {
+    /// Loads a value of type `ty`, as a floating-point number of type `number` if there is one.
+    pub(super) fn load(&mut self, ty: Ty, number: Option<Type>, va: Value, mem: Mem) -> Value {
         let packed = self.imm(pack_mem(0, mem));
         if ty == Ty::V128 && mem.swap {
             self.cold_call(slow::load_vector::<F> as *const () as usize, &[va, packed]);
@@ -48,8 +49,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         let (host, miss) = self.translate(va, ty.bytes(), mem, offset_of!(Entry, read));
         let done = self.b.create_block();
-        let result = self.b.append_block_param(done, int(ty));
-        let mut value = self.b.ins().load(int(ty), self.guest, host, 0);
+        let access = number.unwrap_or(int(ty));
+        let result = self.b.append_block_param(done, access);
+        let mut value = self.b.ins().load(access, self.guest, host, 0);
         if mem.swap && ty != Ty::I8 {
             value = self.b.ins().bswap(value);
         }
@@ -63,12 +65,11 @@ impl<F: Frontend> Lower<'_, '_, F> {
             let bytes = self.imm(ty.bytes().into());
             self.cold_call(slow::load::<F> as *const () as usize, &[va, bytes, packed]);
             self.check_raised();
-            let value = self.integer_result();
-            self.narrow(value, ty)
+            self.result_as(access)
         };
         self.b.ins().jump(done, &[BlockArg::Value(value)]);
         self.b.switch_to_block(done);
-        result
+        if number.is_some() { self.loaded_bits(result) } else { result }
     }
 
     pub(super) fn store(&mut self, ty: Ty, va: Value, value: Value, mem: Mem) {
@@ -81,8 +82,12 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         let (host, miss) = self.translate(va, ty.bytes(), mem, offset_of!(Entry, write));
         let done = self.b.create_block();
-        let swapped = if mem.swap && ty != Ty::I8 { self.b.ins().bswap(value) } else { value };
-        self.b.ins().store(self.guest, swapped, host, 0);
+        let stored = match self.stored_number(value) {
+            _ if mem.swap && ty != Ty::I8 => self.b.ins().bswap(value),
+            Some(number) => number,
+            None => value,
+        };
+        self.b.ins().store(self.guest, stored, host, 0);
         self.b.ins().jump(done, &[]);
         self.b.switch_to_block(miss);
         if ty == Ty::V128 {

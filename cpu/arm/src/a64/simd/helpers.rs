@@ -193,7 +193,7 @@ fn integral(n: u32) -> Option<ToIntegral> {
 }
 
 macro_rules! vector_helpers {
-    ($($name:ident: $run:ident($f:expr)$(, $host:expr)?;)*) => {
+    ($($name:ident: $run:ident($f:expr)$(, $host:expr)?$(=> $function:path)?;)*) => {
         #[allow(clippy::upper_case_acronyms, non_camel_case_types)]
         enum Vector { $($name),*, Count }
         $(
@@ -208,6 +208,7 @@ macro_rules! vector_helpers {
                 Func::V(call)
             })
             $(.with_host(|imm| host_float(imm, $host)))?
+            $(.with_function($function))?
         ),*];
     };
 }
@@ -319,10 +320,10 @@ vector_helpers! {
     FCMLA: fp(|i, [c, a, b], env| by_size!(i.size, F => float::fcmla::<F>(i.count(), c, a, b, i.n, env)));
     FCADD: fp(|i, [a, b, _], env| by_size!(i.size, F => float::fcadd::<F>(i.count(), a, b, i.n != 0, env)));
 
-    AESE: crypto(|[d, n, _], _| aes::aese(d, n));
-    AESD: crypto(|[d, n, _], _| aes::aesd(d, n));
-    AESMC: crypto(|[_, n, _], _| aes::aesmc(n));
-    AESIMC: crypto(|[_, n, _], _| aes::aesimc(n));
+    AESE: crypto(|[d, n, _], _| aes::aese(d, n)) => tcg::aes::encrypt;
+    AESD: crypto(|[d, n, _], _| aes::aesd(d, n)) => tcg::aes::decrypt;
+    AESMC: crypto(|[_, n, _], _| aes::aesmc(n)) => tcg::aes::mix_columns;
+    AESIMC: crypto(|[_, n, _], _| aes::aesimc(n)) => tcg::aes::inverse_mix_columns;
     SHA1C: crypto(|[d, n, m], _| sha1::sha1c(d, n as u32, m));
     SHA1P: crypto(|[d, n, m], _| sha1::sha1p(d, n as u32, m));
     SHA1M: crypto(|[d, n, m], _| sha1::sha1m(d, n as u32, m));
