@@ -17,14 +17,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use tcg::exec::{Compiler, Tcg, Tiers};
+use tcg::x64::Template;
 use vm::chardev::CharPort;
 use vm::entropy::Entropy;
 use vm::power::Power;
 use vm::timer::Timers;
 use vm::vcpu::Accelerator;
 
-/// Runs of a block before it is compiled in the background.
-const COMPILE_AFTER: u32 = 3_000;
+/// Runs of a block before it gets template code.
+const TEMPLATE_AFTER: u32 = 0;
+/// Runs of a block before it is optimized in the background.
+const COMPILE_AFTER: u32 = 20_000;
 /// Host code kept at most, in bytes.
 const CODE_BYTES: u64 = 64 << 20;
 
@@ -56,18 +59,24 @@ pub const PROMPT: &str = "(mimic) ";
 fn accelerator(config: &Config, cpu: &str) -> Result<Box<dyn Accelerator>> {
     let arm = arm::Arm::new(cpu)?;
     let tier = config.accel.tier;
-    if tier == Some(1) {
-        bail!("-accel tcg,tier=1: the template tier does not exist yet; use tier=0 or tier=2, or leave it out");
-    }
     let code_bytes = config.accel.code_bytes.unwrap_or(CODE_BYTES) as usize;
-    let tiers = Tiers {
-        compile_after: match tier {
-            Some(0) => None,
-            Some(_) => Some(1),
-            None => Some(COMPILE_AFTER),
-        },
-        synchronous: tier.is_some(),
+    let (template_after, compile_after) = match tier {
+        Some(0) => (None, None),
+        Some(1) => (Some(0), None),
+        Some(_) => (None, Some(1)),
+        None => (Some(TEMPLATE_AFTER), Some(COMPILE_AFTER)),
     };
+    let tiers = Tiers { template_after, compile_after, synchronous: tier.is_some() };
+    // Two tiers share the memory.
+    let code_bytes = if template_after.is_some() && compile_after.is_some() { code_bytes / 2 } else { code_bytes };
+    let mut template = None;
+    if template_after.is_some() {
+        match Template::new(code_bytes) {
+            Ok(made) => template = Some(made),
+            Err(error) if tier.is_some() => return Err(error.into()),
+            Err(error) => eprintln!("mimic: {error}; going on without template code"),
+        }
+    }
     let mut compiler: Option<Box<dyn Compiler<arm::Arm>>> = None;
     if tiers.compile_after.is_some() {
         match tcg::cranelift::Cranelift::new(code_bytes, !tiers.synchronous) {
@@ -76,7 +85,7 @@ fn accelerator(config: &Config, cpu: &str) -> Result<Box<dyn Accelerator>> {
             Err(error) => eprintln!("mimic: {error}; going on with the interpreter alone"),
         }
     }
-    Ok(Box::new(Tcg::new(arm, tiers, compiler)))
+    Ok(Box::new(Tcg::new(arm, tiers, template, compiler)))
 }
 
 fn read(role: Role, path: Option<&Path>, limit: u64) -> Result<Option<File>> {

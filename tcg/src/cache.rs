@@ -5,7 +5,7 @@
 //! taken out of the cache therefore goes to the graveyard first and is freed when every vCPU has seen the epoch in which
 //! that happened.
 
-// UNSAFETY: one `Send` for a map keyed by block addresses.
+// UNSAFETY: links are raw pointers to blocks.
 
 #![allow(unsafe_code)]
 
@@ -13,8 +13,8 @@ use crate::interp::Code;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use vm::ram::{PAGE_SIZE, Ram, RamId, chunk_bits};
 use vm::{Gpa, log};
 
@@ -39,21 +39,64 @@ pub struct Block {
     pub code: Code,
     /// How often it was entered, until it is compiled.
     pub runs: AtomicU32,
-    /// Entry of compiled code, 0 if there is none.
+    /// Entry of the best host code, 0 if there is none.
     pub host: AtomicU64,
+    /// The entry of it for template code, 0 if there is none.
+    pub fast: AtomicU64,
+    /// Template code of its own.
+    pub template: OwnCode,
+    /// Optimized code of its own; the fast entry is a piece of code in the template tier's memory.
+    pub optimized: OwnCode,
     /// The compiler has it or has given up on it.
     pub queued: AtomicBool,
+    /// Compiled functions that contained it so far, other than its own.
+    pub copies: AtomicU32,
     /// False once the guest code has changed.
     pub valid: AtomicBool,
     /// Blocks that the two fixed exits lead to within the page, null if not linked.
     pub links: [AtomicPtr<Block>; 2],
-    /// Entries of the compiled code of those blocks, 0 if not linked: what compiled code jumps through.
+    /// Entries of the code of those blocks, 0 if not linked: what optimized code jumps through.
     pub host_links: [AtomicU64; 2],
+    /// What template code jumps through: a fast entry, or the way back to the loop.
+    pub fast_links: [AtomicU64; 2],
+    /// The exits that are linked to it.
+    incoming: Mutex<Vec<(Arc<Block>, usize)>>,
     /// The block of RAM that it was made from, and where.
     home: (Arc<Ram>, u64),
 }
 
+/// Entries of a piece of host code, 0 where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// For callers that keep program counter and budget in memory.
+    pub host: u64,
+    /// For template code.
+    pub fast: u64,
+}
+
+/// Code that belongs to a block and is freed with it.
+#[derive(Debug, Default)]
+pub struct OwnCode {
+    host: AtomicU64,
+    fast: AtomicU64,
+}
+
+impl OwnCode {
+    fn store(&self, code: Entries) {
+        self.host.store(code.host, Ordering::Release);
+        self.fast.store(code.fast, Ordering::Release);
+    }
+    fn load(&self) -> Entries {
+        Entries { host: self.host.load(Ordering::Acquire), fast: self.fast.load(Ordering::Acquire) }
+    }
+}
+
 impl Block {
+    /// Whether it has optimized code of its own.
+    pub fn is_optimized(&self) -> bool {
+        self.optimized.load().host != 0
+    }
+
     /// A block without compiled code or links.
     pub fn new(key: BlockKey, len_bytes: u32, insns: u32, code: Code, home: (Arc<Ram>, u64)) -> Self {
         Self {
@@ -63,10 +106,16 @@ impl Block {
             code,
             runs: AtomicU32::new(0),
             host: AtomicU64::new(0),
+            fast: AtomicU64::new(0),
+            template: OwnCode::default(),
+            optimized: OwnCode::default(),
             queued: AtomicBool::new(false),
+            copies: AtomicU32::new(0),
             valid: AtomicBool::new(true),
             links: Default::default(),
             host_links: Default::default(),
+            fast_links: Default::default(),
+            incoming: Mutex::default(),
             home,
         }
     }
@@ -90,6 +139,12 @@ impl Hasher for KeyHasher {
             self.write_u64(u64::from(*byte));
         }
     }
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(word.into());
+    }
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
     fn write_u64(&mut self, word: u64) {
         // An odd constant with no pattern; the halves of the product are folded together.
         let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15;
@@ -101,15 +156,25 @@ impl Hasher for KeyHasher {
 #[derive(Default)]
 pub struct CodeCache {
     by_key: HashMap<BlockKey, Arc<Block>, BuildHasherDefault<KeyHasher>>,
-    by_page: HashMap<(RamId, u64), Vec<Arc<Block>>>,
-    /// For each block the exits that are linked to it.
-    incoming: HashMap<*const Block, Vec<(Arc<Block>, usize)>>,
+    by_page: HashMap<(RamId, u64), Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
+    /// For each block the other blocks whose optimized code contains it, and the other way round.
+    within: HashMap<*const Block, Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
+    members: HashMap<*const Block, Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
     graveyard: Vec<(u64, Arc<Block>)>,
     /// The RAM that blocks were made from.
-    rams: HashMap<RamId, Arc<Ram>>,
+    rams: HashMap<RamId, Arc<Ram>, BuildHasherDefault<KeyHasher>>,
+    /// Where exits of template code lead that are not linked.
+    pub unlinked: [u64; 2],
 }
 
-// SAFETY: the raw pointers in `incoming` are only map keys and are never followed.
+/// Entries of code that nobody needs any more, by the memory it lies in.
+#[derive(Default)]
+pub struct Freed {
+    pub optimized: Vec<u64>,
+    pub templates: Vec<u64>,
+}
+
+// SAFETY: the raw pointers in the maps by block are only keys and are never followed.
 unsafe impl Send for CodeCache {}
 
 impl CodeCache {
@@ -143,16 +208,60 @@ impl CodeCache {
     pub fn link(&mut self, from: &Arc<Block>, exit: usize, to: &Arc<Block>) {
         if from.valid.load(Ordering::Relaxed) && to.valid.load(Ordering::Relaxed) {
             from.links[exit].store(Arc::as_ptr(to).cast_mut(), Ordering::Release);
-            from.host_links[exit].store(to.host.load(Ordering::Acquire), Ordering::Release);
-            self.incoming.entry(Arc::as_ptr(to)).or_default().push((from.clone(), exit));
+            self.lead(from, exit, to);
+            to.incoming.lock().unwrap().push((from.clone(), exit));
         }
     }
 
-    /// Installs compiled code of a block: every exit that is linked to it jumps there from now on.
-    pub fn install(&mut self, block: &Arc<Block>, entry: u64) {
-        block.host.store(entry, Ordering::Release);
-        for (from, exit) in self.incoming.get(&Arc::as_ptr(block)).into_iter().flatten() {
-            from.host_links[*exit].store(entry, Ordering::Release);
+    /// Lets the code behind exit `exit` of `from` be that of `to`.
+    fn lead(&self, from: &Block, exit: usize, to: &Block) {
+        from.host_links[exit].store(to.host.load(Ordering::Acquire), Ordering::Release);
+        let fast = match to.fast.load(Ordering::Acquire) {
+            0 => self.unlinked[exit],
+            fast => fast,
+        };
+        from.fast_links[exit].store(fast, Ordering::Release);
+    }
+
+    /// Cuts exit `exit` of `from`.
+    fn cut(&self, from: &Block, exit: usize) {
+        from.links[exit].store(std::ptr::null_mut(), Ordering::Release);
+        from.host_links[exit].store(0, Ordering::Release);
+        from.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
+    }
+
+    /// Gives a block template code.
+    pub fn install_template(&mut self, block: &Arc<Block>, code: Entries) {
+        for exit in 0..2 {
+            if block.links[exit].load(Ordering::Relaxed).is_null() {
+                block.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
+            }
+        }
+        block.template.store(code);
+        self.set_host(block, code);
+    }
+
+    /// Gives a block optimized code: every exit that is linked to it jumps there from now on. The code contains the
+    /// `members`, too: it goes when one of them goes. It is entered for the blocks `entered` as well, unless they have
+    /// optimized code of their own.
+    pub fn install(&mut self, head: &Arc<Block>, members: &[Arc<Block>], entered: &[Arc<Block>], code: Entries) {
+        for member in members.iter().filter(|m| !Arc::ptr_eq(m, head)) {
+            member.copies.fetch_add(1, Ordering::Relaxed);
+            self.within.entry(Arc::as_ptr(member)).or_default().push(head.clone());
+            self.members.entry(Arc::as_ptr(head)).or_default().push(member.clone());
+        }
+        head.optimized.store(code);
+        self.set_host(head, code);
+        for block in entered.iter().filter(|b| !b.is_optimized()) {
+            self.set_host(block, code);
+        }
+    }
+
+    fn set_host(&self, block: &Arc<Block>, code: Entries) {
+        block.host.store(code.host, Ordering::Release);
+        block.fast.store(code.fast, Ordering::Release);
+        for (from, exit) in block.incoming.lock().unwrap().iter() {
+            self.lead(from, *exit, block);
         }
     }
 
@@ -205,7 +314,10 @@ impl CodeCache {
         }
         let n = dead.len();
         for block in dead {
-            self.remove(block, epoch);
+            // One may have gone with another already.
+            if block.valid.load(Ordering::Relaxed) {
+                self.remove(block, epoch);
+            }
         }
         n
     }
@@ -216,17 +328,32 @@ impl CodeCache {
         if self.by_key.get(&block.key).is_some_and(|b| Arc::ptr_eq(b, &block)) {
             self.by_key.remove(&block.key);
         }
-        for (from, exit) in self.incoming.remove(&Arc::as_ptr(&block)).unwrap_or_default() {
-            from.links[exit].store(std::ptr::null_mut(), Ordering::Release);
-            from.host_links[exit].store(0, Ordering::Release);
+        let incoming = std::mem::take(&mut *block.incoming.lock().unwrap());
+        for (from, exit) in incoming {
+            self.cut(&from, exit);
         }
         for exit in 0..2 {
             let to = block.links[exit].swap(std::ptr::null_mut(), Ordering::AcqRel);
-            if let Some(incoming) = self.incoming.get_mut(&to.cast_const()) {
-                incoming.retain(|(from, _)| !Arc::ptr_eq(from, &block));
+            // SAFETY: a linked block is in the cache; those that leave it cut their links first.
+            if let Some(to) = unsafe { to.as_ref() } {
+                to.incoming.lock().unwrap().retain(|(from, _)| !Arc::ptr_eq(from, &block));
             }
         }
+        for member in self.members.remove(&Arc::as_ptr(&block)).unwrap_or_default() {
+            if member.host.load(Ordering::Acquire) == block.host.load(Ordering::Acquire) {
+                // It has no optimized code of its own.
+                self.set_host(&member, member.template.load());
+            }
+            if let Some(heads) = self.within.get_mut(&Arc::as_ptr(&member)) {
+                heads.retain(|head| !Arc::ptr_eq(head, &block));
+            }
+        }
+        let heads = self.within.remove(&Arc::as_ptr(&block)).unwrap_or_default();
         self.graveyard.push((epoch, block));
+        // Compiled code that contains it is wrong now; the blocks that have the code are made anew.
+        for head in heads.into_iter().filter(|head| head.valid.load(Ordering::Relaxed)) {
+            self.discard(&head, epoch);
+        }
     }
 
     /// Takes out everything. The bytes stay marked as code, so that a store to them is noticed as long as a vCPU may know
@@ -235,15 +362,18 @@ impl CodeCache {
         for (_, blocks) in self.by_page.drain() {
             for block in blocks {
                 block.valid.store(false, Ordering::Release);
+                block.incoming.lock().unwrap().clear();
                 for exit in 0..2 {
                     block.links[exit].store(std::ptr::null_mut(), Ordering::Release);
                     block.host_links[exit].store(0, Ordering::Release);
+                    block.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
                 }
                 self.graveyard.push((epoch, block));
             }
         }
         self.by_key.clear();
-        self.incoming.clear();
+        self.within.clear();
+        self.members.clear();
     }
 
     /// Keeps a block that was never in the cache until every vCPU has seen `epoch`.
@@ -251,19 +381,19 @@ impl CodeCache {
         self.graveyard.push((epoch, block));
     }
 
-    /// Frees dead blocks that died before `epoch`, which every vCPU has seen. Gives the entries of their compiled code.
-    pub fn bury(&mut self, epoch: u64) -> Vec<u64> {
-        let mut code = Vec::new();
+    /// Frees dead blocks that died before `epoch`, which every vCPU has seen. Gives the entries of their code.
+    pub fn bury(&mut self, epoch: u64) -> Freed {
+        let mut freed = Freed::default();
         self.graveyard.retain(|(died, block)| {
             let keep = *died >= epoch;
             if !keep {
-                let entry = block.host.load(Ordering::Acquire);
-                if entry != 0 {
-                    code.push(entry);
-                }
+                let (template, optimized) = (block.template.load(), block.optimized.load());
+                let some = |entry: u64| Some(entry).filter(|entry| *entry != 0);
+                freed.optimized.extend(some(optimized.host));
+                freed.templates.extend(some(optimized.fast).into_iter().chain(some(template.host)));
             }
             keep
         });
-        code
+        freed
     }
 }

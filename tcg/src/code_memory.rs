@@ -10,7 +10,7 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 
 /// Alignment of functions.
-const ALIGN: usize = 64;
+const ALIGN: usize = 32;
 
 /// An arena of executable memory.
 pub struct CodeMemory {
@@ -59,19 +59,34 @@ impl CodeMemory {
 
     /// Places a function; gives its entry, or `None` when there is no room.
     pub fn place(&mut self, code: &[u8]) -> Option<u64> {
-        let len = code.len().max(1).next_multiple_of(ALIGN);
+        let entry = self.reserve(code.len())?;
+        self.fill(entry, code);
+        Some(entry)
+    }
+
+    /// Sets memory for a function of `len` bytes aside; gives its entry, or `None` when there is no room.
+    pub fn reserve(&mut self, len: usize) -> Option<u64> {
+        let len = len.max(1).next_multiple_of(ALIGN);
         let (&at, &room) = self.free.iter().find(|(_, room)| **room >= len)?;
         self.free.remove(&at);
         if room > len {
             self.free.insert(at + len, room - len);
         }
-        // SAFETY: the stretch lies inside the mapping and is in use by nobody.
-        let entry = unsafe {
-            std::ptr::copy_nonoverlapping(code.as_ptr(), self.write.add(at), code.len());
-            self.execute.add(at) as u64
-        };
+        let entry = self.execute as u64 + at as u64;
         self.used.insert(entry, len);
         Some(entry)
+    }
+
+    /// Writes a function to the memory that was reserved for it at `entry`.
+    ///
+    /// # Panics
+    /// When that is too small: the caller's bug.
+    pub fn fill(&mut self, entry: u64, code: &[u8]) {
+        let reserved = self.used.get(&entry).copied().unwrap_or(0);
+        assert!(code.len() <= reserved, "a function is as long as was said when its memory was reserved");
+        let at = (entry - self.execute as u64) as usize;
+        // SAFETY: the stretch lies inside the mapping and is in use by nobody else.
+        unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), self.write.add(at), code.len()) };
     }
 
     /// Gives a function's memory back. Nobody may run it any more.

@@ -10,7 +10,7 @@ use crate::frontend::Frontend;
 use crate::ir::Slot;
 use crate::softmmu::Tlb;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use vm::vcpu::{Kick, Pins};
 use vm::{AddressSpace, FlatView};
@@ -34,11 +34,15 @@ pub struct Env<F: Frontend> {
     pub(crate) vectors: [u128; 4],
     /// Instructions left before the loop looks around, negative when it must. Kicks subtract [`KICK`] from it.
     pub(crate) budget: AtomicI64,
+    /// Not zero when the loop must look around: set with each kick, for code that keeps the budget in a register.
+    pub(crate) look: AtomicU32,
     /// Not zero when an exception waits in `exception`.
     pub(crate) raised: u64,
-    /// Mode and space of the running code, as the jump cache has them.
-    pub(crate) mode: u64,
-    pub(crate) space: u64,
+    /// Mode and space of the running code, as the jump cache has them ([`tag_of`]).
+    pub(crate) tag: u64,
+    /// Host registers of template code during slow memory accesses.
+    pub(crate) saved: [u64; 8],
+    pub(crate) saved_vectors: [u128; 16],
     /// The block that compiled code left from.
     pub(crate) left: *const Block,
     /// A filter over the pages that the jump cache knows: a clear bit means no entry.
@@ -47,6 +51,8 @@ pub struct Env<F: Frontend> {
     pub(crate) tlb: Tlb,
     /// The next block by virtual address.
     pub(crate) jumps: [Jump; JUMP_CACHE],
+    /// The block that is being translated; kept for its memory.
+    pub(crate) ir: crate::ir::Block,
     pub(crate) exception: Option<F::Exception>,
     pub(crate) halted: bool,
     /// Where in the block an exception was raised, as distance from its start.
@@ -69,14 +75,22 @@ pub(crate) const KICK: i64 = 1 << 40;
 #[derive(Clone, Copy)]
 pub(crate) struct Jump {
     pub pc: u64,
-    /// Mode and space, mixed so that equal means equal.
-    pub mode: u64,
-    pub space: u64,
+    /// Mode and space ([`tag_of`]).
+    pub tag: u64,
+    /// Where template code goes: the block's fast entry, or the way back to the loop.
+    pub fast: u64,
     pub block: *const Block,
 }
 
 impl Jump {
-    pub const EMPTY: Jump = Jump { pc: 0, mode: 0, space: 0, block: std::ptr::null() };
+    /// The entry that nothing hits: template code may look at any, so it needs a tag that no mode has.
+    pub const EMPTY: Jump = Jump { pc: 0, tag: u64::MAX, fast: 0, block: std::ptr::null() };
+}
+
+/// Mode and space in one number: equal means equal.
+pub(crate) fn tag_of(mode: u64, space: u32) -> u64 {
+    debug_assert!(mode < 1 << 32, "mode bits take the lower half");
+    mode | u64::from(space) << 32
 }
 
 // SAFETY: the raw block pointers in `jumps` point to blocks that the shared cache keeps alive until this vCPU has
@@ -88,7 +102,7 @@ pub struct Kicker {
     pub(crate) kicked: AtomicBool,
     pub(crate) poll: AtomicBool,
     stop: AtomicBool,
-    budget: Mutex<BudgetPointer>,
+    pace: Mutex<Pace>,
     idle: Mutex<()>,
     wake: Condvar,
     /// The last epoch of the code cache that the vCPU has seen.
@@ -97,10 +111,10 @@ pub struct Kicker {
     pub(crate) running: AtomicBool,
 }
 
-/// Where the running vCPU's budget is, null while it does not run.
-struct BudgetPointer(*const AtomicI64);
-// SAFETY: the pointer is only followed under the mutex, and the vCPU clears it under the mutex before its state goes.
-unsafe impl Send for BudgetPointer {}
+/// Where the running vCPU's budget and request to look around are, null while it does not run.
+struct Pace(*const AtomicI64, *const AtomicU32);
+// SAFETY: the pointers are only followed under the mutex, and the vCPU clears them under the mutex before its state goes.
+unsafe impl Send for Pace {}
 
 impl Kicker {
     pub(crate) fn new() -> Arc<Self> {
@@ -108,7 +122,7 @@ impl Kicker {
             kicked: AtomicBool::new(false),
             poll: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            budget: Mutex::new(BudgetPointer(std::ptr::null())),
+            pace: Mutex::new(Pace(std::ptr::null(), std::ptr::null())),
             idle: Mutex::new(()),
             wake: Condvar::new(),
             epoch: AtomicU64::new(0),
@@ -116,18 +130,22 @@ impl Kicker {
         })
     }
 
-    /// Names the counter that a kick makes negative.
-    pub(crate) fn attach(&self, budget: Option<&AtomicI64>) {
-        self.budget.lock().unwrap().0 = budget.map_or(std::ptr::null(), |b| b);
+    /// Names the counter that a kick makes negative and the flag that it sets.
+    pub(crate) fn attach(&self, pace: Option<(&AtomicI64, &AtomicU32)>) {
+        let null = Pace(std::ptr::null(), std::ptr::null());
+        *self.pace.lock().unwrap() = pace.map_or(null, |(budget, look)| Pace(budget, look));
     }
 
     /// Makes the vCPU look around soon: its loop sees `kicked`.
     pub(crate) fn interrupt(&self) {
         if !self.kicked.swap(true, Ordering::AcqRel) {
-            let pointer = self.budget.lock().unwrap();
-            if !pointer.0.is_null() {
+            let pace = self.pace.lock().unwrap();
+            if !pace.0.is_null() {
                 // SAFETY: not null means that the vCPU is running with this counter; it detaches under this mutex.
-                unsafe { (*pointer.0).fetch_sub(KICK, Ordering::AcqRel) };
+                unsafe {
+                    (*pace.1).store(1, Ordering::Release);
+                    (*pace.0).fetch_sub(KICK, Ordering::AcqRel);
+                }
             }
         }
         let _idle = self.idle.lock().unwrap();
@@ -214,29 +232,25 @@ impl<F: Frontend> Env<F> {
         kicker: Arc<Kicker>,
         shared: Arc<Shared<F>>,
     ) -> Box<Self> {
-        Box::new(Env {
-            cpu,
-            temps: [0; TEMPS],
-            vectors: [0; 4],
-            budget: AtomicI64::new(0),
-            raised: 0,
-            mode: 0,
-            space: 0,
-            left: std::ptr::null(),
-            jump_pages: [0; 16],
-            tlb: Tlb::default(),
-            jumps: [Jump::EMPTY; JUMP_CACHE],
-            exception: None,
-            halted: false,
-            fault_pc: 0,
-            mxcsr: crate::mxcsr::DEFAULT,
-            in_compiled: false,
-            view: bus.view(),
-            bus,
-            pins,
-            kicker,
-            shared,
-        })
+        let mut env = Box::<Self>::new_zeroed();
+        let this = env.as_mut_ptr();
+        // SAFETY: the pointer is to zeroed memory for the whole struct. What is not written here is numbers, atomics of
+        // numbers, booleans and raw pointers, for which zeros are valid.
+        unsafe {
+            (&raw mut (*this).cpu).write(cpu);
+            Tlb::init(&raw mut (*this).tlb);
+            // No other entry is looked at for the program counter 0, which zeros would mean.
+            (*this).jumps[0] = Jump::EMPTY;
+            (&raw mut (*this).ir).write(crate::ir::Block::default());
+            (&raw mut (*this).exception).write(None);
+            (*this).mxcsr = crate::mxcsr::DEFAULT;
+            (&raw mut (*this).view).write(bus.view());
+            (&raw mut (*this).bus).write(bus);
+            (&raw mut (*this).pins).write(pins);
+            (&raw mut (*this).kicker).write(kicker);
+            (&raw mut (*this).shared).write(shared);
+            env.assume_init()
+        }
     }
 
     fn cell(&mut self, slot: Slot) -> *mut u8 {
@@ -291,7 +305,7 @@ impl<F: Frontend> Env<F> {
     /// Forgets the blocks of one address space.
     pub(crate) fn clear_space_jumps(&mut self, space: u32) {
         for jump in &mut self.jumps {
-            if jump.space == u64::from(space) {
+            if jump.tag >> 32 == u64::from(space) {
                 *jump = Jump::EMPTY;
             }
         }
@@ -301,6 +315,17 @@ impl<F: Frontend> Env<F> {
     pub(crate) fn may_have_jumps(&self, va: u64) -> bool {
         let bit = page_bit(va);
         self.jump_pages[bit / 64] >> (bit % 64) & 1 != 0
+    }
+
+    /// Lets the jump cache lead to the code that its blocks have by now.
+    pub(crate) fn refresh_jumps(&mut self) {
+        for jump in self.jumps.iter_mut().filter(|jump| !jump.block.is_null()) {
+            // SAFETY: blocks in the jump cache live until this vCPU has cleared it.
+            let fast = unsafe { &*jump.block }.fast.load(Ordering::Acquire);
+            if fast != 0 {
+                jump.fast = fast;
+            }
+        }
     }
 
     pub(crate) fn add_jump(&mut self, jump: Jump) {

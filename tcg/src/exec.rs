@@ -4,12 +4,13 @@
 
 #![allow(unsafe_code)]
 
-use crate::cache::{Block, BlockKey, CodeCache};
-use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index};
+use crate::cache::{Block, BlockKey, CodeCache, Entries};
+use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
 use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
 use crate::ir;
 use crate::mxcsr;
+use crate::x64::{self, Template};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -27,7 +28,9 @@ const MAX_BLOCKS: usize = 1 << 19;
 /// How guest code may be executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiers {
-    /// Runs of a block before it is compiled; `None` interprets everything.
+    /// Runs of a block before it gets template code, if there is a template tier; `None` makes none.
+    pub template_after: Option<u32>,
+    /// Runs of a block before it is optimized; `None` optimizes nothing.
     pub compile_after: Option<u32>,
     /// Compile on the vCPU's own thread and wait for it, so that a test sees compiled code.
     pub synchronous: bool,
@@ -54,8 +57,11 @@ pub struct Shared<F: Frontend> {
     epoch: AtomicU64,
     kickers: Mutex<Vec<Arc<Kicker>>>,
     tiers: Tiers,
+    template: Option<Template<F>>,
     compiler: Option<Box<dyn Compiler<F>>>,
     entry: u64,
+    /// How often host code was installed: jump caches may lead to older code.
+    installs: AtomicU64,
     /// The home of code that lies in no RAM.
     nowhere: OnceLock<Arc<vm::Ram>>,
     /// Guest instructions translated so far.
@@ -84,14 +90,85 @@ impl<F: Frontend> Shared<F> {
         self.retire(&mut cache, |cache, epoch| cache.invalidate(ram, range, epoch) != 0)
     }
 
-    /// Gives a block its compiled code.
+    /// Gives a block optimized code.
     pub fn install(&self, block: &Arc<Block>, entry: u64) {
+        self.install_region(block, &[], &[], entry);
+    }
+
+    /// Gives a block optimized code that contains other blocks, too: it goes when one of these `members` goes. It is
+    /// entered for the blocks `entered` as well, unless they have optimized code of their own.
+    pub fn install_region(&self, head: &Arc<Block>, members: &[Arc<Block>], entered: &[Arc<Block>], entry: u64) {
+        let adapter = self.template.as_ref().map(|template| template.adapter(entry));
+        let full = adapter == Some(None);
+        let code = Entries { host: entry, fast: adapter.flatten().unwrap_or(0) };
         let mut cache = self.cache.lock().unwrap();
-        if block.valid.load(Ordering::Acquire) {
-            cache.install(block, entry);
-        } else if let Some(compiler) = &self.compiler {
-            compiler.free(&[entry]);
+        if members.iter().chain([head]).all(|b| b.valid.load(Ordering::Acquire)) && !head.is_optimized() {
+            cache.install(head, members, entered, code);
+            self.installs.fetch_add(1, Ordering::Release);
+        } else {
+            if let Some(compiler) = &self.compiler {
+                compiler.free(&[entry]);
+            }
+            if let Some(template) = self.template.as_ref().filter(|_| code.fast != 0) {
+                template.free(&[code.fast]);
+            }
         }
+        drop(cache);
+        if full {
+            self.code_memory_full();
+        }
+    }
+
+    /// Gives a block template code, on the vCPU's thread.
+    fn install_template(&self, template: &Template<F>, block: &Block) {
+        let block = owner(block);
+        if !block.valid.load(Ordering::Acquire) {
+            return;
+        }
+        let mut ir = self.retranslate(&block);
+        if ir.insns != block.insns || ir.end.is_none() {
+            // The guest is changing the code just now.
+            return;
+        }
+        crate::opt::optimize(&mut ir, self.helpers);
+        match template.compile(self, &block, &ir, self.hot_after()) {
+            Some(Ok(entries)) => {
+                let mut cache = self.cache.lock().unwrap();
+                if block.valid.load(Ordering::Acquire) && block.host.load(Ordering::Acquire) == 0 {
+                    cache.install_template(&block, entries);
+                    self.installs.fetch_add(1, Ordering::Release);
+                } else {
+                    template.free(&[entries.host]);
+                }
+            }
+            Some(Err(x64::Full)) => self.code_memory_full(),
+            None => log!(OutAsm, "block at {} stays interpreted: it is too complex", block.key.gpa),
+        }
+    }
+
+    /// Runs after which template code asks for optimization.
+    fn hot_after(&self) -> Option<u32> {
+        self.compiler.as_ref().and(self.tiers.compile_after)
+    }
+
+    /// The blocks that the fixed exits of `block` lead to within its page, as far as they are translated.
+    pub fn successors(&self, block: &Block) -> [Option<Arc<Block>>; 2] {
+        let (ram, home) = block.home();
+        let start = block.key.gpa.0 % PAGE_SIZE;
+        let cache = self.cache.lock().unwrap();
+        [0, 1].map(|exit| {
+            let to = Some(start.wrapping_add(block.code.exit_distance(exit)? as u64)).filter(|to| *to < PAGE_SIZE)?;
+            let found = cache.find(&BlockKey { gpa: Gpa(block.key.gpa.0 - start + to), mode: block.key.mode })?;
+            // Other memory may lie at the address by now.
+            let same = found.home().0.id() == ram.id() && found.home().1.start == home.start - start + to;
+            same.then(|| found.clone())
+        })
+    }
+
+    /// Runs of a block before it is compiled, at least one.
+    #[cfg(feature = "cranelift")]
+    pub(crate) fn compile_after(&self) -> u32 {
+        self.tiers.compile_after.unwrap_or(u32::MAX).max(1)
     }
 
     /// Translates the code at `key` anew, for a compiler.
@@ -114,17 +191,35 @@ impl<F: Frontend> Shared<F> {
         });
     }
 
+    /// The template tier.
+    pub fn template(&self) -> Option<&Template<F>> {
+        self.template.as_ref()
+    }
+
     fn bury(&self) {
         let kickers = self.kickers.lock().unwrap();
         let running = kickers.iter().filter(|k| k.running.load(Ordering::Acquire));
         let seen = running.map(|k| k.epoch.load(Ordering::Acquire)).min();
         drop(kickers);
         if let Some(seen) = seen {
-            let entries = self.cache.lock().unwrap().bury(seen.wrapping_add(1));
+            let freed = self.cache.lock().unwrap().bury(seen.wrapping_add(1));
             if let Some(compiler) = &self.compiler {
-                compiler.free(&entries);
+                compiler.free(&freed.optimized);
+            }
+            if let Some(template) = &self.template {
+                template.free(&freed.templates);
             }
         }
+    }
+}
+
+/// The owning pointer of a block that a raw pointer has led to.
+fn owner(block: &Block) -> Arc<Block> {
+    let pointer = std::ptr::from_ref(block);
+    // SAFETY: every block is made by `Arc::new`, and who reaches it by a raw pointer keeps it alive.
+    unsafe {
+        Arc::increment_strong_count(pointer);
+        Arc::from_raw(pointer)
     }
 }
 
@@ -144,20 +239,33 @@ pub struct Tcg<F: Frontend> {
 }
 
 impl<F: Frontend> Tcg<F> {
-    /// Translation of `frontend`'s instruction set. Without a compiler everything is interpreted.
-    pub fn new(frontend: F, tiers: Tiers, compiler: Option<Box<dyn Compiler<F>>>) -> Self {
+    /// Translation of `frontend`'s instruction set. Without templates and a compiler everything is interpreted.
+    pub fn new(
+        frontend: F,
+        tiers: Tiers,
+        template: Option<Template<F>>,
+        compiler: Option<Box<dyn Compiler<F>>>,
+    ) -> Self {
         let helpers = frontend.helpers();
-        let entry = compiler.as_ref().map_or(0, |c| c.entry());
+        let entry = match (&template, &compiler) {
+            (Some(template), _) => template.entry(),
+            (None, Some(compiler)) => compiler.entry(),
+            (None, None) => 0,
+        };
+        let mut cache = CodeCache::default();
+        cache.unlinked = template.as_ref().map_or([0; 2], Template::unlinked);
         Tcg {
             shared: Arc::new(Shared {
                 frontend,
                 helpers,
-                cache: Mutex::default(),
+                cache: Mutex::new(cache),
                 epoch: AtomicU64::new(0),
                 kickers: Mutex::default(),
                 tiers,
+                template,
                 compiler,
                 entry,
+                installs: AtomicU64::new(0),
                 nowhere: OnceLock::new(),
                 translated: AtomicU64::new(0),
             }),
@@ -184,7 +292,7 @@ impl<F: Frontend> Tcg<F> {
         self.shared.kickers.lock().unwrap().push(kicker.clone());
         let changed = kicker.clone();
         wiring.bus.on_change(Box::new(move || changed.interrupt()));
-        let mut vcpu = TcgVcpu { env, boot: wiring.boot, executed: 0, id: wiring.id };
+        let mut vcpu = TcgVcpu { env, boot: wiring.boot, executed: 0, installs: 0, id: wiring.id };
         vcpu.reset();
         Ok(vcpu)
     }
@@ -205,6 +313,8 @@ pub struct TcgVcpu<F: Frontend> {
     pub env: Box<Env<F>>,
     boot: Option<BootRegs>,
     executed: u64,
+    /// How much host code was installed when the jump cache was last brought up to date.
+    installs: u64,
     id: u32,
 }
 
@@ -229,6 +339,7 @@ impl<F: Frontend> Env<F> {
     /// Drops pointers to blocks that were invalidated; part of storing to code.
     pub(crate) fn sync_with_cache(&mut self) {
         self.clear_jumps();
+        self.look.store(1, Ordering::Release);
         // A loop in compiled code must end even if an earlier kick, not seen yet, made the one of the invalidation void.
         if self.budget.load(Ordering::Relaxed) >= 0 {
             self.budget.fetch_sub(KICK, Ordering::AcqRel);
@@ -242,8 +353,13 @@ impl<F: Frontend> Env<F> {
 
     /// Finds or makes the block at the program counter.
     fn lookup(&mut self, key: Key) -> Result<*const Block, F::Exception> {
-        let jump = &self.jumps[jump_index(key.pc.0)];
-        if jump.pc == key.pc.0 && jump.mode == key.mode && jump.space == u64::from(key.space) && !jump.block.is_null() {
+        let jump = &mut self.jumps[jump_index(key.pc.0)];
+        if jump.pc == key.pc.0 && jump.tag == tag_of(key.mode, key.space) && !jump.block.is_null() {
+            // SAFETY: blocks in the jump cache live until this vCPU has acknowledged the epoch of their death.
+            let fast = unsafe { &*jump.block }.fast.load(Ordering::Acquire);
+            if fast != 0 {
+                jump.fast = fast;
+            }
             return Ok(jump.block);
         }
         self.lookup_slow(key)
@@ -284,7 +400,12 @@ impl<F: Frontend> Env<F> {
             }
         };
         let pointer = Arc::as_ptr(&block);
-        self.add_jump(Jump { pc: key.pc.0, mode: key.mode, space: key.space.into(), block: pointer });
+        let no_code = shared.template.as_ref().map_or(0, Template::no_code);
+        let fast = match block.fast.load(Ordering::Acquire) {
+            0 => no_code,
+            fast => fast,
+        };
+        self.add_jump(Jump { pc: key.pc.0, tag: tag_of(key.mode, key.space), fast, block: pointer });
         Ok(pointer)
     }
 
@@ -302,7 +423,11 @@ impl<F: Frontend> Env<F> {
             if ram.read(at, &mut code).is_none() {
                 code.clear();
             }
-            let block = Arc::new(self.translate_block(pc, key, &code, BLOCK_LIMIT, (ram.clone(), at)));
+            let home = (ram.clone(), at);
+            let block = match self.emit_block(cache, pc, key, &code, &home) {
+                Some(block) => block,
+                None => Arc::new(self.translate_block(pc, key, &code, BLOCK_LIMIT, home)),
+            };
             if cache.insert(block.clone()) {
                 // SAFETY: `at` lies in the block of RAM.
                 let host = unsafe { ram.host().add((at & !(PAGE_SIZE - 1)) as usize) };
@@ -317,6 +442,48 @@ impl<F: Frontend> Env<F> {
                 cache.discard(&block, epoch);
                 true
             });
+        }
+    }
+
+    /// Translates code straight to templates, if that is how this machine starts.
+    fn emit_block(
+        &mut self,
+        cache: &mut CodeCache,
+        pc: Gva,
+        key: BlockKey,
+        code: &[u8],
+        home: &(Arc<vm::Ram>, u64),
+    ) -> Option<Arc<Block>> {
+        let shared = self.shared.clone();
+        let template = shared.template.as_ref().filter(|_| shared.tiers.template_after == Some(0))?;
+        let mut ir = std::mem::take(&mut self.ir);
+        ir.clear();
+        shared.frontend.translate(key.mode, code, BLOCK_LIMIT, &mut ir);
+        self.log_translation(pc, key, code.get(..ir.len_bytes as usize).unwrap_or_default(), &ir);
+        debug_assert_eq!(ir::verify(&ir), Ok(()), "{}", ir.display(shared.frontend.names()));
+        crate::opt::optimize(&mut ir, shared.helpers);
+        log!(IrOpt, "OPT: block at {pc}\n{}", ir.display(shared.frontend.names()));
+        let decoded = interp::Code::of_host_block(&ir);
+        let block = Arc::new(Block::new(key, ir.len_bytes, ir.insns, decoded, home.clone()));
+        let compiled = template.compile(&shared, &block, &ir, shared.hot_after());
+        let insns = ir.insns;
+        self.ir = ir;
+        match compiled {
+            Some(Ok(entries)) => {
+                shared.translated.fetch_add(insns.into(), Ordering::Relaxed);
+                cache.install_template(&block, entries);
+                Some(block)
+            }
+            Some(Err(x64::Full)) => {
+                // Everything goes; this block is interpreted until it is found no more.
+                shared.retire(cache, |cache, epoch| {
+                    cache.flush(epoch);
+                    true
+                });
+                self.clear_jumps();
+                None
+            }
+            None => None,
         }
     }
 
@@ -339,6 +506,8 @@ impl<F: Frontend> Env<F> {
             *byte = self.view.load(Gpa(block_key.gpa.0.wrapping_add(at as u64)), 1).unwrap_or(0) as u8;
         }
         let block = Arc::new(self.translate_block(key.pc, block_key, &code, 1, (home, 0)));
+        // Its home has other bytes: nobody may translate it again.
+        block.valid.store(false, Ordering::Release);
         let pointer = Arc::as_ptr(&block);
         let mut cache = shared.cache.lock().unwrap();
         // Dead from the start: it lives until this vCPU looks around after this slice. Nobody is kicked, for a kick now
@@ -395,7 +564,7 @@ impl<F: Frontend> Env<F> {
         let frontend = &shared.frontend;
         let key = frontend.key(&self.cpu);
         let (mode, space) = (key.mode, key.space);
-        (self.mode, self.space) = (mode, space.into());
+        self.tag = tag_of(mode, space);
         let mut found = self.lookup(key);
         loop {
             let block = match found {
@@ -410,7 +579,7 @@ impl<F: Frontend> Env<F> {
                 }
             };
             let left = self.budget.load(Ordering::Relaxed) - i64::from(block.insns);
-            if left < 0 {
+            if left < 0 || self.look.load(Ordering::Relaxed) != 0 {
                 return Pause::Budget;
             }
             let host = block.host.load(Ordering::Acquire);
@@ -420,14 +589,28 @@ impl<F: Frontend> Env<F> {
                 self.before_compiled();
                 let exit = enter(self, host);
                 self.after_compiled();
-                match exit_of(exit) {
-                    // SAFETY: compiled code names the block it left from, which is alive as above.
-                    Some(exit) => (Some(exit), unsafe { &*self.left }),
-                    None => (None, block),
+                match exit {
+                    HOT => {
+                        // SAFETY: compiled code names the block it left from, which is alive as above.
+                        let block = unsafe { &*self.left };
+                        self.request(&shared, block);
+                        found = Ok(block);
+                        continue;
+                    }
+                    INDIRECT => (Some(Exit::Indirect), block),
+                    code => match exit_of(code) {
+                        // SAFETY: as above.
+                        Some(exit) => (Some(exit), unsafe { &*self.left }),
+                        None => (None, block),
+                    },
                 }
             } else {
                 self.budget.store(left, Ordering::Relaxed);
-                self.count_run(&shared, block);
+                if self.count_run(&shared, block) {
+                    self.budget.store(left + i64::from(block.insns), Ordering::Relaxed);
+                    found = Ok(block);
+                    continue;
+                }
                 log!(Exec, "block {:#x} mode {:#x} ({} insns)", self.pc(), block.key.mode, block.insns);
                 // SAFETY: the block was decoded for `F`.
                 (Some(unsafe { interp::run(self, block) }), block)
@@ -470,14 +653,29 @@ impl<F: Frontend> Env<F> {
         shared.frontend.take(self, exception);
     }
 
-    /// Counts a run and asks for compilation when there were enough.
-    fn count_run(&mut self, shared: &Arc<Shared<F>>, block: &Block) {
-        let (Some(after), Some(compiler)) = (shared.tiers.compile_after, &shared.compiler) else { return };
-        let runs = block.runs.load(Ordering::Relaxed) + 1;
+    /// Counts a run that is about to be interpreted. Gives whether the block has host code now.
+    fn count_run(&mut self, shared: &Arc<Shared<F>>, block: &Block) -> bool {
+        let runs = block.runs.load(Ordering::Relaxed).wrapping_add(1);
         block.runs.store(runs, Ordering::Relaxed);
-        if runs >= after && !block.queued.swap(true, Ordering::AcqRel) {
-            let found = shared.cache.lock().unwrap().find(&block.key).cloned();
-            if let Some(block) = found.filter(|found| std::ptr::eq(Arc::as_ptr(found), block)) {
+        if let Some(template) = &shared.template
+            && shared.tiers.template_after == Some(runs)
+        {
+            shared.install_template(template, block);
+            return block.host.load(Ordering::Acquire) != 0;
+        }
+        if shared.tiers.compile_after.is_some_and(|after| runs >= after) {
+            self.request(shared, block);
+        }
+        false
+    }
+
+    /// Asks for a block to be optimized, once.
+    fn request(&mut self, shared: &Arc<Shared<F>>, block: &Block) {
+        if let Some(compiler) = &shared.compiler
+            && !block.queued.swap(true, Ordering::AcqRel)
+        {
+            let block = owner(block);
+            if block.valid.load(Ordering::Acquire) {
                 compiler.request(shared, block);
             }
         }
@@ -502,18 +700,17 @@ impl<F: Frontend> Env<F> {
         if target.is_some_and(|target| {
             target < PAGE_SIZE && to_key.gpa.0 == from.key.gpa.0 - start + target && to_key.mode == from.key.mode
         }) {
-            let mut cache = shared.cache.lock().unwrap();
-            let find = |cache: &CodeCache, key| cache.find(key).cloned();
-            if let (Some(a), Some(b)) = (find(&cache, &from.key), find(&cache, &to_key))
-                && std::ptr::eq(Arc::as_ptr(&a), from)
-                && std::ptr::eq(Arc::as_ptr(&b), to)
-            {
-                cache.link(&a, exit, &b);
-            }
+            // SAFETY: as in `slice`.
+            let to = owner(unsafe { &*to });
+            shared.cache.lock().unwrap().link(&owner(from), exit, &to);
         }
         Ok(to)
     }
 }
+
+/// Codes that host code leaves with beside those of [`exit_of`].
+const HOT: u32 = x64::HOT as u32;
+const INDIRECT: u32 = Exit::Indirect as u32;
 
 fn exit_of(code: u32) -> Option<Exit> {
     match code {
@@ -558,6 +755,10 @@ impl<F: Frontend> TcgVcpu<F> {
             if env.kicker.poll.swap(false, Ordering::AcqRel) {
                 shared.frontend.poll(env);
             }
+        }
+        let installs = shared.installs.load(Ordering::Acquire);
+        if shared.template.is_some() && std::mem::replace(&mut self.installs, installs) != installs {
+            env.refresh_jumps();
         }
         let pins = env.pins.levels();
         if pins != 0 {
@@ -607,7 +808,7 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
         vm::vcpu::set_current(self.id);
         let mxcsr = mxcsr::read();
         let mut left = budget;
-        self.env.kicker.attach(Some(&self.env.budget));
+        self.env.kicker.attach(Some((&self.env.budget, &self.env.look)));
         self.enter();
         let stop = loop {
             if let Some(stop) = self.look_around() {
@@ -617,13 +818,15 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
                 break Stop::Budget;
             }
             let slice = left.unwrap_or(SLICE).min(SLICE) as i64;
-            self.env.budget.store(slice, Ordering::Release);
+            self.env.look.store(0, Ordering::Relaxed);
+            self.env.budget.store(slice, Ordering::SeqCst);
             if self.env.kicker.kicked.load(Ordering::Acquire) {
                 // The kick may have come before the counter was set.
                 continue;
             }
             let pause = self.env.slice();
-            if pause == Pause::Budget && self.env.budget.load(Ordering::Relaxed) == slice && left.is_some() {
+            let idle = self.env.budget.load(Ordering::Relaxed) == slice && self.env.look.load(Ordering::Relaxed) == 0;
+            if pause == Pause::Budget && idle && left.is_some() {
                 // Not even one block fits.
                 self.run_part(slice as u32);
             }

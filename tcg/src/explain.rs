@@ -8,7 +8,7 @@ use vm::Gva;
 
 /// Disassembly, IR, optimised IR and host code of `code`, as if it lay at `pc` in mode `mode`.
 pub fn explain<F: Frontend>(frontend: F, mode: u64, pc: Gva, code: &[u8]) -> String {
-    let tcg = Tcg::new(frontend, Tiers { compile_after: None, synchronous: true }, None);
+    let tcg = Tcg::new(frontend, Tiers { template_after: None, compile_after: None, synchronous: true }, None, None);
     let shared = tcg.shared();
     let frontend = &shared.frontend;
     let names = frontend.names();
@@ -29,8 +29,8 @@ pub fn explain<F: Frontend>(frontend: F, mode: u64, pc: Gva, code: &[u8]) -> Str
         crate::opt::optimize(&mut block, frontend.helpers());
         let _ = write!(text, "\nIR after dead_sets:\n{}\n", block.display(names));
         #[cfg(feature = "cranelift")]
-        if let Some(host) = host_code(shared, here, mode, &block) {
-            let _ = write!(text, "Host code:\n{host}\n\n");
+        if let Some((template, optimized)) = host_code(shared, here, mode, &block) {
+            let _ = write!(text, "Host code, templates:\n{template}\n\nHost code, optimized:\n{optimized}\n\n");
         }
         at += len;
     }
@@ -39,11 +39,21 @@ pub fn explain<F: Frontend>(frontend: F, mode: u64, pc: Gva, code: &[u8]) -> Str
 
 /// The host code of a block that lies at `pc`.
 #[cfg(feature = "cranelift")]
-fn host_code<F: Frontend>(shared: &crate::exec::Shared<F>, pc: Gva, mode: u64, block: &Block) -> Option<String> {
+fn host_code<F: Frontend>(
+    shared: &crate::exec::Shared<F>,
+    pc: Gva,
+    mode: u64,
+    block: &Block,
+) -> Option<(String, String)> {
     let key = crate::cache::BlockKey { gpa: vm::Gpa(pc.0), mode };
     let home = vm::Ram::new(1).ok()?;
     let limits = crate::interp::Limits { temps: 0 };
     let code = crate::interp::decode(block, shared.helpers, &limits)?;
     let cached = crate::cache::Block::new(key, block.len_bytes, block.insns, code, (home, 0));
-    Some(crate::cranelift::explain(shared, &cached, block))
+    let template = match crate::x64::Template::new(1 << 20) {
+        Ok(template) => template.bytes_of(shared, &cached, block),
+        Err(error) => return Some((format!("; {error}"), String::new())),
+    };
+    let template = template.map_or_else(|| "; too complex".to_owned(), |code| crate::cranelift::listing(0, &code));
+    Some((template, crate::cranelift::explain(shared, std::sync::Arc::new(cached), block)))
 }

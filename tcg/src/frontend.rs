@@ -124,6 +124,8 @@ pub trait Frontend: Send + Sync + Sized + 'static {
     const NAME: &'static str;
     /// The slot of the program counter.
     const PC: Slot;
+    /// Slots whose values are always below 256, such as flags.
+    const BYTE_SLOTS: &'static [Slot] = &[];
     /// Translation regimes that accesses can name, numbered from 0.
     const MMU_REGIMES: usize;
 

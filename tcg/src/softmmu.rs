@@ -18,12 +18,12 @@ use vm::ram::{PAGE_SIZE, Ram};
 use vm::vcpu::Intent;
 use vm::{Backing, FlatView, Gpa, Gva, log};
 
-/// Entries of each regime's first table.
-pub const ENTRIES: usize = 1024;
+/// Entries of each regime's first table: enough for 64 MiB of small pages.
+pub const ENTRIES: usize = 1 << 14;
 /// Regimes that a front end may have.
 pub const REGIMES: usize = 4;
 /// Sets of the second table; each has a way for every [`WAYS`]th address space.
-const SETS: usize = 2048;
+const SETS: usize = 4096;
 /// Ways of a set.
 const WAYS: usize = 4;
 /// Address spaces that are told apart when one of them is flushed.
@@ -32,6 +32,8 @@ const SPACES: usize = 1 << 16;
 const LARGE: usize = 32;
 /// Bits of the filter over large pages that were forgotten while pieces of them may be in the tables.
 const LOST: usize = 1 << 14;
+/// Bits of the filter over host pages that stores may reach without a look.
+const WRITABLE: usize = 1 << 16;
 /// Pages of code remembered.
 const FETCH: usize = 256;
 
@@ -53,9 +55,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry that nothing hits in position `index`: its tag belongs to another position.
+    /// The entry that nothing hits in position `index`: its tag belongs to another position. Zeros but for the first.
     const fn empty(index: usize) -> Entry {
-        let never = ((index ^ 1) as u64) << 12;
+        let never = if index == 0 { PAGE_SIZE } else { 0 };
         Entry { read: never, write: never, addend: 0, local: 0 }
     }
 }
@@ -69,6 +71,11 @@ struct Second {
     /// Generation of the space when the entry was made, unless global.
     space_generation: u32,
     page: Translation,
+    /// The page in the host's memory if it is plain RAM or ROM, whole; else null.
+    host: *mut u8,
+    /// The bits that tell which pieces of the page hold code.
+    code: *const AtomicU64,
+    rom: bool,
 }
 
 #[derive(Clone)]
@@ -97,6 +104,10 @@ pub struct Tlb {
     pub entries: [[Entry; ENTRIES]; REGIMES],
     /// Which entries of the first tables are local, one bit each.
     local: [[u64; ENTRIES / 64]; REGIMES],
+    /// Which are not empty.
+    used: [[u64; ENTRIES / 64]; REGIMES],
+    /// Host pages that an entry may let stores reach, as a filter by page number.
+    writable: [u64; WRITABLE / 64],
     second: Box<[Second]>,
     space_generations: Box<[u32]>,
     large: Box<[Option<(u64, Second)>; LARGE]>,
@@ -112,36 +123,26 @@ pub struct Tlb {
     pub walks: u64,
 }
 
-const NONE: Second = Second { tag: 0, generation: 0, space: 0, space_generation: 0, page: NO_PAGE };
-
-const NO_PAGE: Translation = Translation {
-    gpa: Gpa(0),
-    page_log2: 12,
-    read: false,
-    write: false,
-    execute: false,
-    global: false,
-    space: 0,
-    strict: false,
-    code_mode: 0,
-};
-
-impl Default for Tlb {
-    fn default() -> Self {
-        let row: [Entry; ENTRIES] = std::array::from_fn(Entry::empty);
-        Tlb {
-            entries: [row; REGIMES],
-            local: [[0; ENTRIES / 64]; REGIMES],
-            second: vec![NONE; SETS * WAYS].into_boxed_slice(),
-            space_generations: vec![0; SPACES].into_boxed_slice(),
-            large: Box::new([const { None }; LARGE]),
-            large_next: 0,
-            lost: Box::new([0; LOST / 64]),
-            lost_sizes: 0,
-            fetch: Box::new([const { None }; FETCH]),
-            generation: 1,
-            fills: 0,
-            walks: 0,
+impl Tlb {
+    /// Makes an empty TLB of zeros, in place, for it is large.
+    ///
+    /// # Safety
+    /// `this` must be valid for writes and hold zeros.
+    pub unsafe fn init(this: *mut Tlb) {
+        // SAFETY: an entry of the second table is numbers, booleans and pointers, for all of which zeros are valid; the
+        // generation 0 is never in force.
+        let second = unsafe { Box::<[Second]>::new_zeroed_slice(SETS * WAYS).assume_init() };
+        // SAFETY: by the caller. What is not written here is numbers.
+        unsafe {
+            for table in &mut (*this).entries {
+                table[0] = Entry::empty(0);
+            }
+            (&raw mut (*this).second).write(second);
+            (&raw mut (*this).space_generations).write(vec![0; SPACES].into_boxed_slice());
+            (&raw mut (*this).large).write(Box::new([const { None }; LARGE]));
+            (&raw mut (*this).lost).write(Box::new([0; LOST / 64]));
+            (&raw mut (*this).fetch).write(Box::new([const { None }; FETCH]));
+            (*this).generation = 1;
         }
     }
 }
@@ -156,6 +157,11 @@ fn set(va: u64, regime: u8) -> usize {
     ((page ^ (page >> 11) ^ (u64::from(regime) << 9)) as usize % SETS) * WAYS
 }
 
+/// The bit of the filter over host pages that stores may reach.
+fn writable_bit(host: *mut u8) -> usize {
+    (host as usize >> 12) % WRITABLE
+}
+
 fn fetch_index(page: u64) -> usize {
     ((page >> 12) ^ (page >> 20)) as usize % FETCH
 }
@@ -163,21 +169,56 @@ fn fetch_index(page: u64) -> usize {
 impl Tlb {
     fn clear_first(&mut self) {
         for regime in 0..REGIMES {
-            self.entries[regime] = std::array::from_fn(Entry::empty);
-            self.local[regime] = [0; ENTRIES / 64];
+            for word in 0..ENTRIES / 64 {
+                let used = self.used[regime][word];
+                self.clear_some(regime, word, used);
+            }
         }
+        self.writable.fill(0);
     }
 
     fn clear_local(&mut self) {
         for regime in 0..REGIMES {
-            for (word, bits) in self.local[regime].iter_mut().enumerate() {
-                let mut left = std::mem::take(bits);
-                while left != 0 {
-                    let at = word * 64 + left.trailing_zeros() as usize;
-                    self.entries[regime][at] = Entry::empty(at);
-                    left &= left - 1;
-                }
+            for word in 0..ENTRIES / 64 {
+                let local = self.local[regime][word];
+                self.clear_some(regime, word, local);
             }
+        }
+    }
+
+    /// Empties the entries of a regime whose bits are set in word `word` of its bit sets.
+    fn clear_some(&mut self, regime: usize, word: usize, bits: u64) {
+        let mut left = bits;
+        while left != 0 {
+            let at = word * 64 + left.trailing_zeros() as usize;
+            self.entries[regime][at] = Entry::empty(at);
+            left &= left - 1;
+        }
+        self.local[regime][word] &= !bits;
+        self.used[regime][word] &= !bits;
+    }
+
+    /// Puts a page into the first table: the one at `gva`, which lies at `host`.
+    fn fill(&mut self, gva: u64, regime: u8, host: *mut u8, page: &Translation, write: bool) {
+        let (at, regime) = (index(gva), usize::from(regime) % REGIMES);
+        let (empty, tag) = (Entry::empty(at), gva & PAGE_MASK);
+        self.fills += 1;
+        self.entries[regime][at] = Entry {
+            read: if page.read { tag } else { empty.read },
+            write: if write { tag } else { empty.write },
+            addend: (host as u64).wrapping_sub(tag),
+            local: 0,
+        };
+        if write {
+            let bit = writable_bit(host);
+            self.writable[bit / 64] |= 1 << (bit % 64);
+        }
+        let bit = 1 << (at % 64);
+        self.used[regime][at / 64] |= bit;
+        if page.global {
+            self.local[regime][at / 64] &= !bit;
+        } else {
+            self.local[regime][at / 64] |= bit;
         }
     }
 
@@ -191,7 +232,7 @@ impl Tlb {
         self.fetch.fill(None);
         self.generation = self.generation.wrapping_add(1);
         if self.generation == 0 {
-            self.second.fill(NONE);
+            self.second.iter_mut().for_each(|second| second.generation = 0);
             self.generation = 1;
         }
     }
@@ -310,6 +351,10 @@ impl<F: Frontend> Env<F> {
 
     /// Drops write permission for a host page that now holds code.
     pub(crate) fn protect_code(&mut self, host_page: *mut u8) {
+        let bit = writable_bit(host_page);
+        if self.tlb.writable[bit / 64] >> (bit % 64) & 1 == 0 {
+            return;
+        }
         for table in &mut self.tlb.entries {
             for (at, entry) in table.iter_mut().enumerate() {
                 if entry.write.wrapping_add(entry.addend) == host_page as u64 {
@@ -351,6 +396,9 @@ impl<F: Frontend> Env<F> {
             {
                 let mut page = large.page;
                 page.gpa = Gpa(page.gpa.0 + (gva.0 & size_mask));
+                // The piece goes into the second table; a flush that hits the large page clears all pieces.
+                let kept = Translation { gpa: Gpa(page.gpa.0 & PAGE_MASK), ..page };
+                self.tlb.second[at] = Second { tag, page: kept, ..*large };
                 return Ok(page);
             }
         }
@@ -361,11 +409,21 @@ impl<F: Frontend> Env<F> {
         kept.gpa = Gpa(page.gpa.0 & PAGE_MASK);
         let generation = self.tlb.generation;
         let space_generation = self.tlb.space_generations[page.space as usize % SPACES];
-        self.tlb.second[at] = Second { tag, generation, space: page.space, space_generation, page: kept };
+        let nowhere = (std::ptr::null_mut(), std::ptr::null());
+        self.tlb.second[at] = Second {
+            tag,
+            generation,
+            space: page.space,
+            space_generation,
+            page: kept,
+            host: nowhere.0,
+            code: nowhere.1,
+            rom: false,
+        };
         if page.page_log2 > 12 {
             let size_mask = (1u64 << page.page_log2) - 1;
             kept.gpa = Gpa(page.gpa.0 & !size_mask);
-            let large = Second { tag: want.mmu.into(), generation, space: page.space, space_generation, page: kept };
+            let large = Second { tag: want.mmu.into(), page: kept, ..self.tlb.second[at] };
             let same = |l: &Option<(u64, Second)>| {
                 l.as_ref().is_some_and(|(base, s)| *base == gva.0 & !size_mask && s.tag == large.tag)
             };
@@ -412,25 +470,46 @@ impl<F: Frontend> Env<F> {
         let whole = span.start.0 <= page_gpa && page_gpa + (PAGE_SIZE - 1) <= span.last.0;
         let placed = offset % PAGE_SIZE == gva.0 % PAGE_SIZE;
         if !page.strict && whole && placed && want.intent != Intent::Fetch {
-            let at = index(gva.0);
-            let empty = Entry::empty(at);
-            let tag = gva.0 & PAGE_MASK;
-            let code_free = ram.code().page(offset / PAGE_SIZE) == 0;
-            self.tlb.fills += 1;
-            self.tlb.entries[usize::from(want.mmu) % REGIMES][at] = Entry {
-                read: if page.read { tag } else { empty.read },
-                write: if page.write && !rom && code_free { tag } else { empty.write },
-                addend: (host as u64).wrapping_sub(gva.0),
-                local: 0,
-            };
-            let bits = &mut self.tlb.local[usize::from(want.mmu) % REGIMES][at / 64];
-            if page.global {
-                *bits &= !(1 << (at % 64));
-            } else {
-                *bits |= 1 << (at % 64);
+            let code = ram.code().word(offset / PAGE_SIZE);
+            let code_free = code.is_some_and(|bits| bits.load(Ordering::Acquire) == 0);
+            // SAFETY: the page of a byte of the block lies in the block.
+            let host_page = unsafe { host.sub((gva.0 % PAGE_SIZE) as usize) };
+            self.tlb.fill(gva.0, want.mmu, host_page, &page, page.write && !rom && code_free);
+            let space = self.shared.frontend.space(&self.cpu);
+            let second = &mut self.tlb.second[set(gva.0, want.mmu) + space as usize % WAYS];
+            if second.tag == gva.0 & PAGE_MASK | u64::from(want.mmu) && second.page.gpa.0 == page_gpa {
+                (second.host, second.rom) = (host_page, rom);
+                second.code = code.map_or(std::ptr::null(), std::ptr::from_ref);
             }
         }
         Ok(Resolved { page, host: Some(host) })
+    }
+
+    /// Fills the first table from the second, for accesses that need no more than that. Gives the host address.
+    fn refill(&mut self, va: u64, bytes: u8, mem: Mem, intent: Intent) -> Option<*mut u8> {
+        let offset = va % PAGE_SIZE;
+        if offset + u64::from(bytes) > PAGE_SIZE || va & ((1u64 << mem.align_log2) - 1) != 0 {
+            return None;
+        }
+        let space = self.shared.frontend.space(&self.cpu);
+        let found = self.tlb.second[set(va, mem.mmu) + space as usize % WAYS];
+        let known = found.tag == va & PAGE_MASK | u64::from(mem.mmu)
+            && found.generation == self.tlb.generation
+            && !found.host.is_null()
+            && self.tlb.live(&found, space);
+        // SAFETY: the word belongs to the RAM at `host`, which the view holds as long as this entry's generation lasts.
+        let code_free = || unsafe { found.code.as_ref() }.is_some_and(|bits| bits.load(Ordering::Acquire) == 0);
+        let write = found.page.write && !found.rom;
+        if !known || !if intent == Intent::Write { write } else { found.page.read } {
+            return None;
+        }
+        let write = write && code_free();
+        if intent == Intent::Write && !write {
+            return None;
+        }
+        self.tlb.fill(va, mem.mmu, found.host, &found.page, write);
+        // SAFETY: within the page.
+        Some(unsafe { found.host.add(offset as usize) })
     }
 
     fn check_alignment(&mut self, gva: Gva, want: Want, align_log2: u8) -> Result<(), F::Exception> {
@@ -460,6 +539,11 @@ impl<F: Frontend> Env<F> {
 
     /// A load of at most 16 bytes, by the slow path. Gives `None` when an exception was raised.
     pub fn load_slow(&mut self, va: u64, bytes: u8, mem: Mem) -> Option<u128> {
+        if let Some(host) = self.refill(va, bytes, mem, Intent::Read) {
+            // SAFETY: `bytes` bytes from `va` on lie in the page that `host` points into.
+            let value = unsafe { read_host(host, bytes) };
+            return Some(if mem.swap { swap(value, bytes) } else { value });
+        }
         match self.try_load(Gva(va), bytes, mem) {
             Ok(value) => Some(if mem.swap { swap(value, bytes) } else { value }),
             Err(exception) => {
@@ -472,6 +556,11 @@ impl<F: Frontend> Env<F> {
     /// A store of at most 16 bytes, by the slow path. Gives `false` when an exception was raised.
     pub fn store_slow(&mut self, va: u64, bytes: u8, value: u128, mem: Mem) -> bool {
         let value = if mem.swap { swap(value, bytes) } else { value };
+        if let Some(host) = self.refill(va, bytes, mem, Intent::Write) {
+            // SAFETY: as in `load_slow`; the page is writable RAM without code.
+            unsafe { write_host(host, bytes, value) };
+            return true;
+        }
         match self.try_store(Gva(va), bytes, value, mem) {
             Ok(()) => true,
             Err(exception) => {

@@ -60,6 +60,11 @@ impl CodeMap {
         self.pages.get(page as usize).map_or(0, |bits| bits.load(Ordering::Acquire))
     }
 
+    /// Where the chunk bits of page `page` are.
+    pub fn word(&self, page: u64) -> Option<&AtomicU64> {
+        self.pages.get(page as usize)
+    }
+
     /// Records that the bytes `range`, within one page, hold code.
     pub fn set(&self, range: Range<u64>) {
         if let Some(bits) = self.pages.get((range.start / PAGE_SIZE) as usize) {

@@ -208,6 +208,7 @@ impl Frontend for Arm {
     type Cpu = Cpu;
     type Exception = Exception;
     const NAME: &'static str = "aarch64";
+    const BYTE_SLOTS: &'static [Slot] = &[state::N, state::Z, state::C, state::V];
     const PC: Slot = state::PC;
     const MMU_REGIMES: usize = 3;
 

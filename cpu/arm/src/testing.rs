@@ -68,7 +68,12 @@ impl Machine {
         let timers = Timers::new(clock.clone());
         let (pins, power, levels) = (Pins::new(), Power::default(), Arc::new(Levels::default()));
         let line = |pin: usize| IrqLine::to(levels.clone(), pin as u32);
-        let tcg = Tcg::new(Arm::new(model).unwrap(), Tiers { compile_after: None, synchronous: false }, None);
+        let tcg = Tcg::new(
+            Arm::new(model).unwrap(),
+            Tiers { template_after: None, compile_after: None, synchronous: false },
+            None,
+            None,
+        );
         let wiring = Wiring {
             id: 0,
             model: model.into(),

@@ -1,183 +1,76 @@
-//! From a block's IR to host code.
+//! From the IR of a region's blocks to host code.
+//!
+//! Inside the function a guest register is a variable; its cell in the state is written on the ways out only, and only if
+//! it may be out of date. Which registers those are, and which have to be read at the entry, `region.rs` has found out.
 
+use super::host::signature;
+use super::lazy::{Kinds, LEAVES, Out};
+use super::region::{Member, Region, Slots};
 use super::slow;
-use crate::cache;
-use crate::env::{Env, JUMP_CACHE, Jump};
+use crate::env::Env;
 use crate::exec::Shared;
-use crate::frontend::{Frontend, Func};
+use crate::frontend::{Frontend, Func, Helper};
 use crate::interp::{kind_of, pack_mem};
-use crate::ir::{Block as Ir, Cond, HelperId, Lane, Op, Slot, Terminal, Ty, Unary, Val};
-use cranelift_codegen::control::ControlPlane;
+use crate::ir::{Cond, HelperId, Lane, Op, Slot, Ty, Unary, Val};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I8X16, I16, I16X8, I32, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{
-    AbiParam, AliasRegion, AliasRegionData, Block, BlockArg, Endianness, Function, InstBuilder, MemFlagsData, SigRef,
-    Signature, Type, UserFuncName, Value,
+    AliasRegion, AliasRegionData, Block, Endianness, InstBuilder, MemFlagsData, SigRef, Type, Value,
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
-use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_frontend::{FunctionBuilder, Variable};
 use std::collections::BTreeMap;
 use std::mem::offset_of;
 use vm::ram::PAGE_SIZE;
 
-/// What compiled code gives back besides the exits that interpreted blocks have: the budget is used up.
-const BUDGET: i64 = 5;
-
-/// Kept from one compilation to the next.
-pub struct State {
-    context: cranelift_codegen::Context,
-    functions: FunctionBuilderContext,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self { context: cranelift_codegen::Context::new(), functions: FunctionBuilderContext::new() }
-    }
-}
-
-fn signature(convention: CallConv, params: &[Type], result: Option<Type>) -> Signature {
-    let mut signature = Signature::new(convention);
-    signature.params.extend(params.iter().map(|t| AbiParam::new(*t)));
-    signature.returns.extend(result.map(AbiParam::new));
-    signature
-}
-
-fn block_signature() -> Signature {
-    signature(CallConv::Tail, &[I64], Some(I32))
-}
-
-/// The function through which Rust enters compiled code: `(env, entry) -> exit`.
-pub fn entry(isa: &dyn TargetIsa) -> Result<Vec<u8>, String> {
-    let mut state = State::default();
-    state.context.func =
-        Function::with_name_signature(UserFuncName::default(), signature(CallConv::SystemV, &[I64, I64], Some(I32)));
-    let mut b = FunctionBuilder::new(&mut state.context.func, &mut state.functions);
-    let block = b.create_block();
-    b.append_block_params_for_function_params(block);
-    b.switch_to_block(block);
-    let (env, target) = (b.block_params(block)[0], b.block_params(block)[1]);
-    let convention = b.import_signature(block_signature());
-    let call = b.ins().call_indirect(convention, target, &[env]);
-    let exit = b.inst_results(call)[0];
-    b.ins().return_(&[exit]);
-    b.seal_all_blocks();
-    b.finalize(isa.frontend_config());
-    emit(&mut state, isa)
-}
-
-fn emit(state: &mut State, isa: &dyn TargetIsa) -> Result<Vec<u8>, String> {
-    let compiled = state.context.compile(isa, &mut ControlPlane::default()).map_err(|e| format!("{:?}", e.inner))?;
-    if !compiled.buffer.relocs().is_empty() {
-        return Err("the code refers to something outside itself".into());
-    }
-    Ok(compiled.code_buffer().to_vec())
-}
-
-/// Host instructions as text, one a line, as if the code lay at `entry`.
-pub fn listing(entry: u64, code: &[u8]) -> String {
-    use capstone::arch::BuildsCapstone as _;
-    let lines = capstone::Capstone::new().x86().mode(capstone::arch::x86::ArchMode::Mode64).build().and_then(|c| {
-        let all = c.disasm_all(code, entry)?;
-        let line = |insn: &capstone::Insn<'_>| {
-            format!(
-                "{:#x}:  {} {}",
-                insn.address(),
-                insn.mnemonic().unwrap_or_default(),
-                insn.op_str().unwrap_or_default()
-            )
-        };
-        Ok(all.iter().map(line).collect::<Vec<_>>())
-    });
-    lines.map_or_else(|_| format!("{} bytes", code.len()), |lines| lines.join("\n"))
-}
-
-/// A guest register inside the function.
-#[derive(Clone, Copy)]
-struct Cached {
-    value: Value,
-    dirty: bool,
-}
-
 pub(super) struct Lower<'a, 'b, F: Frontend> {
     pub(super) b: FunctionBuilder<'b>,
-    ir: &'a Ir,
     pub(super) shared: &'a Shared<F>,
-    block: &'a cache::Block,
+    pub(super) region: &'a Region,
+    /// The block being lowered.
+    pub(super) member: &'a Member,
     pub(super) env: Value,
+    /// The operations being lowered, of the block or of a recipe, and their values.
+    ops: &'a [Op],
     values: Vec<Option<Value>>,
-    slots: BTreeMap<u16, Cached>,
+    /// The variable of each register of the region.
+    pub(super) variables: Vec<Variable>,
+    /// Instructions executed since the entry that the budget does not know of, before the present block.
+    pub(super) spent: Variable,
+    /// The program counter that the first block has.
+    pub(super) base_pc: Variable,
+    /// The host block of each member.
+    pub(super) blocks: Vec<Block>,
+    /// Registers that the present block has read or written.
+    pub(super) cached: BTreeMap<usize, Value>,
+    /// Those of them whose variables are out of date.
+    pub(super) changed: Slots,
+    /// Registers whose cells in the state may be out of date now.
+    pub(super) dirty: Slots,
+    /// What the lazy registers that this block has not set may be, and the variables that say which and give the values.
+    kinds: Kinds,
+    kind: Variable,
+    leaves: Vec<(Ty, [Variable; LEAVES])>,
+    /// The count at the start of a header, if zero says that the lazy registers are in the state.
+    fresh: Option<Value>,
+    /// Where the cold ways out join to put the lazy registers into the state, with their exit, and what they may be there.
+    pub(super) tail: Block,
+    tail_kinds: Kinds,
+    /// A helper of this block has changed registers in the state: variables that are not cached are out of date.
+    pub(super) clobbered: bool,
+    /// The program counter of this block if an operation has set it or a helper may have.
+    pub(super) own_pc: Option<Value>,
+    /// Whether the state's program counter is this block's.
+    pub(super) pc_stored: bool,
     /// State and host structures.
     pub(super) own: MemFlagsData,
     /// Guest memory.
     pub(super) guest: MemFlagsData,
     /// Distance of the current instruction.
-    pc: u32,
+    pub(super) pc: u32,
     signatures: BTreeMap<(Vec<u8>, bool), SigRef>,
-    /// Start of the loop and the registers that its parameters are, if the block branches to itself.
-    header: Option<(Block, Vec<u16>)>,
     /// Scalars in vectors and integers.
     pub(super) floats: super::float::Floats,
-}
-
-/// Compiles a block.
-pub fn compile<F: Frontend>(
-    state: &mut State,
-    isa: &dyn TargetIsa,
-    shared: &Shared<F>,
-    block: &cache::Block,
-    ir: &Ir,
-) -> Result<Vec<u8>, String> {
-    let result = build(state, isa, shared, block, ir).and_then(|()| emit(state, isa));
-    if result.is_err() {
-        // What a function that was given up has left there must not get into the next one.
-        *state = State::default();
-    }
-    result
-}
-
-/// States the block as a function of `state`'s context.
-fn build<F: Frontend>(
-    state: &mut State,
-    isa: &dyn TargetIsa,
-    shared: &Shared<F>,
-    block: &cache::Block,
-    ir: &Ir,
-) -> Result<(), String> {
-    state.context.clear();
-    state.context.func = Function::with_name_signature(UserFuncName::default(), block_signature());
-    let mut b = FunctionBuilder::new(&mut state.context.func, &mut state.functions);
-    let start = b.create_block();
-    b.append_block_params_for_function_params(start);
-    b.switch_to_block(start);
-    let env = b.block_params(start)[0];
-    let mut region = |id: u32, name: &'static str| -> AliasRegion {
-        b.func.dfg.alias_regions.insert(AliasRegionData { user_id: id, description: name.into() })
-    };
-    let own = MemFlagsData::trusted().with_alias_region(Some(region(0, "state")));
-    let guest = MemFlagsData::new().with_notrap().with_alias_region(Some(region(1, "guest")));
-    let mut l = Lower {
-        b,
-        ir,
-        shared,
-        block,
-        env,
-        values: vec![None; ir.ops.len()],
-        slots: BTreeMap::new(),
-        own,
-        guest,
-        pc: 0,
-        signatures: BTreeMap::new(),
-        header: None,
-        floats: super::float::Floats::default(),
-    };
-    l.begin();
-    for at in 0..ir.ops.len() {
-        l.operation(at)?;
-    }
-    l.terminal()?;
-    l.b.seal_all_blocks();
-    l.b.finalize(isa.frontend_config());
-    Ok(())
 }
 
 pub(super) fn int(ty: Ty) -> Type {
@@ -199,60 +92,155 @@ pub(super) fn vector(lane: Lane) -> Type {
     }
 }
 
+impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
+    /// States the region as the function that `b` builds.
+    pub(super) fn build(
+        mut b: FunctionBuilder<'b>,
+        isa: &dyn TargetIsa,
+        shared: &'a Shared<F>,
+        region: &'a Region,
+    ) -> Result<(), String> {
+        let start = b.create_block();
+        b.append_block_params_for_function_params(start);
+        b.switch_to_block(start);
+        b.seal_block(start);
+        let env = b.block_params(start)[0];
+        let mut alias = |id: u32, name: &'static str| -> AliasRegion {
+            b.func.dfg.alias_regions.insert(AliasRegionData { user_id: id, description: name.into() })
+        };
+        let own = MemFlagsData::trusted().with_alias_region(Some(alias(0, "state")));
+        let guest = MemFlagsData::new().with_notrap().with_alias_region(Some(alias(1, "guest")));
+        let variables = region.slots.iter().map(|(_, ty)| b.declare_var(int(*ty))).collect();
+        let (spent, base_pc, kind) = (b.declare_var(I64), b.declare_var(I64), b.declare_var(I32));
+        let leaves = [Ty::I8, Ty::I16, Ty::I32, Ty::I64]
+            .map(|ty| (ty, std::array::from_fn(|_| b.declare_var(int(ty)))))
+            .to_vec();
+        let blocks = region.members.iter().map(|_| b.create_block()).collect();
+        let tail = b.create_block();
+        b.append_block_param(tail, I32);
+        b.set_cold_block(tail);
+        let member = region.members.first().ok_or("an empty region")?;
+        let mut l = Lower {
+            b,
+            shared,
+            region,
+            member,
+            env,
+            ops: &member.ir.ops,
+            values: Vec::new(),
+            variables,
+            spent,
+            base_pc,
+            blocks,
+            cached: BTreeMap::new(),
+            changed: Slots::default(),
+            dirty: Slots::default(),
+            kinds: Kinds::default(),
+            kind,
+            leaves,
+            fresh: None,
+            tail,
+            tail_kinds: Kinds::default(),
+            clobbered: false,
+            own_pc: None,
+            pc_stored: false,
+            own,
+            guest,
+            pc: 0,
+            signatures: BTreeMap::new(),
+            floats: super::float::Floats::default(),
+        };
+        l.entries();
+        for (at, member) in region.members.iter().enumerate() {
+            l.begin(at, member);
+            for op in 0..member.ir.ops.len() {
+                l.operation(op)?;
+            }
+            l.terminal()?;
+        }
+        l.end_tail();
+        l.b.seal_all_blocks();
+        l.b.finalize(isa.frontend_config());
+        Ok(())
+    }
+
+    /// Where the function is entered: at the first block, or at a header, so that what left at one goes on there. The
+    /// program counter, of which the region knows the offset in the page, says where.
+    fn entries(&mut self) {
+        let pc = self.b.ins().load(I64, self.own, self.env, i32::from(F::PC.0));
+        let zero = self.imm(0);
+        self.b.def_var(self.spent, zero);
+        self.b.def_var(self.base_pc, pc);
+        self.define_kind(Kinds::STATE);
+        let region = self.region;
+        let others: Vec<usize> = region.entries().filter(|at| *at != 0).collect();
+        if !others.is_empty() {
+            let offset = self.b.ins().band_imm_u(pc, PAGE_SIZE as i64 - 1);
+            for at in others {
+                let member = &region.members[at];
+                let here = (member.block.key.gpa.0 % PAGE_SIZE) as i64;
+                let same = self.b.ins().icmp_imm_u(IntCC::Equal, offset, here);
+                let (entry, next) = (self.b.create_block(), self.b.create_block());
+                self.b.ins().brif(same, entry, &[], next, &[]);
+                self.enter(entry);
+                let base = self.b.ins().iadd_imm_s(pc, -member.distance);
+                self.b.def_var(self.base_pc, base);
+                self.enter_at(at);
+                self.enter(next);
+            }
+        }
+        self.enter_at(0);
+    }
+
+    fn enter_at(&mut self, at: usize) {
+        for n in self.region.members[at].live.iter() {
+            let value = self.load_slot(n);
+            self.b.def_var(self.variables[n], value);
+        }
+        self.b.ins().jump(self.blocks[at], &[]);
+    }
+
+    /// Starts the next member.
+    fn begin(&mut self, at: usize, member: &'a Member) {
+        self.member = member;
+        self.ops = &member.ir.ops;
+        self.kinds = member.kinds;
+        self.values.clear();
+        self.values.resize(member.ir.ops.len(), None);
+        self.cached.clear();
+        self.changed = Slots::default();
+        self.dirty = member.dirty;
+        self.clobbered = false;
+        self.own_pc = None;
+        // At the entry it is; later, only this code moves it.
+        self.pc_stored = self.region.members.len() == 1;
+        self.pc = 0;
+        self.b.switch_to_block(self.blocks[at]);
+        if !member.looped {
+            // All that lead here are done.
+            self.b.seal_block(self.blocks[at]);
+        }
+        if self.kinds == Kinds::one(Kinds::VALUES) {
+            self.define_kind(Kinds::VALUES);
+        }
+        let simple = member.header && member.inner_kinds.only().is_some() && !member.inner_kinds.has(Kinds::STATE);
+        self.fresh = simple.then(|| self.b.use_var(self.spent));
+        if member.header {
+            self.check_budget();
+        }
+    }
+}
+
 impl<F: Frontend> Lower<'_, '_, F> {
-    fn is_loop(&self) -> bool {
-        match self.ir.end {
-            Some(Terminal::Jump(0)) => true,
-            Some(Terminal::Branch(_, to, other)) => to == 0 || other == 0,
-            _ => false,
-        }
-    }
-
-    /// The loop header, if any, and the check of the budget.
-    fn begin(&mut self) {
-        if self.is_loop() {
-            let mut used: BTreeMap<u16, (Ty, bool)> = BTreeMap::new();
-            for op in &self.ir.ops {
-                match *op {
-                    Op::Get(slot) => {
-                        used.entry(slot.0).or_insert((widest(slot.1), false));
-                    }
-                    Op::Set(slot, _) => used.entry(slot.0).or_insert((widest(slot.1), true)).1 = true,
-                    _ => {}
-                }
-            }
-            let initial: Vec<BlockArg> =
-                used.iter().map(|(at, (ty, _))| BlockArg::Value(self.load_slot(*at, *ty))).collect();
-            let header = self.b.create_block();
-            for (at, (ty, set)) in &used {
-                let value = self.b.append_block_param(header, int(*ty));
-                self.slots.insert(*at, Cached { value, dirty: *set });
-            }
-            self.b.ins().jump(header, &initial);
-            self.b.switch_to_block(header);
-            self.header = Some((header, used.keys().copied().collect()));
-        }
-        let budget = self.field(offset_of!(Env<F>, budget));
-        let old = self.b.ins().atomic_load(I64, self.own, budget);
-        let count = self.b.ins().iconst(I64, i64::from(self.block.insns));
-        let left = self.b.ins().isub(old, count);
-        let out = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, left, 0);
-        let (exit, go_on) = (self.cold_block(), self.b.create_block());
-        self.b.ins().brif(out, exit, &[], go_on, &[]);
-        self.b.switch_to_block(exit);
-        self.write_back();
-        self.leave(BUDGET);
-        self.b.switch_to_block(go_on);
-        // A plain store: an atomic one would be a full fence.
-        self.b.ins().store(self.own, left, budget, 0);
-    }
-
-    pub(super) fn ir(&self) -> &Ir {
-        self.ir
-    }
-
+    /// Goes on in a block to which nothing else will lead.
     pub(super) fn enter(&mut self, block: Block) {
         self.b.switch_to_block(block);
+        self.b.seal_block(block);
+    }
+
+    /// The block being lowered.
+    pub(super) fn ir(&self) -> &crate::ir::Block {
+        &self.member.ir
     }
 
     pub(super) fn cold_block(&mut self) -> Block {
@@ -261,35 +249,210 @@ impl<F: Frontend> Lower<'_, '_, F> {
         block
     }
 
-    fn field(&mut self, offset: usize) -> Value {
-        self.b.ins().iadd_imm_s(self.env, offset as i64)
+    fn load_slot(&mut self, n: usize) -> Value {
+        let (offset, ty) = self.region.slots[n];
+        self.b.ins().load(int(ty), self.own, self.env, i32::from(offset))
     }
 
-    fn load_slot(&mut self, at: u16, ty: Ty) -> Value {
-        self.b.ins().load(int(ty), self.own, self.env, i32::from(at))
-    }
-
-    fn slot(&mut self, slot: Slot) -> Value {
-        if let Some(cached) = self.slots.get(&slot.0) {
-            return cached.value;
+    /// What register number `n` holds now.
+    pub(super) fn register(&mut self, n: usize) -> Value {
+        if let Some(value) = self.cached.get(&n) {
+            return *value;
         }
-        let value = self.load_slot(slot.0, widest(slot.1));
-        self.slots.insert(slot.0, Cached { value, dirty: false });
+        let lazy = self.region.lazy.has(n);
+        let value = match self.kinds.only() {
+            _ if self.clobbered => {
+                self.changed.add(n);
+                self.load_slot(n)
+            }
+            Some(Kinds::STATE) if lazy => self.load_slot(n),
+            Some(kind) if lazy && kind >= Kinds::RECIPE => self.late(n, kind),
+            None if lazy => unreachable!("a block that reads lazy registers knows what they are"),
+            _ => self.b.use_var(self.variables[n]),
+        };
+        self.cached.insert(n, value);
         value
     }
 
-    /// Stores the registers that the function has changed.
-    fn write_back(&mut self) {
-        let dirty: Vec<(u16, Value)> =
-            self.slots.iter().filter(|(_, c)| c.dirty).map(|(at, c)| (*at, c.value)).collect();
-        for (at, value) in dirty {
-            self.b.ins().store(self.own, value, self.env, i32::from(at));
+    /// Lazy register `n` by a recipe.
+    fn late(&mut self, n: usize, kind: usize) -> Value {
+        let region = self.region;
+        let recipe = &region.recipes[kind - Kinds::RECIPE];
+        let ops = std::mem::replace(&mut self.ops, &recipe.ops);
+        let values = std::mem::replace(&mut self.values, vec![None; recipe.ops.len()]);
+        for (at, ty) in recipe.leaves.iter().enumerate() {
+            let leaf = self.leaf(*ty, at);
+            self.values[at] = Some(self.b.use_var(leaf));
+        }
+        let root = recipe.roots.iter().find(|(other, _)| *other == n).map(|(_, v)| *v);
+        let root = root.expect("a recipe gives all lazy registers");
+        // Only what this one needs.
+        let mut needed = vec![false; recipe.ops.len()];
+        needed[root.0 as usize] = true;
+        for at in (recipe.leaves.len()..recipe.ops.len()).rev() {
+            if needed[at] {
+                recipe.ops[at].operands(|v| needed[v.0 as usize] = true);
+            }
+        }
+        for at in recipe.leaves.len()..recipe.ops.len() {
+            if needed[at] {
+                self.operation(at).expect("a recipe calls nothing");
+            }
+        }
+        let value = self.v(root);
+        self.ops = ops;
+        self.values = values;
+        value
+    }
+
+    fn leaf(&self, ty: Ty, at: usize) -> Variable {
+        let of_type = self.leaves.iter().find(|(t, _)| *t == ty);
+        of_type.expect("leaves are integers").1[at]
+    }
+
+    fn define_kind(&mut self, kind: usize) {
+        let kind = self.b.ins().iconst(I32, kind as i64);
+        self.b.def_var(self.kind, kind);
+    }
+
+    /// Stores the lazy registers that this block has not set, if they are not in the state.
+    pub(super) fn store_lazy(&mut self) {
+        let missing = self.region.lazy.without(self.dirty);
+        if missing == Slots::default() || self.kinds == Kinds::one(Kinds::STATE) || self.clobbered {
+            return;
+        }
+        if let Some(kind) = self.kinds.only() {
+            return self.store_kind(missing, kind);
+        }
+        let mut kinds = self.kinds;
+        let done = self.cold_block();
+        if let Some(fresh) = self.fresh {
+            kinds = self.member.inner_kinds;
+            let (zero, next) = (self.b.ins().icmp_imm_s(IntCC::Equal, fresh, 0), self.cold_block());
+            self.b.ins().brif(zero, done, &[], next, &[]);
+            self.enter(next);
+        }
+        self.store_by_kind(missing, kinds, done);
+        self.enter(done);
+    }
+
+    /// Stores these registers by the variable that says what they are, one of `kinds`, and goes to `done`.
+    fn store_by_kind(&mut self, missing: Slots, kinds: Kinds, done: Block) {
+        let mut kinds: Vec<usize> = kinds.iter().collect();
+        // In ascending order, so that the last is the state only if it is alone.
+        let last = kinds.pop();
+        for kind in kinds {
+            let (now, next) = (self.b.use_var(self.kind), self.cold_block());
+            let same = self.b.ins().icmp_imm_s(IntCC::Equal, now, kind as i64);
+            if kind == Kinds::STATE {
+                self.b.ins().brif(same, done, &[], next, &[]);
+            } else {
+                let this = self.cold_block();
+                self.b.ins().brif(same, this, &[], next, &[]);
+                self.enter(this);
+                self.store_kind(missing, kind);
+                self.b.ins().jump(done, &[]);
+            }
+            self.enter(next);
+        }
+        if let Some(kind) = last.filter(|kind| *kind != Kinds::STATE) {
+            self.store_kind(missing, kind);
+        }
+        self.b.ins().jump(done, &[]);
+    }
+
+    /// On a cold way out: whether the lazy registers are left to the common tail.
+    pub(super) fn store_lazy_at_tail(&mut self) -> bool {
+        let all = self.region.lazy;
+        if all == Slots::default() {
+            return false;
+        }
+        if self.kinds == Kinds::one(Kinds::STATE) || all.common(self.dirty) != Slots::default() || self.clobbered {
+            self.store_lazy();
+            return false;
+        }
+        self.tail_kinds = self.tail_kinds.union(self.kinds);
+        if let Some(kind) = self.kinds.only() {
+            self.define_kind(kind);
+        } else if let Some((fresh, kind)) = self.fresh.zip(self.member.inner_kinds.only()) {
+            let (state, kind) = (self.b.ins().iconst(I32, Kinds::STATE as i64), self.b.ins().iconst(I32, kind as i64));
+            let now = self.b.ins().select(fresh, kind, state);
+            self.b.def_var(self.kind, now);
+        }
+        true
+    }
+
+    fn end_tail(&mut self) {
+        if self.tail_kinds == Kinds::default() {
+            return;
+        }
+        self.b.switch_to_block(self.tail);
+        self.cached.clear();
+        let exit = self.b.block_params(self.tail)[0];
+        let done = self.cold_block();
+        self.store_by_kind(self.region.lazy, self.tail_kinds, done);
+        self.enter(done);
+        self.b.ins().return_(&[exit]);
+    }
+
+    fn store_kind(&mut self, missing: Slots, kind: usize) {
+        for n in missing.iter() {
+            let value = match self.cached.get(&n) {
+                Some(value) => *value,
+                None if kind >= Kinds::RECIPE => self.late(n, kind),
+                None => self.b.use_var(self.variables[n]),
+            };
+            self.b.ins().store(self.own, value, self.env, i32::from(self.region.slots[n].0));
         }
     }
 
-    fn leave(&mut self, exit: i64) {
-        let exit = self.b.ins().iconst(I32, exit);
-        self.b.ins().return_(&[exit]);
+    /// Hands the lazy registers on.
+    pub(super) fn define_lazy(&mut self) {
+        let region = self.region;
+        let member = self.member;
+        let wanted = member.inner.into_iter().flatten().any(|to| region.members[to].kinds == Kinds::one(Kinds::VALUES));
+        if wanted || member.out == Out::Values {
+            for n in region.lazy.iter() {
+                let value = self.register(n);
+                self.b.def_var(self.variables[n], value);
+            }
+        }
+        match &member.out {
+            Out::Same => {}
+            Out::State => self.define_kind(Kinds::STATE),
+            Out::Values => self.define_kind(Kinds::VALUES),
+            Out::Recipe(kind, leaves) => {
+                for (at, v) in leaves.iter().enumerate() {
+                    let leaf = self.leaf(region.recipes[kind - Kinds::RECIPE].leaves[at], at);
+                    let value = self.v(*v);
+                    self.b.def_var(leaf, value);
+                }
+                self.define_kind(*kind);
+            }
+        }
+    }
+
+    fn slot(&mut self, slot: Slot) -> Value {
+        match self.region.number(slot.0) {
+            Some(n) => self.register(n),
+            None => self.own_pc(),
+        }
+    }
+
+    fn set_slot(&mut self, slot: Slot, value: Value) {
+        match self.region.number(slot.0) {
+            Some(n) => {
+                self.cached.insert(n, value);
+                self.dirty.add(n);
+                if !self.region.lazy.has(n) {
+                    self.changed.add(n);
+                }
+            }
+            None => {
+                self.own_pc = Some(value);
+                self.pc_stored = false;
+            }
+        }
     }
 
     pub(super) fn v(&self, v: Val) -> Value {
@@ -328,29 +491,6 @@ impl<F: Frontend> Lower<'_, '_, F> {
         all.extend_from_slice(args);
         let call = self.b.ins().call_indirect(signature, function, &all);
         self.b.inst_results(call).first().copied()
-    }
-
-    /// After a call that may raise: leaves with exact registers if it did.
-    pub(super) fn check_raised(&mut self) {
-        let raised = self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, raised) as i32);
-        let (fault, go_on) = (self.cold_block(), self.b.create_block());
-        if self.b.current_block().is_some_and(|block| self.b.func.layout.is_cold(block)) {
-            self.b.set_cold_block(go_on);
-        }
-        self.b.ins().brif(raised, fault, &[], go_on, &[]);
-        self.b.switch_to_block(fault);
-        self.write_back();
-        let pc = self.b.ins().iconst(I32, i64::from(self.pc));
-        self.b.ins().store(self.own, pc, self.env, offset_of!(Env<F>, fault_pc) as i32);
-        self.set_left();
-        self.leave(4);
-        self.b.switch_to_block(go_on);
-    }
-
-    /// Notes the block that control leaves from.
-    fn set_left(&mut self) {
-        let block = self.b.ins().iconst(I64, std::ptr::from_ref(self.block) as i64);
-        self.b.ins().store(self.own, block, self.env, offset_of!(Env<F>, left) as i32);
     }
 
     pub(super) fn imm(&mut self, value: u64) -> Value {
@@ -399,7 +539,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     }
 
     fn operation(&mut self, at: usize) -> Result<(), String> {
-        let op = self.ir.ops[at];
+        let op = self.ops[at];
         let value = match op {
             Op::Insn { pc } => {
                 self.pc = pc;
@@ -419,7 +559,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             Op::Set(slot, v) => {
                 let value = self.v(v);
-                self.slots.insert(slot.0, Cached { value, dirty: true });
+                self.set_slot(slot, value);
                 None
             }
             Op::Bin(op, ty, a, b) => {
@@ -524,7 +664,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
                     Func::F4(f) => f as *const () as usize,
                     Func::V(_) => return Err("a vector helper called with integers".into()),
                 };
-                let imm = args.get(usize::from(arity).wrapping_sub(1)).and_then(|last| self.ir.as_const(*last));
+                let imm = args.get(usize::from(arity).wrapping_sub(1)).and_then(|last| self.ir().as_const(*last));
                 let args: Vec<Value> = args.iter().take(arity.into()).map(|a| self.v(*a)).collect();
                 if let Some(host) = self.host_float(at, id, imm)
                     && let Some(value) = self.float_call(host, function, &args)?
@@ -532,9 +672,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
                     self.values[at] = Some(value);
                     return Ok(());
                 }
-                self.before_helper(helper.reads_slots, helper.writes_slots);
+                self.before_helper(helper);
                 let result = self.call(function, &args, true);
-                self.after_helper(helper.writes_slots, helper.raises);
+                self.after_helper(helper);
                 result
             }
             Op::CallV(id, args, imm) => {
@@ -556,7 +696,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             Op::Extract(lane, v, n) => Some(self.extract(lane, v, n)),
             Op::Insert(lane, v, n, a) => Some(self.insert(lane, v, n, a)),
             Op::Shuffle(a, b, mask) => {
-                let mask = self.ir.masks[usize::from(mask)];
+                let mask = self.member.ir.masks[usize::from(mask)];
                 let (a, b) = (self.v(a), self.v(b));
                 Some(self.shuffle(a, b, mask))
             }
@@ -576,27 +716,33 @@ impl<F: Frontend> Lower<'_, '_, F> {
             self.set_vector(n, arg);
         }
         let imm = self.imm(imm.into());
-        self.before_helper(helper.reads_slots, helper.writes_slots);
+        self.before_helper(helper);
         self.call(function as *const () as usize, &[imm], false);
-        self.after_helper(helper.writes_slots, helper.raises);
+        self.after_helper(helper);
         Ok(self.vector_result())
     }
 
     /// A helper that reads registers finds them in the state; one that writes some makes what is cached worthless.
-    fn before_helper(&mut self, reads: bool, writes: bool) {
-        if reads || writes {
+    fn before_helper(&mut self, helper: &Helper<F>) {
+        if helper.reads_slots || helper.writes_slots {
             self.write_back();
-            for cached in self.slots.values_mut() {
-                cached.dirty = false;
-            }
+            self.dirty = Slots::default();
+            self.kinds = Kinds::one(Kinds::STATE);
+        }
+        if helper.reads_slots || helper.writes_slots || helper.raises {
+            self.store_pc();
         }
     }
 
-    fn after_helper(&mut self, writes: bool, raises: bool) {
-        if writes {
-            self.slots.clear();
+    fn after_helper(&mut self, helper: &Helper<F>) {
+        if helper.writes_slots {
+            self.cached.clear();
+            self.changed = Slots::default();
+            self.clobbered = true;
+            let pc = self.b.ins().load(I64, self.own, self.env, i32::from(F::PC.0));
+            self.own_pc = Some(pc);
         }
-        if raises {
+        if helper.raises {
             self.check_raised();
         }
     }
@@ -607,7 +753,10 @@ impl<F: Frontend> Lower<'_, '_, F> {
     }
 
     fn carry(&mut self, ty: Ty, a: Val, b: Val, c: Val) -> Value {
-        let constant = self.ir.as_const(c);
+        let constant = match self.ops[c.0 as usize] {
+            Op::Const(_, value) => Some(value),
+            _ => None,
+        };
         let (x, y) = (self.v(a), self.v(b));
         let sum = self.b.ins().iadd(x, y);
         let one = self.b.ins().icmp(IntCC::UnsignedLessThan, sum, x);
@@ -619,138 +768,4 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let two = self.b.ins().icmp(IntCC::UnsignedLessThan, all, sum);
         self.b.ins().bor(one, two)
     }
-
-    /// The program counter moved by `distance`, or as it is for 0.
-    fn moved_pc(&mut self, distance: i64) -> Value {
-        let pc = self.slot(F::PC);
-        if distance == 0 { pc } else { self.b.ins().iadd_imm_s(pc, distance) }
-    }
-
-    fn set_pc(&mut self, pc: Value) {
-        self.b.ins().store(self.own, pc, self.env, i32::from(F::PC.0));
-    }
-
-    fn terminal(&mut self) -> Result<(), String> {
-        match self.ir.end.ok_or("no terminal")? {
-            Terminal::Jump(to) => self.goto(0, to),
-            Terminal::Branch(c, to, other) => {
-                let c = self.v(c);
-                let (first, second) = (self.b.create_block(), self.b.create_block());
-                self.b.ins().brif(c, first, &[], second, &[]);
-                let slots = self.slots.clone();
-                self.b.switch_to_block(first);
-                self.goto(0, to);
-                self.slots = slots;
-                self.b.switch_to_block(second);
-                self.goto(1, other);
-            }
-            Terminal::Indirect(to) => {
-                let to = self.v(to);
-                self.write_back();
-                self.set_pc(to);
-                self.jump_by_cache(to, 2);
-            }
-            Terminal::Resync(to) => {
-                self.write_back();
-                let pc = self.moved_pc(to);
-                self.set_pc(pc);
-                self.set_left();
-                self.leave(3);
-            }
-            Terminal::Dispatch => {
-                self.write_back();
-                self.set_left();
-                self.leave(3);
-            }
-        }
-        Ok(())
-    }
-
-    /// A fixed exit.
-    fn goto(&mut self, exit: usize, distance: i64) {
-        if distance == 0
-            && let Some((header, slots)) = self.header.clone()
-        {
-            let args: Vec<BlockArg> = slots
-                .iter()
-                .map(|at| {
-                    let ty = if is_vector(self.ir, *at) { Ty::V128 } else { Ty::I64 };
-                    BlockArg::Value(self.slot(Slot(*at, ty)))
-                })
-                .collect();
-            self.b.ins().jump(header, &args);
-            return;
-        }
-        self.write_back();
-        let pc = self.moved_pc(distance);
-        self.set_pc(pc);
-        let offset = (self.block.key.gpa.0 % PAGE_SIZE) as i64;
-        if !(0..PAGE_SIZE as i64).contains(&(offset + distance)) {
-            self.jump_by_cache(pc, exit as i64);
-            return;
-        }
-        let link = std::ptr::from_ref(&self.block.host_links[exit]) as i64;
-        let link = self.b.ins().iconst(I64, link);
-        let target = self.b.ins().load(I64, MemFlagsData::trusted(), link, 0);
-        self.jump_or_leave(target, exit as i64);
-    }
-
-    /// Jumps to the code at `target`, or leaves if it is 0.
-    fn jump_or_leave(&mut self, target: Value, exit: i64) {
-        let (go, leave) = (self.b.create_block(), self.cold_block());
-        self.b.ins().brif(target, go, &[], leave, &[]);
-        self.b.switch_to_block(leave);
-        self.set_left();
-        self.leave(exit);
-        self.b.switch_to_block(go);
-        let convention = self.b.import_signature(block_signature());
-        self.b.ins().return_call_indirect(convention, target, &[self.env]);
-    }
-
-    /// Jumps to the compiled block at `pc` if the jump cache knows it in the present mode and space.
-    fn jump_by_cache(&mut self, pc: Value, exit: i64) {
-        let (low, high) = (self.b.ins().ushr_imm_u(pc, 2), self.b.ins().ushr_imm_u(pc, 14));
-        let mixed = self.b.ins().bxor(low, high);
-        let index = self.b.ins().band_imm_s(mixed, JUMP_CACHE as i64 - 1);
-        let offset = self.b.ins().ishl_imm_u(index, i64::from(size_of::<Jump>().trailing_zeros()));
-        let entry = self.b.ins().iadd(self.env, offset);
-        let jumps = offset_of!(Env<F>, jumps);
-        let leave = self.cold_block();
-        let at = |field: usize| (jumps + field) as i32;
-        let checks = [
-            (at(offset_of!(Jump, pc)), pc),
-            (at(offset_of!(Jump, mode)), self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, mode) as i32)),
-            (at(offset_of!(Jump, space)), self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, space) as i32)),
-        ];
-        for (field, want) in checks {
-            let have = self.b.ins().load(I64, self.own, entry, field);
-            let same = self.b.ins().icmp(IntCC::Equal, have, want);
-            let next = self.b.create_block();
-            self.b.ins().brif(same, next, &[], leave, &[]);
-            self.b.switch_to_block(next);
-        }
-        let block = self.b.ins().load(I64, self.own, entry, at(offset_of!(Jump, block)));
-        let next = self.b.create_block();
-        self.b.ins().brif(block, next, &[], leave, &[]);
-        self.b.switch_to_block(next);
-        let target = self.b.ins().load(I64, MemFlagsData::trusted(), block, offset_of!(cache::Block, host) as i32);
-        let go = self.b.create_block();
-        self.b.ins().brif(target, go, &[], leave, &[]);
-        self.b.switch_to_block(leave);
-        self.set_left();
-        self.leave(exit);
-        self.b.switch_to_block(go);
-        let convention = self.b.import_signature(block_signature());
-        self.b.ins().return_call_indirect(convention, target, &[self.env]);
-    }
-}
-
-/// The type in which a register is kept.
-fn widest(ty: Ty) -> Ty {
-    if ty == Ty::V128 { Ty::V128 } else { Ty::I64 }
-}
-
-/// Whether the register at `at` is a vector, by how the block uses it.
-fn is_vector(ir: &Ir, at: u16) -> bool {
-    ir.ops.iter().any(|op| matches!(op, Op::Get(s) | Op::Set(s, _) if s.0 == at && s.1 == Ty::V128))
 }

@@ -34,7 +34,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         let (slow, hit) = (self.cold_block(), self.b.create_block());
         self.b.ins().brif(miss, slow, &[], hit, &[]);
-        self.b.switch_to_block(hit);
+        self.enter(hit);
         let addend = self.b.ins().load(I64, self.own, entry, (table + offset_of!(Entry, addend)) as i32);
         (self.b.ins().iadd(va, addend), slow)
     }
@@ -56,7 +56,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             value = self.b.ins().bswap(value);
         }
         self.b.ins().jump(done, &[BlockArg::Value(value)]);
-        self.b.switch_to_block(miss);
+        self.enter(miss);
         let value = if ty == Ty::V128 {
             self.cold_call(slow::load_vector::<F> as *const () as usize, &[va, packed]);
             self.check_raised();
@@ -68,7 +68,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             self.result_as(access)
         };
         self.b.ins().jump(done, &[BlockArg::Value(value)]);
-        self.b.switch_to_block(done);
+        self.enter(done);
         if number.is_some() { self.loaded_bits(result) } else { result }
     }
 
@@ -89,7 +89,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         };
         self.b.ins().store(self.guest, stored, host, 0);
         self.b.ins().jump(done, &[]);
-        self.b.switch_to_block(miss);
+        self.enter(miss);
         if ty == Ty::V128 {
             self.set_vector(0, value);
             self.cold_call(slow::store_vector::<F> as *const () as usize, &[va, packed]);
@@ -100,6 +100,6 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         self.check_raised();
         self.b.ins().jump(done, &[]);
-        self.b.switch_to_block(done);
+        self.enter(done);
     }
 }

@@ -1,13 +1,19 @@
-//! Compiles hot blocks with Cranelift, on a thread of its own.
+//! Compiles hot code with Cranelift, on a thread of its own.
 //!
-//! A block becomes one function; a block that branches to itself becomes a loop in it. Guest registers live in values
-//! inside the function and are written back on the ways out only: at the end, and on the cold paths of faults.
+//! A hot block becomes one function together with the warm blocks that its fixed exits lead to ([`region`]); loops among
+//! them become loops. Guest registers live in values inside the function ([`lower`]) and are written back on the ways out
+//! only ([`exits`]): at the end, and on the cold paths of faults. Start reading at `region`.
 
 mod cold;
+mod exits;
 mod float;
+mod host;
 mod integer;
+mod lazy;
 mod lower;
 mod memory;
+mod queue;
+mod region;
 mod slow;
 mod vector;
 
@@ -15,29 +21,26 @@ use crate::cache::Block;
 use crate::code_memory::CodeMemory;
 use crate::exec::{Compiler, Shared};
 use crate::frontend::Frontend;
+use crate::ir;
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
+use queue::Queue;
+use region::Region;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use vm::log;
-
-/// Blocks that may wait for the compiler's thread.
-const QUEUE: usize = 4096;
-
-/// A block to compile and the machine it belongs to.
-type Job<F> = (Weak<Shared<F>>, Arc<Block>);
 
 /// The compiler. Its thread ends when it is dropped.
 pub struct Cranelift<F: Frontend> {
     worker: Arc<Worker>,
-    queue: Option<SyncSender<Job<F>>>,
+    queue: Option<Arc<Queue<F>>>,
 }
 
 struct Worker {
     isa: OwnedTargetIsa,
     memory: Mutex<CodeMemory>,
     entry: u64,
+    functions: AtomicU64,
     blocks: AtomicU64,
     bytes: AtomicU64,
 }
@@ -86,6 +89,8 @@ fn target() -> Result<OwnedTargetIsa, CompileError> {
     isa.finish(settings::Flags::new(flags)).map_err(|e| host(&e))
 }
 
+pub use host::listing;
+
 impl<F: Frontend> Cranelift<F> {
     /// A compiler with `code_bytes` of code memory. With `background` it compiles on its own thread, otherwise on the
     /// caller's.
@@ -99,30 +104,29 @@ impl<F: Frontend> Cranelift<F> {
         let isa = target()?;
         let memory = CodeMemory::new(code_bytes);
         let mut memory = memory.map_err(|e| CompileError::Memory { size: code_bytes, why: e.to_string() })?;
-        let entry = lower::entry(&*isa).map_err(CompileError::Host)?;
+        let entry = host::entry(&*isa).map_err(CompileError::Host)?;
         let entry = memory.place(&entry);
         let entry = entry.ok_or(CompileError::Memory { size: code_bytes, why: "too little".into() })?;
         let worker = Arc::new(Worker {
             isa,
             memory: Mutex::new(memory),
             entry,
+            functions: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         });
-        let queue = background.then(|| {
-            let (send, receive) = sync_channel::<Job<F>>(QUEUE);
+        let queue = background.then(|| Arc::new(Queue::default()));
+        if let Some(queue) = queue.clone() {
             let worker = worker.clone();
             let run = move || {
-                let mut state = lower::State::default();
-                while let Ok((shared, block)) = receive.recv() {
-                    if let Some(shared) = shared.upgrade() {
-                        worker.compile(&mut state, &shared, &block);
-                    }
+                let mut state = host::State::default();
+                while let Some((shared, block)) = queue.next() {
+                    worker.compile(&mut state, &shared, &block);
                 }
             };
-            std::thread::Builder::new().name("mimic-compile".into()).spawn(run).map(|_| send)
-        });
-        let queue = queue.transpose().map_err(|e| CompileError::Host(format!("cannot start a thread: {e}")))?;
+            let thread = std::thread::Builder::new().name("mimic-compile".into()).spawn(run);
+            thread.map_err(|e| CompileError::Host(format!("cannot start a thread: {e}")))?;
+        }
         Ok(Self { worker, queue })
     }
 
@@ -130,32 +134,74 @@ impl<F: Frontend> Cranelift<F> {
     pub fn used_bytes(&self) -> usize {
         self.worker.memory.lock().unwrap().used_bytes()
     }
+
+    /// Blocks in the functions compiled so far; one that is in several counts for each.
+    pub fn blocks(&self) -> u64 {
+        self.worker.blocks.load(Ordering::Relaxed)
+    }
+}
+
+impl<F: Frontend> Drop for Cranelift<F> {
+    fn drop(&mut self) {
+        if let Some(queue) = &self.queue {
+            queue.close();
+        }
+    }
 }
 
 /// The host code of a block as text, or why it has none.
-pub fn explain<F: Frontend>(shared: &Shared<F>, block: &Block, ir: &crate::ir::Block) -> String {
-    let code = target().map_err(|e| e.to_string());
-    match code.and_then(|isa| lower::compile(&mut lower::State::default(), &*isa, shared, block, ir)) {
-        Ok(code) => lower::listing(0, &code),
+pub fn explain<F: Frontend>(shared: &Shared<F>, block: Arc<Block>, ir: &ir::Block) -> String {
+    let isa = target().map_err(|e| e.to_string());
+    let code = isa.and_then(|isa| {
+        let region = Region::new(shared, vec![(block, ir.clone())])?;
+        host::compile(&mut host::State::default(), &*isa, shared, &region)
+    });
+    match code {
+        Ok(code) => host::listing(0, &code),
         Err(why) => format!("; {why}"),
     }
 }
 
-impl Worker {
-    fn compile<F: Frontend>(&self, state: &mut lower::State, shared: &Arc<Shared<F>>, block: &Arc<Block>) {
-        if !block.valid.load(Ordering::Acquire) {
-            return;
-        }
-        let mut ir = shared.retranslate(block);
-        if ir.insns != block.insns || ir.end.is_none() {
-            // The guest is changing the code just now.
-            return;
-        }
+/// What the blocks mean now, optimised; those that the guest is changing just now are missing.
+fn retranslate<F: Frontend>(shared: &Shared<F>, blocks: Vec<Arc<Block>>) -> Vec<(Arc<Block>, ir::Block)> {
+    let translated = blocks.into_iter().map(|block| {
+        let mut ir = shared.retranslate(&block);
         crate::opt::optimize(&mut ir, shared.helpers);
-        let code = match lower::compile(state, &*self.isa, shared, block, &ir) {
-            Ok(code) => code,
+        (block, ir)
+    });
+    translated.filter(|(block, ir)| ir.insns == block.insns && ir.end.is_some()).collect()
+}
+
+impl Worker {
+    /// The code of the region around `head`.
+    fn region<F: Frontend>(
+        &self,
+        state: &mut host::State,
+        shared: &Shared<F>,
+        head: &Arc<Block>,
+    ) -> Result<(Vec<u8>, Region), String> {
+        let blocks = retranslate(shared, region::choose(shared, head));
+        if !blocks.first().is_some_and(|(block, _)| Arc::ptr_eq(block, head)) {
+            return Err("its code is changing".into());
+        }
+        let alone = blocks[..1].to_vec();
+        let many = blocks.len() > 1;
+        let mut compile = |blocks| {
+            let region = Region::new(shared, blocks)?;
+            let code = host::compile(state, &*self.isa, shared, &region)?;
+            Ok((code, region))
+        };
+        compile(blocks).or_else(|why| if many { compile(alone) } else { Err(why) })
+    }
+
+    fn compile<F: Frontend>(&self, state: &mut host::State, shared: &Arc<Shared<F>>, head: &Arc<Block>) {
+        if !head.valid.load(Ordering::Acquire) {
+            return;
+        }
+        let (code, region) = match self.region(state, shared, head) {
+            Ok(compiled) => compiled,
             Err(why) => {
-                log!(OutAsm, "block at {} stays interpreted: {why}", block.key.gpa);
+                log!(OutAsm, "block at {} stays interpreted: {why}", head.key.gpa);
                 return;
             }
         };
@@ -170,26 +216,32 @@ impl Worker {
             }
             return;
         };
-        self.blocks.fetch_add(1, Ordering::Relaxed);
+        self.functions.fetch_add(1, Ordering::Relaxed);
+        self.blocks.fetch_add(region.members.len() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(code.len() as u64, Ordering::Relaxed);
-        log!(OutAsm, "OUT: block at {} [{} bytes]\n{}\n", block.key.gpa, code.len(), lower::listing(entry, &code));
-        shared.install(block, entry);
+        log!(
+            OutAsm,
+            "OUT: {} blocks from {} [{} bytes]\n{}\n",
+            region.members.len(),
+            head.key.gpa,
+            code.len(),
+            host::listing(entry, &code)
+        );
+        let members: Vec<Arc<Block>> = region.members.iter().map(|m| m.block.clone()).collect();
+        let entered: Vec<Arc<Block>> = region.entries().map(|at| members[at].clone()).collect();
+        shared.install_region(head, &members, &entered, entry);
+        for member in members.iter().filter(|m| m.host.load(Ordering::Acquire) == 0) {
+            // It is compiled by itself only if it is still entered often by other ways.
+            member.runs.store(0, Ordering::Relaxed);
+        }
     }
 }
 
 impl<F: Frontend> Compiler<F> for Cranelift<F> {
     fn request(&self, shared: &Arc<Shared<F>>, block: Arc<Block>) {
         match &self.queue {
-            Some(queue) => {
-                if let Err(refused) = queue.try_send((Arc::downgrade(shared), block)) {
-                    // Too much at once: let it become hot again.
-                    let (std::sync::mpsc::TrySendError::Full((_, block))
-                    | std::sync::mpsc::TrySendError::Disconnected((_, block))) = refused;
-                    block.runs.store(0, Ordering::Relaxed);
-                    block.queued.store(false, Ordering::Release);
-                }
-            }
-            None => self.worker.compile(&mut lower::State::default(), shared, &block),
+            Some(queue) => queue.add(shared, block),
+            None => self.worker.compile(&mut host::State::default(), shared, &block),
         }
     }
 
@@ -205,6 +257,6 @@ impl<F: Frontend> Compiler<F> for Cranelift<F> {
     }
 
     fn stats(&self) -> (u64, u64) {
-        (self.worker.blocks.load(Ordering::Relaxed), self.worker.bytes.load(Ordering::Relaxed))
+        (self.worker.functions.load(Ordering::Relaxed), self.worker.bytes.load(Ordering::Relaxed))
     }
 }

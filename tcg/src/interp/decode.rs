@@ -75,12 +75,16 @@ pub fn decode<F: Frontend>(block: &Block, helpers: &[Helper<F>], limits: &Limits
         d.release(at);
     }
     d.terminal()?;
-    let exits = match block.end {
+    Some(Code { uops: d.uops.into_boxed_slice(), marks: d.marks.into_boxed_slice(), exits: exits(block) })
+}
+
+/// Distances of the fixed exits.
+pub(super) fn exits(block: &Block) -> [Option<i64>; 2] {
+    match block.end {
         Some(Terminal::Jump(to)) => [Some(to), None],
         Some(Terminal::Branch(_, to, other)) => [Some(to), Some(other)],
         _ => [None, None],
-    };
-    Some(Code { uops: d.uops.into_boxed_slice(), marks: d.marks.into_boxed_slice(), exits })
+    }
 }
 
 impl<F: Frontend> Decoder<'_, F> {

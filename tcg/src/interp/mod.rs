@@ -9,9 +9,8 @@ mod run;
 mod vector;
 
 pub use decode::{Limits, decode};
+pub(crate) use run::{BINARY, TYPES, UNARY, kind_of, pack_mem, unpack_atomic, unpack_mem};
 pub(crate) use run::{Exit, run};
-#[cfg(feature = "cranelift")]
-pub(crate) use run::{kind_of, pack_mem, unpack_atomic, unpack_mem};
 pub use vector::{vbinary, vshift, vunary};
 
 /// One micro-operation.
@@ -39,6 +38,15 @@ pub struct Code {
 }
 
 impl Code {
+    /// What must be known of a block that is never interpreted.
+    pub(crate) fn of_host_block(ir: &crate::ir::Block) -> Code {
+        let marks = ir.ops.iter().filter_map(|op| match op {
+            crate::ir::Op::Insn { pc } => Some((0, *pc)),
+            _ => None,
+        });
+        Code { uops: Box::default(), marks: marks.collect(), exits: decode::exits(ir) }
+    }
+
     /// The guest instruction that micro-operation `uop` belongs to, as distance from the block.
     pub(crate) fn pc_of(&self, uop: usize) -> u32 {
         let after = self.marks.partition_point(|(first, _)| *first as usize <= uop);

@@ -53,7 +53,7 @@ pub(crate) fn unpack_mem(imm: u64) -> Mem {
 }
 
 /// The tables behind the generic codes; `imm` packs an index and a type.
-pub(super) const BINARY: &[Binary] = &[
+pub(crate) const BINARY: &[Binary] = &[
     Binary::Add,
     Binary::Sub,
     Binary::Mul,
@@ -70,7 +70,7 @@ pub(super) const BINARY: &[Binary] = &[
     Binary::Sar,
     Binary::Ror,
 ];
-pub(super) const UNARY: &[Unary] =
+pub(crate) const UNARY: &[Unary] =
     &[Unary::Not, Unary::Neg, Unary::Clz, Unary::Ctz, Unary::BitRev, Unary::ByteRev, Unary::Popcount];
 pub(super) const CONDS: &[Cond] = &[Cond::Eq, Cond::Ne, Cond::LtU, Cond::LeU, Cond::LtS, Cond::LeS];
 pub(super) const ATOMICS: &[AtomicOp] = &[
@@ -84,7 +84,7 @@ pub(super) const ATOMICS: &[AtomicOp] = &[
     AtomicOp::MinU,
     AtomicOp::MaxU,
 ];
-pub(super) const TYPES: &[Ty] = &[Ty::I8, Ty::I16, Ty::I32, Ty::I64, Ty::V128];
+pub(crate) const TYPES: &[Ty] = &[Ty::I8, Ty::I16, Ty::I32, Ty::I64, Ty::V128];
 
 fn packed<T: Copy>(table: &[T], imm: u64) -> (T, Ty) {
     (table[(imm & 0xff) as usize], TYPES[(imm >> 8 & 0xff) as usize])

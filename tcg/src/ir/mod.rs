@@ -396,6 +396,23 @@ pub struct Names<'a> {
     pub helpers: &'a [&'a str],
 }
 
+impl Block {
+    /// Forgets everything but the memory.
+    pub fn clear(&mut self) {
+        self.ops.clear();
+        self.masks.clear();
+        (self.end, self.len_bytes, self.insns) = (None, 0, 0);
+    }
+
+    /// Calls `f` with the operand of the terminal, if it has one.
+    pub fn end_operand(&self, f: impl FnOnce(Val)) {
+        match self.end {
+            Some(Terminal::Branch(v, ..) | Terminal::Indirect(v)) => f(v),
+            _ => {}
+        }
+    }
+}
+
 impl Op {
     /// The type of the value that this operation defines, given the types of the values before it only where it must;
     /// `None` for operations without a value.

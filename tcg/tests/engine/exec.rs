@@ -132,7 +132,7 @@ fn an_interrupt_reaches_a_hot_loop() {
 fn no_wake_up_is_lost() {
     const ROUNDS: u64 = 3000;
     for (tier, noisy) in
-        [(Tier::Interpreter, 0), (Tier::Interpreter, 2), (Tier::Compiled(1), 0), (Tier::Compiled(1), 2)]
+        [Tier::Interpreter, Tier::Template(1), Tier::Compiled(1)].into_iter().flat_map(|tier| [(tier, 0), (tier, 2)])
     {
         let mut m = Machine::new(tier);
         // Halts for ever; each interrupt is answered by the handler, which turns them on again.

@@ -7,5 +7,6 @@ mod memory;
 mod ops;
 mod random;
 mod reference;
+mod regions;
 #[path = "../toy/mod.rs"]
 mod toy;

@@ -416,6 +416,12 @@ fn random_blocks_interpreted() {
 }
 
 #[test]
+fn random_blocks_by_templates() {
+    random_blocks(Tier::Template(0), 20_000);
+    random_blocks(Tier::Mixed(2), 1_000);
+}
+
+#[test]
 fn random_blocks_compiled() {
     random_blocks(Tier::Compiled(1), 3_000);
 }

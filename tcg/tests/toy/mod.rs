@@ -8,6 +8,7 @@ use tcg::cranelift::Cranelift;
 use tcg::exec::{Compiler, Shared, Tcg, TcgVcpu, Tiers};
 use tcg::frontend::{Func, Helper, Key, Translation};
 use tcg::ir::{self, Block, HelperId, Names, Op, Slot, Terminal, Ty};
+use tcg::x64::Template;
 use tcg::{Env, Frontend};
 use vm::clock::ManualClock;
 use vm::device::{Access, BusError, MmioPort};
@@ -533,7 +534,15 @@ impl MmioPort for Recorder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
     Interpreter,
-    /// Compiled on the spot after so many runs.
+    /// Template code after so many runs.
+    Template(u32),
+    /// Template code after the first run, optimized on the spot after so many.
+    Mixed(u32),
+    /// Template code after the first run, optimized by the thread soon after.
+    MixedBackground,
+    /// Template code into very little memory.
+    SmallTemplate,
+    /// Optimized on the spot after so many runs.
     Compiled(u32),
     /// Compiled by the thread after so many runs.
     Background(u32),
@@ -543,8 +552,20 @@ pub enum Tier {
     SmallBackground,
 }
 
-pub const TIERS: [Tier; 6] =
-    [Tier::Interpreter, Tier::Compiled(1), Tier::Compiled(3), Tier::Background(1), Tier::Small, Tier::SmallBackground];
+pub const TIERS: [Tier; 12] = [
+    Tier::Interpreter,
+    Tier::Template(0),
+    Tier::Template(1),
+    Tier::Template(3),
+    Tier::SmallTemplate,
+    Tier::Mixed(3),
+    Tier::MixedBackground,
+    Tier::Compiled(1),
+    Tier::Compiled(3),
+    Tier::Background(1),
+    Tier::Small,
+    Tier::SmallBackground,
+];
 
 /// A compiler that tests can look into.
 struct Shown(Arc<Cranelift<Toy>>);
@@ -598,17 +619,25 @@ pub fn wiring(id: u32, bus: &Arc<AddressSpace>, pins: &Arc<Pins>) -> Wiring {
 
 impl Machine {
     pub fn new(tier: Tier) -> Machine {
-        let (tiers, memory) = match tier {
-            Tier::Interpreter => (Tiers { compile_after: None, synchronous: true }, None),
-            Tier::Compiled(n) => (Tiers { compile_after: Some(n), synchronous: true }, Some((16 << 20, false))),
-            Tier::Background(n) => (Tiers { compile_after: Some(n), synchronous: false }, Some((16 << 20, true))),
-            Tier::Small => (Tiers { compile_after: Some(1), synchronous: true }, Some((64 << 10, false))),
-            Tier::SmallBackground => (Tiers { compile_after: Some(1), synchronous: false }, Some((64 << 10, true))),
+        // Runs before templates and before optimization, bytes of code memory, and whether a thread optimizes.
+        let (template_after, compile_after, bytes, background) = match tier {
+            Tier::Interpreter => (None, None, 0, false),
+            Tier::Template(n) => (Some(n), None, 16 << 20, false),
+            Tier::Mixed(n) => (Some(0), Some(n), 16 << 20, false),
+            Tier::MixedBackground => (Some(0), Some(2), 16 << 20, true),
+            Tier::SmallTemplate => (Some(0), None, 16 << 10, false),
+            Tier::Compiled(n) => (None, Some(n), 16 << 20, false),
+            Tier::Background(n) => (None, Some(n), 16 << 20, true),
+            Tier::Small => (None, Some(1), 64 << 10, false),
+            Tier::SmallBackground => (None, Some(1), 64 << 10, true),
         };
+        let tiers = Tiers { template_after, compile_after, synchronous: !background };
+        let template = template_after.map(|_| Template::new(bytes).unwrap());
+        let memory = compile_after.map(|_| (bytes, background));
         let toy = Toy { table: RwLock::default(), translations: AtomicU64::new(0) };
         let compiler = memory.map(|(bytes, background)| Arc::new(Cranelift::<Toy>::new(bytes, background).unwrap()));
         let shown = compiler.clone().map(|c| Box::new(Shown(c)) as Box<dyn Compiler<Toy>>);
-        let tcg = Tcg::new(toy, tiers, shown);
+        let tcg = Tcg::new(toy, tiers, template, shown);
         let bus = AddressSpace::new();
         let (ram, rom) = (Ram::new(RAM_SIZE).unwrap(), Ram::new(0x1000).unwrap());
         let device = Arc::new(Recorder::default());
@@ -670,7 +699,8 @@ impl Machine {
 
     /// Blocks compiled so far.
     pub fn compiled(&self) -> u64 {
-        self.compiler.as_ref().map_or(0, |c| c.stats().0)
+        let template = self.tcg.shared().template().map_or(0, |t| t.stats().0);
+        self.compiler.as_ref().map_or(0, |c| c.stats().0) + template
     }
 
     pub fn read(&self, at: u64, len: usize) -> Vec<u8> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tcg::cache::Block;
 use tcg::cranelift::Cranelift;
 use tcg::exec::{Compiler, Shared, Tcg, TcgVcpu, Tiers};
+use tcg::x64::Template;
 use vm::address_space::{Backing, Mapping};
 use vm::clock::ManualClock;
 use vm::entropy::Entropy;
@@ -35,6 +36,8 @@ pub enum Tier {
     Stepped,
     /// In blocks by the interpreter.
     Interpreter,
+    /// In blocks of template code.
+    Template,
     /// In blocks that Cranelift compiled.
     Compiled,
 }
@@ -139,13 +142,21 @@ impl Machine {
         bus.write(Gpa(VECTORS), &vectors).map_err(|e| format!("{e:?}"))?;
 
         let compiler = match tier {
-            Tier::Stepped | Tier::Interpreter => None,
+            Tier::Stepped | Tier::Interpreter | Tier::Template => None,
             Tier::Compiled => Some(Arc::new(Cranelift::new(64 << 20, false).map_err(|e| e.to_string())?)),
         };
-        let tiers = Tiers { compile_after: compiler.as_ref().map(|_| 1), synchronous: true };
+        let template = match tier {
+            Tier::Template => Some(Template::new(64 << 20).map_err(|e| e.to_string())?),
+            _ => None,
+        };
+        let tiers = Tiers {
+            template_after: template.as_ref().map(|_| 1),
+            compile_after: compiler.as_ref().map(|_| 1),
+            synchronous: true,
+        };
         let counted = compiler.clone().map(|c| Box::new(Counted(c)) as Box<dyn Compiler<Arm>>);
         let arm = Arm::new(cpu).map_err(|e| e.to_string())?;
-        let tcg = Tcg::new(arm, tiers, counted);
+        let tcg = Tcg::new(arm, tiers, template, counted);
         let wiring = Wiring {
             id: 0,
             model: cpu.into(),
@@ -199,7 +210,7 @@ impl Machine {
         let at = SLOT_COUNT * SLOT_BYTES + self.placements * 0x84 % 0xf_0000;
         self.slots.write(at, &code);
         self.placements += 1;
-        if self.tier == Tier::Compiled {
+        if matches!(self.tier, Tier::Template | Tier::Compiled) {
             self.once(case, SLOTS + at, words.len() as u64);
         }
         SLOTS + at
@@ -237,7 +248,7 @@ impl Machine {
                 bytes.copy_from_slice(&word.to_le_bytes());
             }
             ram.write(at, &code);
-            if self.tier == Tier::Compiled {
+            if matches!(self.tier, Tier::Template | Tier::Compiled) {
                 // The first run is interpreted and compiles the code.
                 self.once(case, pc, case.instructions());
             }

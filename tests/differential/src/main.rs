@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<bool, String> {
-    let (mut cases, mut seed, mut tiers) = (1_000_000, 1, vec![Tier::Interpreter, Tier::Compiled]);
+    let (mut cases, mut seed, mut tiers) = (1_000_000, 1, vec![Tier::Interpreter, Tier::Template, Tier::Compiled]);
     let mut unallocated = None;
     let (mut row, mut replay, mut list, mut sequences) = (None, None, false, None);
     let mut cpu = String::from("max");
@@ -40,6 +40,7 @@ fn start() -> Result<bool, String> {
             "--tier" => {
                 tiers = match value()?.as_str() {
                     "interp" => vec![Tier::Interpreter],
+                    "template" => vec![Tier::Template],
                     "compiled" => vec![Tier::Compiled],
                     "both" => tiers,
                     other => return Err(format!("no tier `{other}`\n{USAGE}")),

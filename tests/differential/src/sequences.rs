@@ -36,7 +36,8 @@ impl Sequences {
     /// # Errors
     /// What their parts say, as text.
     pub fn new() -> Result<Self, String> {
-        let others = [Tier::Interpreter, Tier::Compiled].map(|tier| Machine::new(tier, "max").map(|m| (tier, m)));
+        let others = [Tier::Interpreter, Tier::Template, Tier::Compiled]
+            .map(|tier| Machine::new(tier, "max").map(|m| (tier, m)));
         let others = others.into_iter().collect::<Result<_, _>>()?;
         Ok(Sequences { stepped: Machine::new(Tier::Stepped, "max")?, others })
     }

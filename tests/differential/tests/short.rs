@@ -5,7 +5,7 @@ use differential::run::{Bench, Options};
 use differential::sequences::Sequences;
 use differential::{compare, generate, oracle};
 
-const TIERS: [Tier; 2] = [Tier::Interpreter, Tier::Compiled];
+const TIERS: [Tier; 3] = [Tier::Interpreter, Tier::Template, Tier::Compiled];
 
 /// Starts both sides; `None`, said aloud, where this host lacks the other side.
 fn bench(cpu: &str) -> Option<Bench> {

@@ -1,0 +1,311 @@
+//! Ways out of a block: into another block of the region, into other compiled code, or back to the run loop.
+//!
+//! The budget in the state is what was left when the region was entered; what has been executed since is counted in a
+//! variable and taken off on the way out. So a loop writes nothing, and a kick, which makes the budget negative, is never
+//! overwritten but in the instant of leaving, when the run loop looks at the flag behind it soon enough.
+
+use super::host::region_signature;
+use super::lower::Lower;
+use super::region::Slots;
+use crate::cache;
+use crate::env::{Env, JUMP_CACHE, Jump};
+use crate::frontend::Frontend;
+use crate::ir::Terminal;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData, Value};
+use std::mem::offset_of;
+use vm::ram::PAGE_SIZE;
+
+/// What compiled code gives back besides the exits that interpreted blocks have: the budget is used up.
+const BUDGET: i64 = 5;
+const RESYNC: i64 = 3;
+const RAISED: i64 = 4;
+const INDIRECT: i64 = 2;
+
+impl<F: Frontend> Lower<'_, '_, F> {
+    /// The budget in the state. An atomic load is what the code generator makes anew each time.
+    fn load_budget(&mut self) -> (Value, Value) {
+        let at = self.b.ins().iadd_imm_s(self.env, offset_of!(Env<F>, budget) as i64);
+        (self.b.ins().atomic_load(I64, self.own, at), at)
+    }
+
+    /// Instructions executed since the entry, with `more` of the present block.
+    fn spent(&mut self, more: u32) -> Value {
+        let spent = self.b.use_var(self.spent);
+        if more == 0 { spent } else { self.b.ins().iadd_imm_s(spent, i64::from(more)) }
+    }
+
+    /// Takes what was executed off the budget.
+    fn settle(&mut self, more: u32) {
+        let spent = self.spent(more);
+        let (old, at) = self.load_budget();
+        let left = self.b.ins().isub(old, spent);
+        // A plain store: an atomic one would be a full fence.
+        self.b.ins().store(self.own, left, at, 0);
+    }
+
+    /// Leaves at the start of a header if the budget does not suffice for all until the next one.
+    pub(super) fn check_budget(&mut self) {
+        let want = self.spent(self.member.need);
+        let (budget, _) = self.load_budget();
+        let out = self.b.ins().icmp(IntCC::SignedLessThan, budget, want);
+        let (exit, go_on) = (self.cold_block(), self.b.create_block());
+        self.b.ins().brif(out, exit, &[], go_on, &[]);
+        self.enter(exit);
+        if self.member.looped || self.member.distance != 0 {
+            self.store_pc();
+            self.settle(0);
+            self.write_back_and_leave(BUDGET);
+        } else {
+            self.leave(BUDGET);
+        }
+        self.enter(go_on);
+        self.pc_stored = self.region.members.len() == 1;
+    }
+
+    /// Stores the registers whose cells in the state are out of date.
+    pub(super) fn write_back(&mut self) {
+        self.store_dirty();
+        self.store_lazy();
+    }
+
+    fn store_dirty(&mut self) {
+        for n in self.dirty.iter() {
+            let value = match self.cached.get(&n) {
+                Some(value) => *value,
+                None => self.b.use_var(self.variables[n]),
+            };
+            self.b.ins().store(self.own, value, self.env, i32::from(self.region.slots[n].0));
+        }
+    }
+
+    /// Leaves by a cold way, with all registers in the state.
+    fn write_back_and_leave(&mut self, exit: i64) {
+        self.store_dirty();
+        if self.store_lazy_at_tail() {
+            let exit = self.b.ins().iconst(I32, exit);
+            self.b.ins().jump(self.tail, &[BlockArg::Value(exit)]);
+        } else {
+            self.leave(exit);
+        }
+    }
+
+    /// The program counter of the present block.
+    pub(super) fn own_pc(&mut self) -> Value {
+        match self.own_pc {
+            Some(pc) => pc,
+            None => self.moved_pc(0),
+        }
+    }
+
+    /// The program counter moved by `distance`.
+    fn moved_pc(&mut self, distance: i64) -> Value {
+        let (pc, distance) = match self.own_pc {
+            Some(pc) => (pc, distance),
+            None => (self.b.use_var(self.base_pc), distance.wrapping_add(self.member.distance)),
+        };
+        if distance == 0 { pc } else { self.b.ins().iadd_imm_s(pc, distance) }
+    }
+
+    fn set_pc(&mut self, pc: Value) {
+        self.b.ins().store(self.own, pc, self.env, i32::from(F::PC.0));
+    }
+
+    /// Makes the program counter in the state this block's.
+    pub(super) fn store_pc(&mut self) {
+        if !self.pc_stored {
+            let pc = self.own_pc();
+            self.set_pc(pc);
+            self.pc_stored = true;
+        }
+    }
+
+    fn leave(&mut self, exit: i64) {
+        let exit = self.b.ins().iconst(I32, exit);
+        self.b.ins().return_(&[exit]);
+    }
+
+    /// Notes the block that control leaves from.
+    fn set_left(&mut self) {
+        let block = self.b.ins().iconst(I64, std::sync::Arc::as_ptr(&self.member.block) as i64);
+        self.b.ins().store(self.own, block, self.env, offset_of!(Env<F>, left) as i32);
+    }
+
+    /// After a call that may raise: leaves with exact registers if it did.
+    pub(super) fn check_raised(&mut self) {
+        let raised = self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, raised) as i32);
+        let (fault, go_on) = (self.cold_block(), self.b.create_block());
+        if self.b.current_block().is_some_and(|block| self.b.func.layout.is_cold(block)) {
+            self.b.set_cold_block(go_on);
+        }
+        self.b.ins().brif(raised, fault, &[], go_on, &[]);
+        self.enter(fault);
+        let stored = self.pc_stored;
+        self.store_pc();
+        self.pc_stored = stored;
+        let pc = self.b.ins().iconst(I32, i64::from(self.pc));
+        self.b.ins().store(self.own, pc, self.env, offset_of!(Env<F>, fault_pc) as i32);
+        // The run loop gives back what of the block was not executed.
+        self.settle(self.member.block.insns);
+        self.set_left();
+        self.write_back_and_leave(RAISED);
+        self.enter(go_on);
+    }
+
+    /// The way out at the end of the present block.
+    pub(super) fn terminal(&mut self) -> Result<(), String> {
+        match self.member.ir.end.ok_or("no terminal")? {
+            Terminal::Jump(to) => {
+                self.define_variables();
+                self.goto(0, to);
+            }
+            Terminal::Branch(c, to, other) => {
+                let c = self.v(c);
+                self.define_variables();
+                let (first, second) = (self.b.create_block(), self.b.create_block());
+                self.b.ins().brif(c, first, &[], second, &[]);
+                self.enter(first);
+                self.goto(0, to);
+                self.enter(second);
+                self.goto(1, other);
+            }
+            Terminal::Indirect(to) => {
+                let to = self.v(to);
+                self.write_back();
+                self.set_pc(to);
+                self.settle(self.member.block.insns);
+                self.jump_by_cache(to, INDIRECT);
+            }
+            Terminal::Resync(to) => {
+                self.write_back();
+                let pc = self.moved_pc(to);
+                self.set_pc(pc);
+                self.settle(self.member.block.insns);
+                self.set_left();
+                self.leave(RESYNC);
+            }
+            Terminal::Dispatch => {
+                self.write_back();
+                self.store_pc();
+                self.settle(self.member.block.insns);
+                self.set_left();
+                self.leave(RESYNC);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands registers and count on to the members that this one leads to.
+    fn define_variables(&mut self) {
+        if self.member.inner == [None; 2] {
+            return;
+        }
+        if self.clobbered {
+            let after = self.member.inner.into_iter().flatten().map(|to| self.region.members[to].live);
+            for n in after.fold(Slots::default(), Slots::union).without(self.region.lazy).iter() {
+                self.register(n);
+            }
+        }
+        self.define_lazy();
+        for n in self.changed.without(self.region.lazy).iter() {
+            let value = self.cached[&n];
+            self.b.def_var(self.variables[n], value);
+        }
+        let spent = self.spent(self.member.block.insns);
+        self.b.def_var(self.spent, spent);
+    }
+
+    /// A fixed exit, after [`Self::define_variables`].
+    fn goto(&mut self, exit: usize, distance: i64) {
+        if let Some(to) = self.member.inner[exit] {
+            if self.member.stores && !self.region.members[to].header {
+                self.check_valid(distance);
+            }
+            let block = self.blocks[to];
+            self.b.ins().jump(block, &[]);
+            return;
+        }
+        self.write_back();
+        let pc = self.moved_pc(distance);
+        self.set_pc(pc);
+        self.settle_at_end();
+        let offset = (self.member.block.key.gpa.0 % PAGE_SIZE) as i64;
+        if !(0..PAGE_SIZE as i64).contains(&offset.saturating_add(distance)) {
+            self.jump_by_cache(pc, exit as i64);
+            return;
+        }
+        let link = std::ptr::from_ref(&self.member.block.host_links[exit]) as i64;
+        let link = self.b.ins().iconst(I64, link);
+        let target = self.b.ins().load(I64, MemFlagsData::trusted(), link, 0);
+        self.jump_or_leave(target, exit as i64);
+    }
+
+    /// Takes the whole block off the budget, which [`Self::define_variables`] may have counted already.
+    fn settle_at_end(&mut self) {
+        let counted = self.member.inner != [None; 2];
+        self.settle(if counted { 0 } else { self.member.block.insns });
+    }
+
+    /// Leaves with the target as program counter if a store has made the region invalid, which the budget shows.
+    fn check_valid(&mut self, distance: i64) {
+        let (budget, _) = self.load_budget();
+        let out = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, budget, 0);
+        let (exit, go_on) = (self.cold_block(), self.b.create_block());
+        self.b.ins().brif(out, exit, &[], go_on, &[]);
+        self.enter(exit);
+        let pc = self.moved_pc(distance);
+        self.set_pc(pc);
+        self.settle_at_end();
+        self.write_back_and_leave(BUDGET);
+        self.enter(go_on);
+    }
+
+    /// Jumps to the code at `target`, or leaves if it is 0.
+    fn jump_or_leave(&mut self, target: Value, exit: i64) {
+        let (go, leave) = (self.b.create_block(), self.cold_block());
+        self.b.ins().brif(target, go, &[], leave, &[]);
+        self.jump_to_code(target, go, leave, exit);
+    }
+
+    /// Fills the two blocks: `go` jumps to the code at `target`, `leave` leaves.
+    fn jump_to_code(&mut self, target: Value, go: Block, leave: Block, exit: i64) {
+        self.enter(leave);
+        self.set_left();
+        self.leave(exit);
+        self.enter(go);
+        let convention = self.b.import_signature(region_signature());
+        self.b.ins().return_call_indirect(convention, target, &[self.env]);
+    }
+
+    /// Jumps to the compiled block at `pc` if the jump cache knows it in the present mode and space.
+    fn jump_by_cache(&mut self, pc: Value, exit: i64) {
+        let (low, high) = (self.b.ins().ushr_imm_u(pc, 2), self.b.ins().ushr_imm_u(pc, 14));
+        let mixed = self.b.ins().bxor(low, high);
+        let index = self.b.ins().band_imm_s(mixed, JUMP_CACHE as i64 - 1);
+        let offset = self.b.ins().ishl_imm_u(index, i64::from(size_of::<Jump>().trailing_zeros()));
+        let entry = self.b.ins().iadd(self.env, offset);
+        let jumps = offset_of!(Env<F>, jumps);
+        let leave = self.cold_block();
+        let at = |field: usize| (jumps + field) as i32;
+        let checks = [
+            (at(offset_of!(Jump, pc)), pc),
+            (at(offset_of!(Jump, tag)), self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, tag) as i32)),
+        ];
+        for (field, want) in checks {
+            let have = self.b.ins().load(I64, self.own, entry, field);
+            let same = self.b.ins().icmp(IntCC::Equal, have, want);
+            let next = self.b.create_block();
+            self.b.ins().brif(same, next, &[], leave, &[]);
+            self.enter(next);
+        }
+        let block = self.b.ins().load(I64, self.own, entry, at(offset_of!(Jump, block)));
+        let next = self.b.create_block();
+        self.b.ins().brif(block, next, &[], leave, &[]);
+        self.enter(next);
+        let target = self.b.ins().load(I64, MemFlagsData::trusted(), block, offset_of!(cache::Block, host) as i32);
+        let go = self.b.create_block();
+        self.b.ins().brif(target, go, &[], leave, &[]);
+        self.jump_to_code(target, go, leave, exit);
+    }
+}

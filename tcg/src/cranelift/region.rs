@@ -1,0 +1,470 @@
+//! What is compiled together: a hot block and the warm blocks that fixed exits lead to within its page, as a graph with
+//! its loops, the registers that are alive in each block, and those that the state does not hold then.
+
+use super::lazy::{self, Kinds, Out, Recipe};
+use crate::cache::Block;
+use crate::exec::Shared;
+use crate::frontend::Frontend;
+use crate::ir::{Block as Ir, Op, Terminal, Ty};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use vm::ram::PAGE_SIZE;
+
+/// Guest instructions of a region at most, unless its first block alone has more.
+const MAX_INSNS: u32 = 150;
+/// Blocks of a region at most.
+const MAX_BLOCKS: usize = 24;
+/// A block belongs to a region if it runs at least once in so many runs of the first.
+const WARM: u32 = 16;
+
+/// Functions that contain the same block at most, besides its own: a bound on what is compiled in all.
+const COPIES: u32 = 2;
+
+/// A set of registers, by their numbers in [`Region::slots`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Slots(u128);
+
+impl Slots {
+    /// Registers that a set can hold.
+    const ROOM: usize = 128;
+
+    pub fn has(self, n: usize) -> bool {
+        self.0 >> n & 1 != 0
+    }
+    pub fn add(&mut self, n: usize) {
+        self.0 |= 1 << n;
+    }
+    pub fn union(self, other: Slots) -> Slots {
+        Slots(self.0 | other.0)
+    }
+    pub fn without(self, other: Slots) -> Slots {
+        Slots(self.0 & !other.0)
+    }
+    pub fn common(self, other: Slots) -> Slots {
+        Slots(self.0 & other.0)
+    }
+    pub fn count(self) -> u32 {
+        self.0.count_ones()
+    }
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..Self::ROOM).filter(move |n| self.has(*n))
+    }
+}
+
+/// One block of a region.
+pub(super) struct Member {
+    pub block: Arc<Block>,
+    pub ir: Ir,
+    /// From the first block, in bytes.
+    pub distance: i64,
+    /// The members that the fixed exits lead to.
+    pub inner: [Option<usize>; 2],
+    /// Something leads back to it: the budget is checked here. The first block is one always.
+    pub header: bool,
+    /// Whether control can come to the first block other than by entering the region.
+    pub looped: bool,
+    /// Instructions from here to the next header or way out, this block's included, at most.
+    pub need: u32,
+    /// Registers whose values are needed at the start.
+    pub live: Slots,
+    /// Registers whose cells in the state may be out of date at the start.
+    pub dirty: Slots,
+    /// What the lazy registers may be at the start, and what they may be when another member leads here.
+    pub kinds: Kinds,
+    pub inner_kinds: Kinds,
+    /// What they are after it.
+    pub out: Out,
+    /// It may store to memory, so that the region may be invalid after it.
+    pub stores: bool,
+}
+
+/// Blocks compiled as one function. The first is where it is entered; the others come in an order in which every block
+/// but a header follows those that lead to it.
+pub(super) struct Region {
+    pub members: Vec<Member>,
+    /// The registers that the region uses but the program counter, by offset, with the type they are kept in.
+    pub slots: Vec<(u16, Ty)>,
+    /// Those that are computed when they are looked at.
+    pub lazy: Slots,
+    pub recipes: Vec<Recipe>,
+    numbers: BTreeMap<u16, usize>,
+}
+
+/// The blocks worth compiling with `head`, which comes first.
+pub(super) fn choose<F: Frontend>(shared: &Shared<F>, head: &Arc<Block>) -> Vec<Arc<Block>> {
+    let mut chosen = vec![head.clone()];
+    let mut insns = head.insns;
+    let heat = |block: &Arc<Block>| match block.host.load(Ordering::Acquire) {
+        0 => block.runs.load(Ordering::Relaxed),
+        // Nobody counts its runs any more.
+        _ => u32::MAX,
+    };
+    let least = head.runs.load(Ordering::Relaxed) / WARM;
+    let mut around: Vec<Arc<Block>> = Vec::new();
+    let mut newest = head.clone();
+    while chosen.len() < MAX_BLOCKS {
+        for next in shared.successors(&newest).into_iter().flatten() {
+            let known = chosen.iter().chain(&around).any(|b| Arc::ptr_eq(b, &next));
+            let wanted = heat(&next) >= least.max(1) && next.copies.load(Ordering::Relaxed) < COPIES;
+            if !known && wanted && next.valid.load(Ordering::Acquire) {
+                around.push(next);
+            }
+        }
+        around.retain(|b| insns + b.insns <= MAX_INSNS);
+        let Some(hottest) = (0..around.len()).max_by_key(|n| (heat(&around[*n]), usize::MAX - n)) else { break };
+        newest = around.swap_remove(hottest);
+        insns += newest.insns;
+        chosen.push(newest.clone());
+    }
+    chosen
+}
+
+/// What one block does to registers.
+#[derive(Clone, Copy, Default)]
+struct Effects {
+    /// Read before it writes them.
+    reads: Slots,
+    writes: Slots,
+    /// Written before anything may leave the block.
+    early: Slots,
+    /// Something may leave the block before its end, or needs the registers in the state.
+    leaves: bool,
+    /// The registers are put into the state on the way; those written afterwards.
+    synced: Option<Slots>,
+    /// A helper changes registers in the state.
+    clobbers: bool,
+}
+
+impl Region {
+    /// A region of these blocks, of which the first is the head. Blocks that nothing leads to are left out.
+    pub fn new<F: Frontend>(shared: &Shared<F>, blocks: Vec<(Arc<Block>, Ir)>) -> Result<Region, String> {
+        let head = blocks.first().ok_or("no block")?.0.key.gpa.0;
+        if blocks.iter().any(|(block, _)| block.insns == 0) {
+            return Err("a block without instructions".into());
+        }
+        let distances: Vec<i64> = blocks.iter().map(|(b, _)| b.key.gpa.0.wrapping_sub(head) as i64).collect();
+        let exits: Vec<[Option<usize>; 2]> = blocks
+            .iter()
+            .zip(&distances)
+            .map(|((block, ir), from)| {
+                let [first, second] = match ir.end {
+                    Some(Terminal::Jump(to)) => [Some(to), None],
+                    Some(Terminal::Branch(_, to, other)) => [Some(to), Some(other)],
+                    _ => [None, None],
+                };
+                let inside = |to: &i64| {
+                    (0..PAGE_SIZE as i64).contains(&((block.key.gpa.0 % PAGE_SIZE) as i64).saturating_add(*to))
+                };
+                [first, second]
+                    .map(|to| distances.iter().position(|d| Some(*d) == to.filter(inside).map(|to| from + to)))
+            })
+            .collect();
+        let (order, headers) = order(&exits);
+        let mut position = vec![None; blocks.len()];
+        for (at, old) in order.iter().enumerate() {
+            position[*old] = Some(at);
+        }
+        let mut blocks: Vec<Option<(Arc<Block>, Ir)>> = blocks.into_iter().map(Some).collect();
+        let mut members = Vec::with_capacity(order.len());
+        for old in order {
+            let Some((block, ir)) = blocks[old].take() else { return Err("a block twice in the order".into()) };
+            members.push(Member {
+                distance: distances[old],
+                inner: exits[old].map(|to| to.and_then(|to| position[to])),
+                header: old == 0 || headers[old],
+                looped: headers[old],
+                need: 0,
+                live: Slots::default(),
+                dirty: Slots::default(),
+                kinds: Kinds::default(),
+                inner_kinds: Kinds::default(),
+                out: Out::Same,
+                stores: ir.ops.iter().any(|op| op.may_leave() && !matches!(op, Op::Load(..))),
+                block,
+                ir,
+            });
+        }
+        let mut region = Region {
+            members,
+            slots: Vec::new(),
+            lazy: Slots::default(),
+            recipes: Vec::new(),
+            numbers: BTreeMap::new(),
+        };
+        region.number_slots::<F>()?;
+        region.count_instructions();
+        region.find_lazy(shared);
+        region.find_liveness(shared);
+        Ok(region)
+    }
+
+    /// The members where the function can be entered: the first and the headers.
+    pub fn entries(&self) -> impl Iterator<Item = usize> {
+        (0..self.members.len()).filter(|at| self.members[*at].header)
+    }
+
+    /// The number of the register at this offset.
+    pub fn number(&self, offset: u16) -> Option<usize> {
+        self.numbers.get(&offset).copied()
+    }
+
+    fn number_slots<F: Frontend>(&mut self) -> Result<(), String> {
+        for op in self.members.iter().flat_map(|m| &m.ir.ops) {
+            if let Op::Get(slot) | Op::Set(slot, _) = *op
+                && slot.0 != F::PC.0
+                && !self.numbers.contains_key(&slot.0)
+            {
+                self.numbers.insert(slot.0, self.slots.len());
+                self.slots.push((slot.0, if slot.1 == Ty::V128 { Ty::V128 } else { Ty::I64 }));
+            }
+        }
+        if self.slots.len() > Slots::ROOM { Err("too many registers".into()) } else { Ok(()) }
+    }
+
+    fn count_instructions(&mut self) {
+        for at in (0..self.members.len()).rev() {
+            let after = self.members[at].inner.into_iter().flatten().filter(|to| !self.members[*to].header);
+            let after = after.map(|to| self.members[to].need).max().unwrap_or(0);
+            self.members[at].need = self.members[at].block.insns + after;
+        }
+    }
+
+    /// Finds registers to compute late, and what each block makes of them.
+    fn find_lazy<F: Frontend>(&mut self, shared: &Shared<F>) {
+        let number = |offset: u16| self.numbers.get(&offset).copied();
+        let synced = |ir: &Ir| ir.ops.iter().rposition(|op| looks_at_registers(shared, op)).map_or(0, |at| at + 1);
+        let from: Vec<usize> = self.members.iter().map(|m| synced(&m.ir)).collect();
+        let sets: Vec<_> =
+            self.members.iter().zip(&from).map(|(m, from)| lazy::last_sets(&m.ir, number, *from)).collect();
+        let flags: Vec<Slots> = self.members.iter().zip(&sets).map(|(m, sets)| lazy::flags(&m.ir, sets)).collect();
+        // The registers that are set together most often.
+        let common = flags.iter().flat_map(|a| flags.iter().map(|b| a.common(*b)));
+        let worth =
+            |set: Slots| set.count() * flags.iter().filter(|f| set.without(**f) == Slots::default()).count() as u32;
+        let Some(chosen) = common.max_by_key(|set| worth(*set)).filter(|set| set.count() > 1) else { return };
+        self.lazy = chosen;
+        let mut needs = Vec::new();
+        for (at, all) in sets.into_iter().enumerate() {
+            let sets: Vec<_> = all.into_iter().filter(|(n, _)| chosen.has(*n)).collect();
+            let ir = &self.members[at].ir;
+            let out = if sets.is_empty() {
+                if from[at] == 0 { Out::Same } else { Out::State }
+            } else if sets.len() == chosen.count() as usize {
+                let recipe = Recipe::find(ir, &sets);
+                let kind = recipe.and_then(|(r, leaves)| Some((lazy::kind_of(&mut self.recipes, r)?, leaves)));
+                kind.map_or(Out::Values, |(kind, leaves)| Out::Recipe(kind, leaves))
+            } else {
+                Out::Values
+            };
+            needs.push(
+                from[at] == 0 && !sets.is_empty() && sets.len() < chosen.count() as usize
+                    || self.reads_lazy(shared, ir),
+            );
+            self.members[at].out = out;
+        }
+        let mut forced = vec![false; self.members.len()];
+        loop {
+            self.find_kinds(&forced);
+            let late: Vec<usize> = (0..self.members.len())
+                .filter(|at| {
+                    let m = &self.members[*at];
+                    let passed = m.out == Out::Same && m.inner.into_iter().flatten().any(|to| forced[to]);
+                    !forced[*at] && m.kinds.only().is_none() && (needs[*at] || passed)
+                })
+                .collect();
+            if late.is_empty() {
+                return;
+            }
+            late.into_iter().for_each(|at| forced[at] = true);
+        }
+    }
+
+    /// Whether the block reads a lazy register that it has not set.
+    fn reads_lazy<F: Frontend>(&self, shared: &Shared<F>, ir: &Ir) -> bool {
+        let mut set = Slots::default();
+        for op in &ir.ops {
+            match *op {
+                Op::Get(slot) => {
+                    if self.number(slot.0).is_some_and(|n| self.lazy.has(n) && !set.has(n)) {
+                        return true;
+                    }
+                }
+                Op::Set(slot, _) => {
+                    if let Some(n) = self.number(slot.0) {
+                        set.add(n);
+                    }
+                }
+                _ if looks_at_registers(shared, op) => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// What the lazy registers may be at each start; the variables of all where that is `forced`.
+    fn find_kinds(&mut self, forced: &[bool]) {
+        for (m, forced) in self.members.iter_mut().zip(forced) {
+            m.inner_kinds = Kinds::default();
+            m.kinds = match (*forced, m.header) {
+                (true, _) => Kinds::one(Kinds::VALUES),
+                (false, true) => Kinds::one(Kinds::STATE),
+                (false, false) => Kinds::default(),
+            };
+        }
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for at in 0..self.members.len() {
+                let m = &self.members[at];
+                let out = match m.out {
+                    Out::Same => m.kinds,
+                    Out::State => Kinds::one(Kinds::STATE),
+                    Out::Values => Kinds::one(Kinds::VALUES),
+                    Out::Recipe(kind, _) => Kinds::one(kind),
+                };
+                for to in m.inner.into_iter().flatten() {
+                    let next = &mut self.members[to];
+                    changed |= next.inner_kinds.union(out) != next.inner_kinds;
+                    next.inner_kinds = next.inner_kinds.union(out);
+                    if !forced[to] {
+                        next.kinds = next.kinds.union(out);
+                    }
+                }
+            }
+        }
+    }
+
+    fn effects<F: Frontend>(&self, shared: &Shared<F>, ir: &Ir) -> Effects {
+        let mut e = Effects::default();
+        for op in &ir.ops {
+            match *op {
+                Op::Get(slot) => {
+                    if let Some(n) = self.eager(slot.0)
+                        && !e.writes.has(n)
+                        && !e.clobbers
+                    {
+                        e.reads.add(n);
+                    }
+                }
+                Op::Set(slot, _) => {
+                    if let Some(n) = self.eager(slot.0) {
+                        e.writes.add(n);
+                        if !e.leaves {
+                            e.early.add(n);
+                        }
+                        if let Some(synced) = &mut e.synced {
+                            synced.add(n);
+                        }
+                    }
+                }
+                Op::Call(id, ..) | Op::CallV(id, ..) => {
+                    let helper = &shared.helpers[usize::from(id.0)];
+                    e.leaves |= helper.raises || helper.reads_slots || helper.writes_slots;
+                    if looks_at_registers(shared, op) {
+                        e.synced = Some(Slots::default());
+                    }
+                    e.clobbers |= helper.writes_slots;
+                }
+                _ => e.leaves |= op.may_leave(),
+            }
+        }
+        e
+    }
+
+    /// The number of a register that is not lazy.
+    fn eager(&self, offset: u16) -> Option<usize> {
+        self.number(offset).filter(|n| !self.lazy.has(*n))
+    }
+
+    fn find_liveness<F: Frontend>(&mut self, shared: &Shared<F>) {
+        let effects: Vec<Effects> = self.members.iter().map(|m| self.effects(shared, &m.ir)).collect();
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for at in 0..self.members.len() {
+                let e = &effects[at];
+                let after = e.synced.unwrap_or(self.members[at].dirty.union(e.writes));
+                for to in self.members[at].inner.into_iter().flatten() {
+                    let dirty = self.members[to].dirty.union(after);
+                    changed |= dirty != self.members[to].dirty;
+                    self.members[to].dirty = dirty;
+                }
+            }
+        }
+        changed = true;
+        while changed {
+            changed = false;
+            for (at, e) in effects.iter().enumerate().rev() {
+                let m = &self.members[at];
+                let mut after = Slots::default();
+                for to in m.inner.into_iter().flatten() {
+                    after = after.union(self.members[to].live);
+                }
+                let out = match m.ir.end {
+                    Some(Terminal::Jump(_)) => m.stores || m.inner[0].is_none(),
+                    Some(Terminal::Branch(..)) => m.stores || m.inner.contains(&None),
+                    _ => true,
+                };
+                let mut live = if e.clobbers { e.reads } else { e.reads.union(after.without(e.writes)) };
+                if m.header {
+                    live = live.union(m.dirty);
+                } else if e.leaves {
+                    live = live.union(m.dirty.without(e.early));
+                } else if out {
+                    live = live.union(m.dirty.without(e.writes));
+                }
+                changed |= live != m.live;
+                self.members[at].live = live;
+            }
+        }
+        for m in self.members.iter_mut().filter(|m| m.kinds == Kinds::one(Kinds::VALUES)) {
+            m.live = m.live.union(self.lazy);
+        }
+    }
+}
+
+/// Whether it is a call of a helper that wants the registers in the state.
+fn looks_at_registers<F: Frontend>(shared: &Shared<F>, op: &Op) -> bool {
+    let (Op::Call(id, ..) | Op::CallV(id, ..)) = *op else { return false };
+    let helper = &shared.helpers[usize::from(id.0)];
+    helper.reads_slots || helper.writes_slots
+}
+
+/// Depth-first order (reverse postorder) from the first block, and which blocks an edge leads back to.
+fn order(exits: &[[Option<usize>; 2]]) -> (Vec<usize>, Vec<bool>) {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Seen {
+        No,
+        Open,
+        Done,
+    }
+    let mut seen = vec![Seen::No; exits.len()];
+    let mut headers = vec![false; exits.len()];
+    let mut order = Vec::with_capacity(exits.len());
+    let mut path = vec![(0, 0)];
+    seen[0] = Seen::Open;
+    while let Some((at, exit)) = path.last_mut() {
+        let from = *at;
+        if *exit == 2 {
+            seen[from] = Seen::Done;
+            order.push(from);
+            path.pop();
+            continue;
+        }
+        // The second exit first: the first one, a branch taken, comes next in the order.
+        let to = exits[from][1 - *exit];
+        *exit += 1;
+        let Some(to) = to else { continue };
+        match seen[to] {
+            Seen::No => {
+                seen[to] = Seen::Open;
+                path.push((to, 0));
+            }
+            Seen::Open => headers[to] = true,
+            Seen::Done => {}
+        }
+    }
+    order.reverse();
+    (order, headers)
+}

@@ -1,0 +1,178 @@
+//! Template code: each block becomes x86-64 code in one pass over its IR, as fast as it can be emitted.
+//!
+//! Registers while such code runs: rbp the environment, r14 the program counter, r15 the budget; rax, rcx, xmm0 and xmm1
+//! are scratch; the others hold values of the block and copies of slots. Guest registers are written to the state at once.
+//! A block has two entries: one for callers that keep program counter and budget in memory, and the *fast* one for
+//! template code. Start reading at [`emit`]; to add an operation, add its arm there or in `vector.rs`.
+
+mod asm;
+mod emit;
+mod exits;
+mod float;
+mod memory;
+mod registers;
+mod slow;
+mod stubs;
+mod vector;
+
+use crate::cache::{Block, Entries};
+use crate::code_memory::CodeMemory;
+use crate::env::Env;
+use crate::exec::Shared;
+use crate::frontend::Frontend;
+use crate::ir;
+use asm::{Asm, Mem, R14, R15, RAX, RBP, RDI};
+use std::marker::PhantomData;
+use std::mem::offset_of;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use stubs::Stubs;
+
+pub use stubs::{BUDGET, HOT};
+
+/// No template code can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// The host is another processor, or an old one.
+    #[error("template code needs an x86-64 host with SSE4.2: use -accel tcg,tier=0")]
+    Host,
+    /// No executable memory.
+    #[error("cannot map {mib} MiB of executable memory: {why}; use less with -accel tcg,tb-size=MIB", mib = size >> 20)]
+    Memory { size: usize, why: String },
+}
+
+/// The emitter and its code memory.
+pub struct Template<F: Frontend> {
+    memory: Mutex<CodeMemory>,
+    buffers: Mutex<emit::Buffers>,
+    stubs: Stubs,
+    blocks: AtomicU64,
+    bytes: AtomicU64,
+    isa: PhantomData<fn(F)>,
+}
+
+impl<F: Frontend> Template<F> {
+    /// An emitter with `code_bytes` of code memory.
+    ///
+    /// # Errors
+    /// [`TemplateError`] on a host without SSE4.2 or executable memory.
+    pub fn new(code_bytes: usize) -> Result<Self, TemplateError> {
+        let (bit_counts, fma) = host_features().ok_or(TemplateError::Host)?;
+        let no_memory = |why: &dyn std::fmt::Display| TemplateError::Memory { size: code_bytes, why: why.to_string() };
+        let mut memory = CodeMemory::new(code_bytes).map_err(|e| no_memory(&e))?;
+        let mut asm = Asm::default();
+        let stubs = stubs::emit::<F>(&mut asm);
+        let base = memory.place(&asm.code).ok_or_else(|| no_memory(&"too little"))?;
+        let stubs = Stubs { bit_counts, fma, ..stubs.at(base) };
+        Ok(Self {
+            memory: Mutex::new(memory),
+            buffers: Mutex::default(),
+            stubs,
+            blocks: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            isa: PhantomData,
+        })
+    }
+
+    /// Where exits that are not linked lead.
+    pub fn unlinked(&self) -> [u64; 2] {
+        self.stubs.unlinked
+    }
+
+    /// Where the jump cache leads for blocks without code.
+    pub fn no_code(&self) -> u64 {
+        self.stubs.no_code
+    }
+
+    /// The host function `(env, host entry) -> exit` that enters code.
+    pub fn entry(&self) -> u64 {
+        self.stubs.enter
+    }
+
+    /// Blocks emitted so far and bytes of host code made of them.
+    pub fn stats(&self) -> (u64, u64) {
+        (self.blocks.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Emits the code of a block; the jumps to stubs are still open. Gives where its fast entry is.
+    fn emit(
+        &self,
+        shared: &Shared<F>,
+        block: &Block,
+        ir: &ir::Block,
+        hot_after: Option<u32>,
+        buffers: &mut emit::Buffers,
+    ) -> Option<usize> {
+        let mut emit = emit::Emit::new(shared, block, ir, &self.stubs, hot_after, buffers);
+        let done = emit.block();
+        let fast_entry = emit.fast_entry;
+        *buffers = emit.into_buffers();
+        done.ok().map(|()| fast_entry)
+    }
+
+    /// Emits a block. With `hot_after` its code asks for optimization after that many runs. `None` when the block is
+    /// too complex; an error when code memory is full.
+    pub fn compile(
+        &self,
+        shared: &Shared<F>,
+        block: &Block,
+        ir: &ir::Block,
+        hot_after: Option<u32>,
+    ) -> Option<Result<Entries, Full>> {
+        let mut guard = self.buffers.lock().unwrap();
+        let buffers = &mut *guard;
+        let fast_entry = self.emit(shared, block, ir, hot_after, buffers)?;
+        let len = buffers.asm.code.len();
+        let mut memory = self.memory.lock().unwrap();
+        let Some(host) = memory.reserve(len) else { return Some(Err(Full)) };
+        for (hole, address) in buffers.far.drain(..) {
+            buffers.asm.bind_to_address(hole, host, address);
+        }
+        memory.fill(host, &buffers.asm.code);
+        drop(memory);
+        self.blocks.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(len as u64, Ordering::Relaxed);
+        Some(Ok(Entries { host, fast: host + fast_entry as u64 }))
+    }
+
+    /// A fast entry for code that keeps program counter and budget in memory.
+    pub fn adapter(&self, host: u64) -> Option<u64> {
+        let mut asm = Asm::default();
+        asm.store(8, Mem::at(RBP, F::PC.0.into()), R14);
+        asm.store(8, Mem::at(RBP, offset_of!(Env<F>, budget) as i32), R15);
+        asm.mov(true, RDI, RBP);
+        asm.mov_imm(RAX, host);
+        asm.jmp_reg(RAX);
+        self.memory.lock().unwrap().place(&asm.code)
+    }
+
+    /// The code at these entries is no longer reachable.
+    pub fn free(&self, entries: &[u64]) {
+        let mut memory = self.memory.lock().unwrap();
+        for entry in entries {
+            memory.free(*entry);
+        }
+    }
+
+    /// The bytes of a block's code as if it lay at 0, for a person to read.
+    pub fn bytes_of(&self, shared: &Shared<F>, block: &Block, ir: &ir::Block) -> Option<Vec<u8>> {
+        let mut buffers = emit::Buffers::default();
+        self.emit(shared, block, ir, None, &mut buffers)?;
+        Some(buffers.asm.code)
+    }
+}
+
+/// Code memory is full.
+#[derive(Debug)]
+pub struct Full;
+
+/// Whether the host has lzcnt, tzcnt and popcnt, and fused multiply-add; `None` if it lacks SSE4.2.
+fn host_features() -> Option<(bool, bool)> {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        has!("sse4.2").then(|| (has!("lzcnt") && has!("bmi1") && has!("popcnt"), has!("fma")))
+    }
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    None
+}

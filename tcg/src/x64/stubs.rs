@@ -1,0 +1,179 @@
+//! Code that all blocks share: the entry from the loop, the ways back to it, slow memory accesses.
+
+use super::asm::{Alu, Asm, Cc, Gpr, Hole, Mem, R8, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP};
+use super::emit::env;
+use super::registers::CLOBBERED;
+use super::slow;
+use crate::cache;
+use crate::env::{Env, JUMP_CACHE, Jump};
+use crate::frontend::Frontend;
+use std::mem::offset_of;
+
+/// Argument registers of host functions (System V ABI, "Parameter Passing").
+pub const ARGUMENTS: [Gpr; 5] = [RDI, RSI, RDX, RCX, R8];
+
+/// Exits beside those of [`Exit`](crate::interp::Exit): the budget is used up, the block is hot.
+pub const BUDGET: u64 = 5;
+pub const HOT: u64 = 6;
+
+/// Addresses of the shared code.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stubs {
+    /// `extern "C" fn(env, host entry) -> exit`.
+    pub enter: u64,
+    /// Where exits 0 and 1 lead that are not linked; rax is the address of the link.
+    pub unlinked: [u64; 2],
+    /// Leaves with the exit in eax; program counter and budget go to memory.
+    pub leave: u64,
+    /// The same, but the program counter in memory is the right one.
+    pub leave_keeping_pc: u64,
+    /// Goes to the block at the program counter by way of the jump cache, or leaves by exit 0 or 1 of the block in rax.
+    pub by_cache: [u64; 2],
+    /// Slow accesses: address in rax, value in rcx or the first vector cell, operand on the stack. The carry flag tells
+    /// of an exception.
+    pub load: u64,
+    pub store: u64,
+    pub load_vector: u64,
+    pub store_vector: u64,
+    /// Calls the function in rax with the environment, rcx and the constant on the stack; its result is in rax.
+    pub call: u64,
+    /// Where the jump cache leads for blocks without code.
+    pub no_code: u64,
+    /// The host has fused multiply-add.
+    pub fma: bool,
+    /// The host counts bits as the guests do (lzcnt, tzcnt, popcnt).
+    pub bit_counts: bool,
+}
+
+/// Looks up the block at r14 and goes there; the holes lead to what is done without one. Changes rcx, rdx and rsi.
+pub fn jump_by_cache<F: Frontend>(asm: &mut Asm) -> [Hole; 2] {
+    let entry = |field: usize| Mem::indexed(RBP, RCX, (offset_of!(Env<F>, jumps) + field) as i32);
+    asm.mov(true, RCX, R14);
+    asm.mov(true, RDX, R14);
+    asm.shift_imm(super::asm::Shift::Shr, true, RCX, 2);
+    asm.shift_imm(super::asm::Shift::Shr, true, RDX, 14);
+    asm.alu(Alu::Xor, false, RCX, RDX);
+    asm.alu_imm(Alu::And, false, RCX, JUMP_CACHE as i32 - 1);
+    asm.shift_imm(super::asm::Shift::Shl, false, RCX, size_of::<Jump>().trailing_zeros() as u8);
+    asm.load(8, RDX, env!(F, tag));
+    asm.alu_load(Alu::Cmp, true, R14, entry(offset_of!(Jump, pc)));
+    let other = asm.jcc(Cc::Ne);
+    asm.alu_load(Alu::Cmp, true, RDX, entry(offset_of!(Jump, tag)));
+    let elsewhere = asm.jcc(Cc::Ne);
+    asm.jmp_mem(entry(offset_of!(Jump, fast)));
+    [other, elsewhere]
+}
+
+/// Emits the shared code; the addresses are offsets into it.
+pub fn emit<F: Frontend>(asm: &mut Asm) -> Stubs {
+    let mut stubs = Stubs::default();
+    let here = |asm: &mut Asm| {
+        while !asm.code.len().is_multiple_of(16) {
+            asm.code.push(0xcc);
+        }
+        asm.code.len() as u64
+    };
+    stubs.enter = here(asm);
+    let saved = [RBX, RBP, R12, R13, R14, R15];
+    saved.into_iter().for_each(|r| asm.push(r));
+    asm.alu_imm(Alu::Sub, true, RSP, 8);
+    asm.call_reg(RSI);
+    asm.alu_imm(Alu::Add, true, RSP, 8);
+    saved.into_iter().rev().for_each(|r| asm.pop(r));
+    asm.ret();
+
+    stubs.leave = here(asm);
+    asm.store(8, Mem::at(RBP, F::PC.0.into()), R14);
+    stubs.leave_keeping_pc = asm.code.len() as u64;
+    asm.store(8, env!(F, budget), R15);
+    asm.ret();
+
+    for exit in 0..2 {
+        stubs.unlinked[exit] = here(asm);
+        asm.alu_imm(Alu::Sub, true, RAX, (offset_of!(cache::Block, fast_links) + 8 * exit) as i32);
+        asm.store(8, env!(F, left), RAX);
+        asm.mov_imm(RAX, exit as u64);
+        let leave = asm.jmp();
+        asm.bind_to(leave, stubs.leave as usize);
+
+        stubs.by_cache[exit] = here(asm);
+        for hole in jump_by_cache::<F>(asm) {
+            asm.bind(hole);
+        }
+        asm.store(8, env!(F, left), RAX);
+        asm.mov_imm(RAX, exit as u64);
+        let leave = asm.jmp();
+        asm.bind_to(leave, stubs.leave as usize);
+    }
+    // The loop finds the block at the program counter, as after an indirect branch; it asks nothing of the block left.
+    stubs.no_code = here(asm);
+    asm.mov_imm(RAX, crate::interp::Exit::Indirect as u64);
+    let leave = asm.jmp();
+    asm.bind_to(leave, stubs.leave as usize);
+
+    let access = |asm: &mut Asm, function: u64| {
+        let at = here(asm);
+        for (n, r) in CLOBBERED.into_iter().enumerate() {
+            asm.store(8, Mem::at(RBP, (offset_of!(Env<F>, saved) + 8 * n) as i32), r);
+        }
+        asm.store(8, Mem::at(RBP, F::PC.0.into()), R14);
+        asm.load(4, RDX, Mem::at(RSP, 8));
+        asm.mov(true, RDI, RBP);
+        asm.mov(true, RSI, RAX);
+        asm.alu_imm(Alu::Sub, true, RSP, 8);
+        asm.mov_imm(RAX, function);
+        asm.call_reg(RAX);
+        asm.alu_imm(Alu::Add, true, RSP, 8);
+        for (n, r) in CLOBBERED.into_iter().enumerate() {
+            asm.load(8, r, Mem::at(RBP, (offset_of!(Env<F>, saved) + 8 * n) as i32));
+        }
+        asm.alu_mem_imm(Alu::Cmp, true, env!(F, raised), 0);
+        let raised = asm.jcc(Cc::Ne);
+        asm.set_carry(false);
+        asm.ret_taking(8);
+        asm.bind(raised);
+        asm.set_carry(true);
+        asm.ret_taking(8);
+        at
+    };
+    stubs.call = here(asm);
+    for (n, r) in CLOBBERED.into_iter().enumerate() {
+        asm.store(8, Mem::at(RBP, (offset_of!(Env<F>, saved) + 8 * n) as i32), r);
+    }
+    asm.load(4, RDX, Mem::at(RSP, 8));
+    asm.mov(true, RDI, RBP);
+    asm.mov(true, RSI, RCX);
+    asm.alu_imm(Alu::Sub, true, RSP, 8);
+    asm.call_reg(RAX);
+    asm.alu_imm(Alu::Add, true, RSP, 8);
+    for (n, r) in CLOBBERED.into_iter().enumerate() {
+        asm.load(8, r, Mem::at(RBP, (offset_of!(Env<F>, saved) + 8 * n) as i32));
+    }
+    asm.ret_taking(8);
+    stubs.load = access(asm, slow::load::<F> as *const () as u64);
+    stubs.store = access(asm, slow::store::<F> as *const () as u64);
+    stubs.load_vector = access(asm, slow::load_vector::<F> as *const () as u64);
+    stubs.store_vector = access(asm, slow::store_vector::<F> as *const () as u64);
+    stubs
+}
+
+impl Stubs {
+    /// The addresses when the code lies at `base`.
+    pub fn at(mut self, base: u64) -> Stubs {
+        let all = [
+            &mut self.enter,
+            &mut self.leave,
+            &mut self.leave_keeping_pc,
+            &mut self.load,
+            &mut self.store,
+            &mut self.load_vector,
+            &mut self.store_vector,
+            &mut self.no_code,
+            &mut self.call,
+        ];
+        for address in all.into_iter().chain(&mut self.unlinked).chain(&mut self.by_cache) {
+            *address += base;
+        }
+        self
+    }
+}
