@@ -71,6 +71,9 @@ pub struct Helper<F: Frontend> {
     /// The host's operation that a call with this constant (a vector helper's, or an integer helper's last argument)
     /// amounts to, if there is one. Only for helpers that touch no slot and do not raise.
     pub host: Option<fn(imm: u32) -> Option<HostFloat>>,
+    /// A function in the convention of C that gives in a vector register what this vector helper makes of its first two
+    /// vectors, whatever the constant, if the host has one. Only for helpers that do nothing else.
+    pub function: Option<fn() -> Option<usize>>,
 }
 
 impl<F: Frontend> Clone for Func<F> {
@@ -89,20 +92,25 @@ impl<F: Frontend> Copy for Helper<F> {}
 impl<F: Frontend> Helper<F> {
     /// A helper that neither touches slots nor raises.
     pub const fn plain(name: &'static str, func: Func<F>) -> Self {
-        Self { name, func, reads_slots: false, writes_slots: false, raises: false, host: None }
+        Self { name, func, reads_slots: false, writes_slots: false, raises: false, host: None, function: None }
     }
     /// The same helper with the host's operation that its calls amount to.
     pub const fn with_host(mut self, host: fn(u32) -> Option<HostFloat>) -> Self {
         self.host = Some(host);
         self
     }
+    /// The same helper with a function of vectors that does the same.
+    pub const fn with_function(mut self, function: fn() -> Option<usize>) -> Self {
+        self.function = Some(function);
+        self
+    }
     /// A helper that may raise but touches no slot.
     pub const fn raising(name: &'static str, func: Func<F>) -> Self {
-        Self { name, func, reads_slots: false, writes_slots: false, raises: true, host: None }
+        Self { name, func, reads_slots: false, writes_slots: false, raises: true, host: None, function: None }
     }
     /// A helper that may read and write every register and raise.
     pub const fn full(name: &'static str, func: Func<F>) -> Self {
-        Self { name, func, reads_slots: true, writes_slots: true, raises: true, host: None }
+        Self { name, func, reads_slots: true, writes_slots: true, raises: true, host: None, function: None }
     }
 }
 

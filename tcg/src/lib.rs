@@ -6,6 +6,7 @@
 //! [`exec`]. To add an operation: `ir/mod.rs`, its line in `ir/{build,print,parse,verify}.rs`, one micro-operation in
 //! `interp`, one arm in each compiler; the tests in `tests/` run it on every tier.
 
+pub mod aes;
 pub mod cache;
 pub mod code_memory;
 #[cfg(feature = "cranelift")]

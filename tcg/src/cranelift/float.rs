@@ -13,7 +13,7 @@ use super::lower::{Lower, vector};
 use super::slow;
 use crate::float::{FloatOp, HostFloat, ToIntegral};
 use crate::frontend::{Frontend, Func};
-use crate::ir::{FloatCond, HelperId, Lane, Op, Slot, Terminal, Val};
+use crate::ir::{FloatCond, HelperId, Lane, Op, Terminal, Val};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
 use cranelift_codegen::ir::types::{F32, F32X4, F64, F64X2, I8X16, I32, I32X4, I64, I64X2};
@@ -104,6 +104,38 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
     }
 
+    /// Notes that an integer has the low bits of another, extended or cut: they are those of the same number.
+    pub(super) fn same_bits(&mut self, of: Value, integer: Value) {
+        if let Some(number) = self.floats.of_bits.get(&of).copied()
+            && self.b.func.dfg.value_type(integer).bytes() >= self.b.func.dfg.value_type(number).bytes()
+        {
+            self.floats.of_bits.insert(integer, number);
+        }
+    }
+
+    /// The number whose bits are stored, if the integer of this type is one.
+    pub(super) fn stored_number(&self, integer: Value) -> Option<Value> {
+        let number = self.floats.of_bits.get(&integer).copied()?;
+        let [a, b] = [integer, number].map(|v| self.b.func.dfg.value_type(v).bytes());
+        (a == b).then_some(number)
+    }
+
+    /// Whether what operation `at` loads goes into the lowest lane of a vector of zeros: the type to load it in then.
+    pub(super) fn loaded_number(&self, at: usize) -> Option<Type> {
+        let ops = &self.ir().ops;
+        let goes = |op: &Op| match *op {
+            Op::Insert(lane, _, 0, v) if v.0 as usize == at => Some(lane),
+            _ => None,
+        };
+        let lane = ops[at + 1..].iter().take(3).find_map(goes)?;
+        matches!(lane, Lane::S | Lane::D).then(|| types(lane).0)
+    }
+
+    /// The integer that was loaded as a number.
+    pub(super) fn loaded_bits(&mut self, number: Value) -> Value {
+        self.bits_of(number)
+    }
+
     /// [`Op::Extract`].
     pub(super) fn extract(&mut self, lane: Lane, v: Val, n: u8) -> Value {
         if n == 0 && matches!(lane, Lane::S | Lane::D) {
@@ -169,17 +201,25 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let ops = &self.ir().ops;
         let mut depends = vec![false; ops.len()];
         depends[at] = true;
+        let mut registers: Vec<u16> = Vec::new();
         for (n, op) in ops.iter().enumerate().skip(at + 1) {
             let mut uses = false;
             op.operands(|v| uses |= depends[v.0 as usize]);
-            let again = |slot: Slot| ops[n + 1..].iter().any(|op| matches!(op, Op::Set(s, _) if s.0 == slot.0));
             match op {
-                Op::Set(slot, _) if uses && again(*slot) => {}
+                Op::Set(slot, _) => {
+                    registers.retain(|register| *register != slot.0);
+                    if uses {
+                        registers.push(slot.0);
+                    }
+                }
+                Op::Get(slot) => depends[n] = registers.contains(&slot.0),
                 op if uses && !op.is_pure() => return true,
                 _ => depends[n] = uses,
             }
         }
-        matches!(self.ir().end, Some(Terminal::Branch(v, ..) | Terminal::Indirect(v)) if depends[v.0 as usize])
+        let ends =
+            matches!(self.ir().end, Some(Terminal::Branch(v, ..) | Terminal::Indirect(v)) if depends[v.0 as usize]);
+        ends || !registers.is_empty()
     }
 
     fn number(&mut self, ty: Type, value: f64) -> Value {
@@ -204,8 +244,26 @@ impl<F: Frontend> Lower<'_, '_, F> {
         Ok(self.vector_result())
     }
 
+    /// The call of a vector helper that is operation `at`, by what the host has for it.
+    pub(super) fn host_vector_call(
+        &mut self,
+        at: usize,
+        id: HelperId,
+        args: [Value; 3],
+        imm: u32,
+    ) -> Result<Option<Value>, String> {
+        if let Some(function) = self.shared.helpers[usize::from(id.0)].function.and_then(|function| function()) {
+            let [a, b, _] = args.map(|v| self.cast(v, I8X16));
+            return Ok(Some(self.plain_call(function, &[a, b])));
+        }
+        match self.host_float(at, id, Some(imm.into())) {
+            Some(host) => self.float_vector_call(host, id, args, imm),
+            None => Ok(None),
+        }
+    }
+
     /// A call of a vector helper by the host's operation. `Ok(None)` if there is no code for it.
-    pub(super) fn float_vector_call(
+    fn float_vector_call(
         &mut self,
         host: HostFloat,
         id: HelperId,
@@ -258,7 +316,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
                         let v = l.cast(v, vector(host.lane));
                         Ok(l.b.ins().extractlane(v, 0))
                     };
-                    let integer = self.to_integer(operands[0], rounding, signed, bits, exactly)?;
+                    let integer = self.integer_of(operands[0], rounding, signed, bits, exactly)?;
                     let v = self.b.ins().scalar_to_vector(vector(host.lane), integer);
                     return Ok(Some(self.cast(v, I8X16)));
                 }
@@ -429,7 +487,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             FloatOp::Integral(rounding, false) => {
                 let function = slow::round(host.lane == Lane::S, rounding);
-                let result = self.plain_call(function, a);
+                let result = self.plain_call(function, &[a]);
                 (result, Some(self.doubt(result, Doubt::Nan)))
             }
             FloatOp::Widen => {
@@ -458,15 +516,15 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
     }
 
-    /// Calls a host function of a vector that knows no environment.
-    fn plain_call(&mut self, function: usize, v: Value) -> Value {
-        let ty = self.b.func.dfg.value_type(v);
+    /// Calls a host function of vectors that knows no environment.
+    pub(super) fn plain_call(&mut self, function: usize, args: &[Value]) -> Value {
+        let types: Vec<Type> = args.iter().map(|arg| self.b.func.dfg.value_type(*arg)).collect();
         let mut signature = Signature::new(CallConv::SystemV);
-        signature.params.push(AbiParam::new(ty));
-        signature.returns.push(AbiParam::new(ty));
+        signature.params.extend(types.iter().map(|ty| AbiParam::new(*ty)));
+        signature.returns.push(AbiParam::new(types[0]));
         let signature = self.b.import_signature(signature);
         let function = self.b.ins().iconst(I64, function as i64);
-        let call = self.b.ins().call_indirect(signature, function, &[v]);
+        let call = self.b.ins().call_indirect(signature, function, args);
         self.b.inst_results(call)[0]
     }
 
@@ -516,7 +574,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
 
     /// A number as an integer of `bits` bits. The least integer is what the host gives for numbers out of range: it is
     /// left to the helper in any case, which keeps the conversion and its flags where they belong.
-    fn to_integer(
+    fn integer_of(
         &mut self,
         number: Value,
         rounding: ToIntegral,
@@ -584,7 +642,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
                     let exact = exactly(l)?;
                     Ok(if bits == 32 { l.b.ins().ireduce(I32, exact) } else { exact })
                 };
-                let integer = self.to_integer(number, rounding, signed, bits, narrow)?;
+                let integer = self.integer_of(number, rounding, signed, bits, narrow)?;
                 Ok(Some(if bits == 32 { self.b.ins().uextend(I64, integer) } else { integer }))
             }
             FloatOp::FromInt(signed, bits) => {

@@ -527,7 +527,12 @@ impl<F: Frontend> Lower<'_, '_, F> {
 
     /// The integer that a function left as its result.
     pub(super) fn integer_result(&mut self) -> Value {
-        self.b.ins().load(I64, self.own, self.env, Self::vector_field(0))
+        self.result_as(I64)
+    }
+
+    /// The low part of what a function left as its result.
+    pub(super) fn result_as(&mut self, ty: Type) -> Value {
+        self.b.ins().load(ty, self.own, self.env, Self::vector_field(0))
     }
 
     pub(super) fn widen(&mut self, v: Value, ty: Ty) -> Value {
@@ -633,7 +638,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             Op::Zext(ty, a) => {
                 let a = self.v(a);
-                Some(self.b.ins().uextend(int(ty), a))
+                let v = self.b.ins().uextend(int(ty), a);
+                self.same_bits(a, v);
+                Some(v)
             }
             Op::Sext(ty, a) => {
                 let a = self.v(a);
@@ -641,7 +648,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             Op::Trunc(ty, a) => {
                 let a = self.v(a);
-                Some(self.b.ins().ireduce(int(ty), a))
+                let v = self.b.ins().ireduce(int(ty), a);
+                self.same_bits(a, v);
+                Some(v)
             }
             Op::Carry(ty, a, b, c) => Some(self.carry(ty, a, b, c)),
             Op::Overflow(ty, a, b, c) => {
@@ -657,10 +666,12 @@ impl<F: Frontend> Lower<'_, '_, F> {
             Op::Load(..) if self.values[at].is_some() => return Ok(()),
             Op::Load(ty, va, mem) => {
                 let va = self.v(va);
+                let number = self.loaded_number(at).filter(|_| !mem.swap);
                 match self.partner(at) {
-                    None => Some(self.load(ty, va, mem)),
+                    None => Some(self.load(ty, number, va, mem)),
                     Some(other) => {
-                        let [first, second] = self.load_pair(ty, va, mem);
+                        let number = number.filter(|number| self.loaded_number(other) == Some(*number));
+                        let [first, second] = self.load_pair(ty, number, va, mem);
                         self.values[other] = Some(second);
                         Some(first)
                     }
@@ -727,10 +738,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             Op::CallV(id, args, imm) => {
                 let args = args.map(|arg| self.v(arg));
-                let inline = match self.host_float(at, id, Some(imm.into())) {
-                    Some(host) => self.float_vector_call(host, id, args, imm)?,
-                    None => None,
-                };
+                let inline = self.host_vector_call(at, id, args, imm)?;
                 match inline {
                     Some(value) => Some(value),
                     None => Some(self.call_vector(id, args, imm)?),

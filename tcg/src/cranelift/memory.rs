@@ -8,7 +8,7 @@ use crate::ir::{Mem, Ty};
 use crate::softmmu::{ENTRIES, Entry, Tlb};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Type, Value};
 use std::mem::offset_of;
 use vm::ram::PAGE_SIZE;
 
@@ -39,11 +39,11 @@ impl<F: Frontend> Lower<'_, '_, F> {
     }
 
     /// A load by the slow path; the current block goes on if it succeeded.
-    fn load_slow(&mut self, ty: Ty, va: Value, mem: Mem) -> Value {
+    fn load_slow(&mut self, ty: Ty, as_type: Type, va: Value, mem: Mem) -> Value {
         let access = self.imm(slow::pack(ty.bytes(), mem));
         self.call_slow(slow::load::<F> as *const () as usize, [va, access, access]);
         self.check_raised();
-        self.b.ins().load(int(ty), self.own, self.env, Self::vector_field(0))
+        self.b.ins().load(as_type, self.own, self.env, Self::vector_field(0))
     }
 
     /// The same for a store.
@@ -59,40 +59,42 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.check_raised();
     }
 
-    pub(super) fn load(&mut self, ty: Ty, va: Value, mem: Mem) -> Value {
-        let [value] = self.load_all(ty, va, mem);
+    /// Loads a value of type `ty`, as a floating-point number of type `number` if there is one.
+    pub(super) fn load(&mut self, ty: Ty, number: Option<Type>, va: Value, mem: Mem) -> Value {
+        let [value] = self.load_all(ty, number, va, mem);
         value
     }
 
     /// Two loads, one behind the other.
-    pub(super) fn load_pair(&mut self, ty: Ty, va: Value, mem: Mem) -> [Value; 2] {
-        self.load_all(ty, va, mem)
+    pub(super) fn load_pair(&mut self, ty: Ty, number: Option<Type>, va: Value, mem: Mem) -> [Value; 2] {
+        self.load_all(ty, number, va, mem)
     }
 
     /// Loads one behind the other that share the look into the TLB.
-    fn load_all<const N: usize>(&mut self, ty: Ty, va: Value, mem: Mem) -> [Value; N] {
+    fn load_all<const N: usize>(&mut self, ty: Ty, number: Option<Type>, va: Value, mem: Mem) -> [Value; N] {
+        let access = number.unwrap_or(int(ty));
         if ty == Ty::V128 && mem.swap {
-            return std::array::from_fn(|n| self.load_slow_at(n, ty, va, mem));
+            return std::array::from_fn(|n| self.load_slow_at(n, ty, access, va, mem));
         }
         let (host, miss) = self.translate(va, N as u8 * ty.bytes(), mem, offset_of!(Entry, read));
         let done = self.b.create_block();
-        let results = [(); N].map(|()| self.b.append_block_param(done, int(ty)));
+        let results = [(); N].map(|()| self.b.append_block_param(done, access));
         let values: [BlockArg; N] = std::array::from_fn(|n| {
-            let value = self.b.ins().load(int(ty), self.guest, host, n as i32 * i32::from(ty.bytes()));
+            let value = self.b.ins().load(access, self.guest, host, n as i32 * i32::from(ty.bytes()));
             BlockArg::Value(if mem.swap && ty != Ty::I8 { self.b.ins().bswap(value) } else { value })
         });
         self.b.ins().jump(done, &values);
         self.enter(miss);
-        let values: [BlockArg; N] = std::array::from_fn(|n| BlockArg::Value(self.load_slow_at(n, ty, va, mem)));
+        let values: [BlockArg; N] = std::array::from_fn(|n| BlockArg::Value(self.load_slow_at(n, ty, access, va, mem)));
         self.b.ins().jump(done, &values);
         self.enter(done);
-        results
+        if number.is_some() { results.map(|result| self.loaded_bits(result)) } else { results }
     }
 
     /// Load number `n` of several.
-    fn load_slow_at(&mut self, n: usize, ty: Ty, va: Value, mem: Mem) -> Value {
+    fn load_slow_at(&mut self, n: usize, ty: Ty, as_type: Type, va: Value, mem: Mem) -> Value {
         let va = self.behind(n, ty, va);
-        self.load_slow(ty, va, mem)
+        self.load_slow(ty, as_type, va, mem)
     }
 
     fn behind(&mut self, n: usize, ty: Ty, va: Value) -> Value {
@@ -115,8 +117,12 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let (host, miss) = self.translate(va, N as u8 * ty.bytes(), mem, offset_of!(Entry, write));
         let done = self.b.create_block();
         for (n, value) in values.into_iter().enumerate() {
-            let swapped = if mem.swap && ty != Ty::I8 { self.b.ins().bswap(value) } else { value };
-            self.b.ins().store(self.guest, swapped, host, n as i32 * i32::from(ty.bytes()));
+            let stored = match self.stored_number(value) {
+                _ if mem.swap && ty != Ty::I8 => self.b.ins().bswap(value),
+                Some(number) => number,
+                None => value,
+            };
+            self.b.ins().store(self.guest, stored, host, n as i32 * i32::from(ty.bytes()));
         }
         self.b.ins().jump(done, &[]);
         self.enter(miss);

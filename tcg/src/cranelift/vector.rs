@@ -47,25 +47,27 @@ impl<F: Frontend> Lower<'_, '_, F> {
             });
             return self.b.ins().unarrow(a, b);
         }
-        if kept != mask {
-            // Zeros are free if one vector is looked at.
-            let of_a = mask.iter().all(|m| *m >= 32 || *m < 16 || a == b);
-            let of_b = mask.iter().all(|m| *m >= 16);
-            if of_a || of_b {
-                let bytes = mask.map(|m| if m < 32 { m & 15 } else { 0x80 });
+        if kept == mask {
+            let immediate = self.b.func.dfg.immediates.push(kept.as_slice().into());
+            return self.b.ins().shuffle(a, b, immediate);
+        }
+        // The host's shuffle of one vector makes zeros by itself.
+        let of_a = mask.map(|m| if m < 16 || m < 32 && a == b { m & 15 } else { 0x80 });
+        let of_b = mask.map(|m| if (16..32).contains(&m) && a != b { m & 15 } else { 0x80 });
+        let parts: Vec<Value> = [(a, of_a), (b, of_b)]
+            .into_iter()
+            .filter(|(_, bytes)| *bytes != [0x80; 16])
+            .map(|(v, bytes)| {
                 let bytes = u128::from_le_bytes(bytes);
                 let bytes = self.constant_vector(bytes as u64, (bytes >> 64) as u64);
-                return self.b.ins().x86_pshufb(if of_a { a } else { b }, bytes);
-            }
+                self.b.ins().x86_pshufb(v, bytes)
+            })
+            .collect();
+        match parts[..] {
+            [] => self.constant_vector(0, 0),
+            [part] => part,
+            _ => self.b.ins().bor(parts[0], parts[1]),
         }
-        let immediate = self.b.func.dfg.immediates.push(kept.as_slice().into());
-        let result = self.b.ins().shuffle(a, b, immediate);
-        if kept == mask {
-            return result;
-        }
-        let keep = u128::from_le_bytes(mask.map(|m| if m < 32 { 0xff } else { 0 }));
-        let keep = self.constant_vector(keep as u64, (keep >> 64) as u64);
-        self.b.ins().band(result, keep)
     }
 
     /// Low halves of the products of bytes.
@@ -149,6 +151,10 @@ impl<F: Frontend> Lower<'_, '_, F> {
             VBinary::MinS | VBinary::MinU => self.extreme_double(false, op == VBinary::MinS, x, y),
             VBinary::MaxS | VBinary::MaxU => self.extreme_double(true, op == VBinary::MaxS, x, y),
             VBinary::AddPairs => self.add_pairs(lane, x, y),
+            VBinary::Lookup => {
+                let (x, y) = (self.cast(x, I8X16), self.cast(y, I8X16));
+                self.b.ins().swizzle(x, y)
+            }
         };
         self.cast(result, I8X16)
     }

@@ -79,6 +79,10 @@ pub fn vbinary(op: VBinary, lane: Lane) -> Vector2 {
         VBinary::MinU => map2!(lane, |a, b, S, U| a.min(b)),
         VBinary::MaxS => map2!(lane, |a, b, S, U| (a as S).max(b as S) as U),
         VBinary::MaxU => map2!(lane, |a, b, S, U| a.max(b)),
+        VBinary::Lookup => |a, b| {
+            let table = a.to_le_bytes();
+            u128::from_le_bytes(b.to_le_bytes().map(|i| table.get(usize::from(i)).copied().unwrap_or(0)))
+        },
         VBinary::AddPairs => match lane {
             Lane::B => |a, b| add_pairs(l8::split(a), l8::split(b), u8::wrapping_add, l8::join),
             Lane::H => |a, b| add_pairs(l16::split(a), l16::split(b), u16::wrapping_add, l16::join),

@@ -211,6 +211,8 @@ pub enum VBinary {
     MaxU,
     /// Sums of neighbouring lanes: those of `a`, then those of `b`.
     AddPairs,
+    /// Byte `i` is the byte of `a` with the number in byte `i` of `b`, or 0 if that is 16 or more; whatever the lane.
+    Lookup,
 }
 
 /// Lane-wise operations on one vector.

@@ -51,6 +51,7 @@ const V_BINARIES: &[VBinary] = &[
     VBinary::MaxS,
     VBinary::MaxU,
     VBinary::AddPairs,
+    VBinary::Lookup,
 ];
 const V_UNARIES: &[VUnary] = &[
     VUnary::Not,

@@ -146,6 +146,34 @@ fn vector_operations_agree() {
     }
 }
 
+#[test]
+fn comparisons_of_numbers_agree() {
+    let mut m = machines();
+    let doubles = [0.0, -0.0, 1.0, -1.0, f64::MIN_POSITIVE / 2.0, f64::INFINITY, f64::NAN, -f64::NAN].map(f64::to_bits);
+    let singles = doubles.map(|bits| u64::from((f64::from_bits(bits) as f32).to_bits()) | 0x7fc0_0000 << 32);
+    for (lane, numbers) in [(ir::Lane::D, doubles), (ir::Lane::S, singles)] {
+        let mut states = Vec::new();
+        for (a, b) in numbers.iter().flat_map(|a| numbers.map(|b| (*a, b))) {
+            let mut regs = Regs { pc: toy::CODE, ..Regs::default() };
+            (regs.v[0], regs.v[1]) = (u128::from(a) | 1 << 127, b.into());
+            states.push(State { regs, memory: vec![0; crate::reference::WINDOW], taken: None });
+        }
+        for cond in ir::FloatCond::ALL {
+            let mut ir = block(vec![Op::Get(V[0]), Op::Get(V[1]), Op::FloatCmp(cond, lane, Val(0), Val(1))]);
+            ir.set(X[4], Val(2));
+            // Numbers that go through integers and other vectors on the way.
+            ir.ops.push(Op::Extract(lane, Val(0), 0));
+            let bits = Val(ir.ops.len() as u32 - 1);
+            let zero = ir.imm_v(0);
+            let alone = ir.insert(lane, zero, 0, bits);
+            let again = ir.float_cmp(cond, lane, Val(1), alone);
+            ir.set(X[5], again);
+            ir.set(V[2], alone);
+            check(&mut m, ir, &states);
+        }
+    }
+}
+
 /// What decoding could get wrong: text, run from a random state on every tier that can differ.
 #[test]
 fn registers_used_in_place_keep_their_meaning() {

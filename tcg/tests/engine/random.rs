@@ -2,7 +2,7 @@
 
 use crate::reference::{State, WINDOW};
 use crate::toy::{self, CODE, DATA, HALT, Machine, Page, Regs, Rng, Tier, V, X, entry};
-use tcg::ir::{self, AtomicOp, Binary, Block, Cond, HelperId, Lane, Mem, Op, Order, Slot, Ty, Unary};
+use tcg::ir::{self, AtomicOp, Binary, Block, Cond, FloatCond, HelperId, Lane, Mem, Op, Order, Slot, Ty, Unary};
 use tcg::ir::{VBinary, VShift, VUnary, Val};
 use vm::vcpu::Vcpu;
 
@@ -17,10 +17,10 @@ pub const UNARIES: [Unary; 7] =
     [Unary::Not, Unary::Neg, Unary::Clz, Unary::Ctz, Unary::BitRev, Unary::ByteRev, Unary::Popcount];
 pub const CONDS: [Cond; 6] = [Cond::Eq, Cond::Ne, Cond::LtU, Cond::LeU, Cond::LtS, Cond::LeS];
 #[rustfmt::skip]
-pub const V_BINARIES: [VBinary; 17] = [
+pub const V_BINARIES: [VBinary; 18] = [
     VBinary::Add, VBinary::Sub, VBinary::Mul, VBinary::And, VBinary::Or, VBinary::Xor, VBinary::AndNot,
     VBinary::CmpEq, VBinary::CmpGtS, VBinary::CmpGtU, VBinary::CmpGeS, VBinary::CmpGeU, VBinary::MinS, VBinary::MinU,
-    VBinary::MaxS, VBinary::MaxU, VBinary::AddPairs,
+    VBinary::MaxS, VBinary::MaxU, VBinary::AddPairs, VBinary::Lookup,
 ];
 #[rustfmt::skip]
 pub const V_UNARIES: [VUnary; 10] = [
@@ -143,6 +143,11 @@ impl Gen<'_> {
                 let cond = self.rng.pick(&CONDS);
                 let (a, b) = (self.val(ty), self.val(ty));
                 self.push(Op::Cmp(cond, ty, a, b));
+                if self.rng.one_in(4) {
+                    let (lane, cond) = (self.rng.pick(&[Lane::S, Lane::D]), self.rng.pick(&FloatCond::ALL));
+                    let (a, b) = (self.val(Ty::V128), self.val(Ty::V128));
+                    self.push(Op::FloatCmp(cond, lane, a, b));
+                }
             }
             13 => {
                 let ty = self.rng.pick(&[Ty::I8, Ty::I16, Ty::I32, Ty::I64, Ty::V128]);

@@ -58,59 +58,6 @@ pub fn rbit(a: u128) -> u128 {
     each!(0, [a], |a; S, U, W| a.reverse_bits())
 }
 
-/// How many elements of `8 << size` bits there are in `bytes`.
-fn count(size: u8, bytes: u8) -> usize {
-    (bytes >> size.min(3)).into()
-}
-
-macro_rules! across {
-    ($(#[$doc:meta])* $name:ident, $sign:ident, $fold:expr) => {
-        $(#[$doc])*
-        pub fn $name(size: u8, bytes: u8, a: u128) -> u128 {
-            let mut result: Option<i64> = None;
-            let mut take = |element: i64| {
-                result = Some(match result {
-                    None => element,
-                    Some(others) => ($fold)(others, element),
-                });
-            };
-            let n = count(size, bytes);
-            match size {
-                0 => super::l8::split(a).iter().take(n).for_each(|e| take(across!(@ $sign, *e, i8))),
-                1 => super::l16::split(a).iter().take(n).for_each(|e| take(across!(@ $sign, *e, i16))),
-                _ => super::l32::split(a).iter().take(n).for_each(|e| take(across!(@ $sign, *e, i32))),
-            }
-            u128::from(result.unwrap_or(0) as u64)
-        }
-    };
-    (@ signed, $e:expr, $t:ty) => { i64::from($e as $t) };
-    (@ unsigned, $e:expr, $t:ty) => { i64::from($e) };
-}
-across! {
-    /// ADDV, UADDLV: the sum of the elements in the low `bytes`, as 64 bits.
-    uaddlv, unsigned, |a: i64, b: i64| a.wrapping_add(b)
-}
-across! {
-    /// SADDLV
-    saddlv, signed, |a: i64, b: i64| a.wrapping_add(b)
-}
-across! {
-    /// UMAXV, as 64 bits.
-    umaxv, unsigned, |a: i64, b: i64| a.max(b)
-}
-across! {
-    /// UMINV
-    uminv, unsigned, |a: i64, b: i64| a.min(b)
-}
-across! {
-    /// SMAXV
-    smaxv, signed, |a: i64, b: i64| a.max(b)
-}
-across! {
-    /// SMINV
-    sminv, signed, |a: i64, b: i64| a.min(b)
-}
-
 /// URECPE
 pub fn urecpe(a: u128) -> u128 {
     super::l32::join(super::l32::split(a).map(crate::fp::unsigned_recip_estimate))
@@ -157,14 +104,5 @@ mod tests {
         assert_eq!(rbit(0x01_80), 0x80_01);
         assert_eq!(shsub(0, 0x80, 0x7f), 0x80);
         assert_eq!(uhsub(0, 0x00, 0x01), 0xff);
-    }
-
-    #[test]
-    fn across_some_elements() {
-        assert_eq!(uaddlv(0, 8, u128::MAX), 8 * 255);
-        assert_eq!(saddlv(0, 16, u128::MAX), u128::from(-16i64 as u64));
-        assert_eq!(umaxv(1, 8, 5 << 64 | 3), 3);
-        assert_eq!(uminv(2, 16, u128::MAX), 0xffff_ffff);
-        assert_eq!(sminv(0, 16, 0x80), u128::from(-128i64 as u64));
     }
 }

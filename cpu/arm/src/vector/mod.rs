@@ -139,4 +139,3 @@ pub mod float;
 pub mod integer;
 pub mod multiply;
 pub mod shift;
-pub mod table;

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::a64::{Simd3Same, SimdCopy, SimdCopy1, SimdExt, SimdInsElement, SimdModImm, SimdTable};
-use tcg::ir::Ty;
+use tcg::ir::{Ty, VBinary as B};
 
 /// `AdvSIMDExpandImm`: the 64-bit pattern of op, cmode and imm8.
 fn expand_imm(op: bool, cmode: u8, imm8: u8) -> u64 {
@@ -229,11 +229,24 @@ impl Translator<'_> {
 
     fn lookup(&mut self, i: SimdTable, extend: bool) -> Next {
         let indices = self.q(i.rm);
-        let mut v = if extend { self.q(i.rd) } else { self.ir.imm_v(0) };
+        let mut found = None;
         for register in 0..=i.len {
             let table = self.q((i.rn + register) % 32);
-            let first = u32::from(register) * 16;
-            v = self.vector(TBX, 0, 16, first, [v, table, indices]);
+            // Numbers below the table's first wrap to ones far beyond its end.
+            let first = self.constant(0, u64::from(register) * 16);
+            let within = if register == 0 { indices } else { self.ir.vbin(B::Sub, Lane::B, indices, first) };
+            let bytes = self.ir.vbin(B::Lookup, Lane::B, table, within);
+            found = Some(match found {
+                Some(others) => self.vor(others, bytes),
+                None => bytes,
+            });
+        }
+        let mut v = found.expect("there is at least one table");
+        if extend {
+            let end = self.constant(0, (u64::from(i.len) + 1) * 16);
+            let inside = self.ir.vbin(B::CmpGtU, Lane::B, end, indices);
+            let d = self.q(i.rd);
+            v = self.choose(inside, v, d);
         }
         self.set_v(i.rd, i.q, v);
         Next::Continue

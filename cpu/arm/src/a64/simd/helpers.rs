@@ -10,7 +10,7 @@ use crate::fp::{
 };
 use crate::frontend::{Arm, Env};
 use crate::vector::float::{self, facge, facgt, fcmeq, fcmge, fcmgt, map1, map2, map3};
-use crate::vector::{integer, multiply, shift, table};
+use crate::vector::{integer, multiply, shift};
 use softfloat::Bits;
 use tcg::float::{FloatOp, HostFloat, ToIntegral};
 use tcg::ir::HelperId;
@@ -193,7 +193,7 @@ fn integral(n: u32) -> Option<ToIntegral> {
 }
 
 macro_rules! vector_helpers {
-    ($($name:ident: $run:ident($f:expr)$(, $host:expr)?;)*) => {
+    ($($name:ident: $run:ident($f:expr)$(, $host:expr)?$(=> $function:path)?;)*) => {
         #[allow(clippy::upper_case_acronyms, non_camel_case_types)]
         enum Vector { $($name),*, Count }
         $(
@@ -208,6 +208,7 @@ macro_rules! vector_helpers {
                 Func::V(call)
             })
             $(.with_host(|imm| host_float(imm, $host)))?
+            $(.with_function($function))?
         ),*];
     };
 }
@@ -226,12 +227,6 @@ vector_helpers! {
     CLS: int(|i, [a, ..], _| integer::cls(i.size, a));
     CLZ: int(|i, [a, ..], _| integer::clz(i.size, a));
     RBIT: int(|_, [a, ..], _| integer::rbit(a));
-    SADDLV: int(|i, [a, ..], _| integer::saddlv(i.size, i.bytes, a));
-    UADDLV: int(|i, [a, ..], _| integer::uaddlv(i.size, i.bytes, a));
-    SMAXV: int(|i, [a, ..], _| integer::smaxv(i.size, i.bytes, a));
-    UMAXV: int(|i, [a, ..], _| integer::umaxv(i.size, i.bytes, a));
-    SMINV: int(|i, [a, ..], _| integer::sminv(i.size, i.bytes, a));
-    UMINV: int(|i, [a, ..], _| integer::uminv(i.size, i.bytes, a));
     URECPE: int(|_, [a, ..], _| integer::urecpe(a));
     URSQRTE: int(|_, [a, ..], _| integer::ursqrte(a));
     // n: 1 rounds.
@@ -258,8 +253,6 @@ vector_helpers! {
         0 => pmull::pmull8(a as u64, b as u64),
         _ => pmull::pmull64(a as u64, b as u64),
     });
-    // n: number of the table's first byte.
-    TBX: int(|i, [d, table, indices], _| table::tbx(d, table, indices, i.n as u8));
 
     FADD: fp(fp2!(fp_add)), always!(Add);
     FSUB: fp(fp2!(fp_sub)), always!(Sub);
@@ -327,10 +320,10 @@ vector_helpers! {
     FCMLA: fp(|i, [c, a, b], env| by_size!(i.size, F => float::fcmla::<F>(i.count(), c, a, b, i.n, env)));
     FCADD: fp(|i, [a, b, _], env| by_size!(i.size, F => float::fcadd::<F>(i.count(), a, b, i.n != 0, env)));
 
-    AESE: crypto(|[d, n, _], _| aes::aese(d, n));
-    AESD: crypto(|[d, n, _], _| aes::aesd(d, n));
-    AESMC: crypto(|[_, n, _], _| aes::aesmc(n));
-    AESIMC: crypto(|[_, n, _], _| aes::aesimc(n));
+    AESE: crypto(|[d, n, _], _| aes::aese(d, n)) => tcg::aes::encrypt;
+    AESD: crypto(|[d, n, _], _| aes::aesd(d, n)) => tcg::aes::decrypt;
+    AESMC: crypto(|[_, n, _], _| aes::aesmc(n)) => tcg::aes::mix_columns;
+    AESIMC: crypto(|[_, n, _], _| aes::aesimc(n)) => tcg::aes::inverse_mix_columns;
     SHA1C: crypto(|[d, n, m], _| sha1::sha1c(d, n as u32, m));
     SHA1P: crypto(|[d, n, m], _| sha1::sha1p(d, n as u32, m));
     SHA1M: crypto(|[d, n, m], _| sha1::sha1m(d, n as u32, m));

@@ -143,19 +143,21 @@ methods! { Scalar2Reg, add_pair:
 // defines: addv smaxv sminv umaxv uminv saddlv uaddlv
 methods! { Simd2Reg, across:
     /// ADDV
-    addv(UADDLV, 0);
+    addv(B::Add);
     /// SMAXV
-    smaxv(SMAXV, 0);
+    smaxv(B::MaxS);
     /// SMINV
-    sminv(SMINV, 0);
+    sminv(B::MinS);
     /// UMAXV
-    umaxv(UMAXV, 0);
+    umaxv(B::MaxU);
     /// UMINV
-    uminv(UMINV, 0);
+    uminv(B::MinU);
+}
+methods! { Simd2Reg, across_long:
     /// SADDLV
-    saddlv(SADDLV, 1);
+    saddlv(VShift::Sar);
     /// UADDLV
-    uaddlv(UADDLV, 1);
+    uaddlv(VShift::Shr);
 }
 
 // defines: fmaxv fminv fmaxnmv fminnmv
@@ -381,16 +383,24 @@ impl Translator<'_> {
     }
 
     /// In wide lanes: the lower narrow element, extended in place, plus the upper one.
-    fn add_long_pairs(&mut self, i: Simd2Reg, shift: VShift, accumulate: bool) -> Next {
-        let (wide, by) = (lane(i.size + 1), 8 << i.size);
-        let n = self.q(i.rn);
-        let up = self.ir.vshift(VShift::Shl, wide, n, by);
-        let lower = self.ir.vshift(shift, wide, up, by);
+    fn long_pairs(&mut self, n: Val, size: u8, shift: VShift) -> Val {
+        let (wide, by) = (lane(size + 1), 8 << size);
+        let lower = if shift == VShift::Shr {
+            let keep = self.constant(size + 1, u64::MAX >> (64 - by));
+            self.vand(n, keep)
+        } else {
+            let up = self.ir.vshift(VShift::Shl, wide, n, by);
+            self.ir.vshift(shift, wide, up, by)
+        };
         let upper = self.ir.vshift(shift, wide, n, by);
-        let mut v = self.ir.vbin(B::Add, wide, lower, upper);
+        self.ir.vbin(B::Add, wide, lower, upper)
+    }
+    fn add_long_pairs(&mut self, i: Simd2Reg, shift: VShift, accumulate: bool) -> Next {
+        let n = self.q(i.rn);
+        let mut v = self.long_pairs(n, i.size, shift);
         if accumulate {
             let d = self.q(i.rd);
-            v = self.ir.vbin(B::Add, wide, d, v);
+            v = self.ir.vbin(B::Add, lane(i.size + 1), d, v);
         }
         self.set_v(i.rd, i.q, v);
         Next::Continue
@@ -425,11 +435,30 @@ impl Translator<'_> {
         Next::Continue
     }
 
-    /// A result of the element's size shifted by `long`.
-    fn across(&mut self, i: Simd2Reg, id: HelperId, long: u8) -> Next {
+    /// The lowest lane of the result is `op` of all elements in the lowest `bytes` bytes: halves, then halves of the result,
+    /// until one remains.
+    fn folded(&mut self, v: Val, size: u8, bytes: u8, op: B) -> Val {
+        let (mut v, mut bytes) = (v, bytes);
+        while bytes > 1 << size {
+            bytes /= 2;
+            let mask = std::array::from_fn(|i| (i as u8 + bytes) % 16);
+            let upper = self.ir.shuffle(v, v, mask);
+            v = self.ir.vbin(op, lane(size), v, upper);
+        }
+        v
+    }
+    fn across(&mut self, i: Simd2Reg, op: B) -> Next {
         let n = self.q(i.rn);
-        let v = self.vector(id, i.size, bytes(i.q), 0, [n, n, n]);
-        self.set_low_lane(i.rd, lane(i.size + long), v);
+        let v = self.folded(n, i.size, bytes(i.q), op);
+        self.set_low_lane(i.rd, lane(i.size), v);
+        Next::Continue
+    }
+    /// The sum of all elements in twice their width.
+    fn across_long(&mut self, i: Simd2Reg, shift: VShift) -> Next {
+        let n = self.q(i.rn);
+        let pairs = self.long_pairs(n, i.size, shift);
+        let v = self.folded(pairs, i.size + 1, bytes(i.q), B::Add);
+        self.set_low_lane(i.rd, lane(i.size + 1), v);
         Next::Continue
     }
 
