@@ -78,15 +78,26 @@ enum Task {
     },
     /// Measure Mimic against QEMU
     Bench {
-        /// What to measure
-        #[arg(default_value = "boot", value_parser = clap::builder::PossibleValuesParser::new(bench::names()))]
-        workloads: Vec<String>,
+        /// What to measure: rows or groups of rows. Default: all
+        names: Vec<String>,
         /// Runs on each emulator
         #[arg(long, default_value_t = 5)]
         runs: usize,
+        /// The guest's processor
+        #[arg(long, default_value = "max")]
+        cpu: String,
+        /// Everything on one core of the host
+        #[arg(long)]
+        pin: bool,
+        /// Multiply the amount of work by this
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
         /// Measure this emulator instead of building Mimic
         #[arg(long)]
         emulator: Option<PathBuf>,
+        /// One more argument for that emulator only, such as --with=-accel --with=tcg,tier=1
+        #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
+        with: Vec<String>,
         /// Compare with this one
         #[arg(long, default_value = "qemu-system-aarch64")]
         peer: PathBuf,
@@ -111,12 +122,16 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Tidy => tidy::run(),
         Task::Bless { arguments } => test::bless(&arguments),
-        Task::Bench { workloads, runs, emulator, peer } => {
-            let emulator = match emulator {
+        Task::Bench { names, runs, cpu, pin, scale, emulator, with, peer } => {
+            let program = match emulator {
                 Some(emulator) => emulator,
                 None => cargo::build_mimic()?,
             };
-            bench::run(&workloads, &[emulator, peer], runs)
+            let sides = [
+                bench::Side { name: "mimic".to_owned(), program, arguments: with, is_peer: false },
+                bench::Side { name: "qemu".to_owned(), program: peer, arguments: Vec::new(), is_peer: true },
+            ];
+            bench::run(&bench::Options { names, runs, sides, cpu, pin, scale })
         }
         Task::Fetch { names, all, emulator } => {
             let names: Vec<&str> = match (all, names.is_empty()) {
