@@ -101,6 +101,9 @@ enum Task {
         /// Compare with this one
         #[arg(long, default_value = "qemu-system-aarch64")]
         peer: PathBuf,
+        /// Compare with Mimic at this commit instead
+        #[arg(long, value_name = "COMMIT", conflicts_with = "peer")]
+        against: Option<String>,
     },
 }
 
@@ -122,15 +125,21 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Tidy => tidy::run(),
         Task::Bless { arguments } => test::bless(&arguments),
-        Task::Bench { names, runs, cpu, pin, scale, emulator, with, peer } => {
+        Task::Bench { names, runs, cpu, pin, scale, emulator, with, peer, against } => {
             let program = match emulator {
                 Some(emulator) => emulator,
                 None => cargo::build_mimic()?,
             };
-            let sides = [
-                bench::Side { name: "mimic".to_owned(), program, arguments: with, is_peer: false },
-                bench::Side { name: "qemu".to_owned(), program: peer, arguments: Vec::new(), is_peer: true },
-            ];
+            let name = if against.is_some() { bench::against::here() } else { "mimic".to_owned() };
+            let first = bench::Side { name, program, arguments: with, is_qemu: false };
+            let second = match against {
+                Some(commit) => {
+                    let bench::against::Build { commit, program } = bench::against::build(&commit)?;
+                    bench::Side { name: commit, program, arguments: Vec::new(), is_qemu: false }
+                }
+                None => bench::Side { name: "qemu".to_owned(), program: peer, arguments: Vec::new(), is_qemu: true },
+            };
+            let sides = [first, second];
             bench::run(&bench::Options { names, runs, sides, cpu, pin, scale })
         }
         Task::Fetch { names, all, emulator } => {

@@ -6,8 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::rows::{Place, Row};
+use super::rows::{Machine, Row};
+use super::source;
 use crate::command::{output, step};
+use crate::fetch::Kernel;
 use crate::fetch::cpio::Cpio;
 use crate::fetch::host::{self, Need};
 use crate::{fetch, places};
@@ -19,23 +21,25 @@ const COMPILERS: &[Need] = &[
     ("gcc", "gcc"),
     ("/usr/include/stdio.h", "libc6-dev"),
 ];
+/// Files for the root file system.
+const DISKS: &[Need] = &[("debugfs", "e2fsprogs")];
 const FLAGS: &[&str] = &["-O2", "-static", "-Wall"];
 /// Size of the disk for the row `disk`.
 const DISK: usize = 64 << 20;
+const KERNEL: &str = "debian-12";
+/// A loaded host must not make systemd give up on the console's device.
+const PATIENCE: &str = "systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900";
 
-/// Everything that machines of one benchmark run need.
+/// Everything that the machines of one benchmark need.
 #[derive(Debug)]
 pub struct Guest {
     /// Where logs, disks and results go.
     pub work: PathBuf,
-    pub kernel: PathBuf,
-    /// Busybox and the kernel's modules, before what [`Guest::initrd`] adds.
-    initrd: Vec<u8>,
-    program: Vec<u8>,
-    /// The program, for the host.
+    /// The guest's program, built for the host.
     pub native: PathBuf,
+    program: PathBuf,
     /// A raw disk with fixed content.
-    pub disk: PathBuf,
+    noise: PathBuf,
 }
 
 impl Guest {
@@ -43,47 +47,119 @@ impl Guest {
     pub fn prepare(emulator: &Path) -> Result<Guest> {
         let work = places::target().join("bench");
         fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
-        fetch::fetch("debian-12", emulator)?;
+        fetch::fetch(KERNEL, emulator)?;
         host::ensure(COMPILERS)?;
-        let program = work.join("bench");
-        let native = work.join("native");
+        let (program, native, disk) = (work.join("bench"), work.join("native"), work.join("noise.img"));
         step("bench: build the programs", || {
             build("aarch64-linux-gnu-gcc", &program)?;
             build("gcc", &native)
         })?;
-        let disk = work.join("disk.img");
-        fs::write(&disk, noise(DISK)).with_context(|| format!("cannot write {}", disk.display()))?;
-        let files = fetch::kernel("debian-12");
-        Ok(Guest {
-            initrd: fs::read(&files.initrd_modules)?,
-            program: fs::read(&program)?,
-            kernel: files.image,
-            native,
-            disk,
-            work,
-        })
+        write(&disk, &noise(DISK))?;
+        Ok(Guest { work, native, program, noise: disk })
+    }
+
+    /// The arguments of a machine that runs these rows.
+    pub fn machine(&self, machine: Machine, rows: &[(&Row, u64)]) -> Result<Vec<String>> {
+        let kernel = fetch::kernel(KERNEL);
+        let (initrd, append, disk) = match machine {
+            Machine::Small => (self.initrd(&kernel, rows)?, "rdinit=/bench/init".to_owned(), &self.noise),
+            Machine::Debian => {
+                (kernel.initrd_modules, "quiet root=/dev/vda init=/bench/init".to_owned(), &self.programs_disk(rows)?)
+            }
+            Machine::Systemd => (kernel.initrd_modules, format!("root=/dev/vda {PATIENCE}"), &self.systemd_disk()?),
+        };
+        // Only systemd wants to write.
+        let mode = if machine == Machine::Systemd { "" } else { "readonly=on," };
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        Ok(vec![
+            "-kernel".to_owned(),
+            text(&kernel.image),
+            "-initrd".to_owned(),
+            text(&initrd),
+            "-append".to_owned(),
+            format!("console=ttyAMA0 {append}"),
+            "-drive".to_owned(),
+            format!("if=none,format=raw,cache=unsafe,{mode}id=disk0,file={}", text(disk)),
+            "-device".to_owned(),
+            "virtio-blk-device,drive=disk0".to_owned(),
+            "-device".to_owned(),
+            "virtio-rng-device".to_owned(),
+        ])
     }
 
     /// An initial file system that runs these rows.
-    pub fn initrd(&self, rows: &[(&Row, u64)]) -> Result<PathBuf> {
+    fn initrd(&self, kernel: &Kernel, rows: &[(&Row, u64)]) -> Result<PathBuf> {
         // Linux unpacks archives that follow each other; ours comes on top of busybox and the kernel's modules.
         let mut cpio = Cpio::default();
         cpio.directory("bench");
         cpio.file("bench/init", 0o755, include_bytes!("../../../tests/bench/init.sh"));
-        cpio.file("bench/bench", 0o755, &self.program);
+        cpio.file("bench/bench", 0o755, &fs::read(&self.program)?);
         cpio.file("bench/rows", 0o644, list(rows).as_bytes());
-        let mut bytes = self.initrd.clone();
+        let mut bytes = fs::read(&kernel.initrd_modules)?;
         bytes.extend(cpio.finish());
         let file = self.work.join("initrd.cpio");
-        fs::write(&file, bytes).with_context(|| format!("cannot write {}", file.display()))?;
+        write(&file, &bytes)?;
         Ok(file)
     }
+
+    /// A copy of the root file system whose first process runs these rows.
+    fn programs_disk(&self, rows: &[(&Row, u64)]) -> Result<PathBuf> {
+        let functions = rows.iter().find(|(row, _)| row.name == "cc1").map_or(1, |(_, size)| *size);
+        write(&self.work.join("rows"), list(rows).as_bytes())?;
+        write(&self.work.join("big.c"), source::big(functions).as_bytes())?;
+        let ours = places::repository().join("tests/bench");
+        let files = [
+            (self.work.join("rows"), "/bench/rows"),
+            (self.work.join("big.c"), "/bench/big.c"),
+            (ours.join("debian.sh"), "/bench/init"),
+            (ours.join("python.py"), "/bench/python.py"),
+            (ours.join("sqlite.sql"), "/bench/sqlite.sql"),
+        ];
+        self.disk("debian.img", "mkdir /bench\n", &files, "set_inode_field /bench/init mode 0100755\n")
+    }
+
+    /// A copy of the root file system that ends when all services run.
+    fn systemd_disk(&self) -> Result<PathBuf> {
+        let unit = places::repository().join("tests/bench/ready.service");
+        let wants = "/etc/systemd/system/graphical.target.wants";
+        let link = format!("mkdir {wants}\nsymlink {wants}/ready.service /etc/systemd/system/ready.service\n");
+        self.disk("systemd.img", "", &[(unit, "/etc/systemd/system/ready.service")], &link)
+    }
+
+    /// A copy of the root file system with more files, written by debugfs between two lists of its commands; nothing is
+    /// mounted for that.
+    fn disk(&self, name: &str, before: &str, files: &[(PathBuf, &str)], after: &str) -> Result<PathBuf> {
+        host::ensure(DISKS)?;
+        let image = self.work.join(name);
+        let copy = &mut Command::new("cp");
+        output(copy.args(["--sparse=always", "--reflink=auto"]).arg(root_disk()).arg(&image))?;
+        // debugfs splits at blanks; it takes a name in quotes.
+        let writes = files.iter().map(|(from, to)| format!("write \"{}\" {to}\n", from.display()));
+        let commands = image.with_extension("debugfs");
+        write(&commands, format!("{before}{}{after}", writes.collect::<String>()).as_bytes())?;
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        output(Command::new("debugfs").env("PATH", path).args(["-w", "-f"]).arg(&commands).arg(&image))?;
+        Ok(image)
+    }
+}
+
+/// Whether there is a root file system for the rows that need one.
+pub fn has_debian() -> bool {
+    root_disk().with_file_name("stamp").exists()
+}
+
+fn root_disk() -> PathBuf {
+    places::guests().join("rootfs-arm64/disk.img")
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// `NAME SIZE` on each line.
 fn list(rows: &[(&Row, u64)]) -> String {
-    let small = rows.iter().filter(|(row, _)| row.place != Place::Boot);
-    small.map(|(row, size)| format!("{} {size}\n", row.name)).collect()
+    let run = rows.iter().filter(|(row, _)| !row.place.is_start());
+    run.map(|(row, size)| format!("{} {size}\n", row.name)).collect()
 }
 
 fn build(compiler: &str, program: &Path) -> Result<()> {

@@ -1,7 +1,8 @@
 //! One run of a program that prints markers, with the CPU time it had used at each.
 //!
 //! `bench NAME begin`, `bench NAME end CHECKSUM ...` and `bench NAME failed: WHY` on its standard output are looked for,
-//! and `bench ready`. Between two markers counts what the process and its threads used.
+//! and `bench ready`. Between two markers counts what the process and its threads used. `bench NAME at POINT` says how far
+//! a workload is; before `bench ready` any line does.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,10 +25,13 @@ pub struct Cost {
     pub wall: f64,
 }
 
+/// Points on the way through a workload, and the CPU seconds used until then.
+pub type Progress = Vec<(String, f64)>;
+
 /// How a workload went.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    Done { cost: Cost, checksum: String },
+    Done { cost: Cost, checksum: String, progress: Progress },
     Failed(String),
 }
 
@@ -35,7 +39,7 @@ pub enum Outcome {
 #[derive(Debug, Default)]
 pub struct Run {
     /// Start of the process until `bench ready`.
-    pub ready: Option<Cost>,
+    pub ready: Option<(Cost, Progress)>,
     pub outcomes: BTreeMap<String, Outcome>,
     /// Largest resident memory, in bytes.
     pub peak_rss: u64,
@@ -50,7 +54,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 pub fn run(command: &mut Command, log: &Path) -> Result<Run> {
     let mut log_file = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let name = command.get_program().to_string_lossy().into_owned();
-    let start = Instant::now();
+    let mut events = Events::new(Sample::none());
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -59,7 +63,6 @@ pub fn run(command: &mut Command, log: &Path) -> Result<Run> {
         .with_context(|| format!("cannot start {name}"))?;
     let output = child.stdout.take().context("no standard output")?;
     let lines = watch(output, child.id());
-    let mut events = Events::new(start);
     let ended = loop {
         match lines.recv_timeout(PATIENCE) {
             Ok((line, sample)) => {
@@ -74,8 +77,8 @@ pub fn run(command: &mut Command, log: &Path) -> Result<Run> {
         }
     };
     let result = child.wait4().with_context(|| format!("cannot wait for {name}"))?;
-    let ended = ended.or_else(|| (!result.status.success()).then(|| format!("{}", result.status)));
-    Ok(events.finish(ended, result.rusage.maxrss))
+    let ended = ended.or_else(|| (!result.status.success()).then(|| result.status.to_string()));
+    Ok(Run { peak_rss: result.rusage.maxrss, ..events.finish(ended) })
 }
 
 /// The lines that a process prints; with each the time and what the process had used when the line was complete.
@@ -133,6 +136,11 @@ impl Sample {
         let wall = self.at.duration_since(earlier.at).as_secs_f64();
         Some(Cost { cpu: refine(coarse, fine as f64 / 1e9), wall })
     }
+
+    /// That of a process which starts now.
+    fn none() -> Sample {
+        Sample { at: Instant::now(), process: Some(0.0), threads: BTreeMap::new() }
+    }
 }
 
 /// The finer of two measures of the same time, unless they differ by more than the coarse one's error: then a thread
@@ -153,54 +161,73 @@ fn process_seconds(stat: &str) -> Option<f64> {
 /// Turns lines into outcomes.
 struct Events {
     form: Regex,
-    start: Instant,
-    begun: Option<(String, Sample)>,
+    stamp: Regex,
+    /// The workload that runs, and when it began; at first the start of the machine, which has no name.
+    begun: Option<(Option<String>, Sample)>,
+    progress: Progress,
     run: Run,
 }
 
 impl Events {
-    fn new(start: Instant) -> Events {
-        let form =
-            Regex::new(r"bench (\S+) (?:(begin)|end ([0-9a-f]+)(?: \d+)?|failed: (.*))$").expect("a fixed pattern");
-        Events { form, start, begun: None, run: Run::default() }
+    fn new(start: Sample) -> Events {
+        Events {
+            form: Regex::new(r"bench (\S+) (?:(begin)|at (.*)|end ([0-9a-f]+)(?: \d+)?|failed: (.*))$")
+                .expect("a fixed pattern"),
+            stamp: Regex::new(r"^\[ *\d+\.\d+\] ").expect("a fixed pattern"),
+            begun: Some((None, start)),
+            progress: Vec::new(),
+            run: Run::default(),
+        }
     }
 
     fn see(&mut self, line: &str, sample: &Sample) {
         if line.ends_with("bench ready") {
-            let wall = sample.at.duration_since(self.start).as_secs_f64();
-            self.run.ready = sample.process.map(|coarse| {
-                let fine = sample.threads.values().sum::<u64>() as f64 / 1e9;
-                Cost { cpu: refine(coarse, fine), wall }
-            });
+            if let Some((None, start)) = self.begun.take() {
+                self.run.ready = sample.since(&start).map(|cost| (cost, std::mem::take(&mut self.progress)));
+            }
             return;
         }
-        let Some(parts) = self.form.captures(line) else { return };
+        let Some(parts) = self.form.captures(line) else {
+            if let Some((None, start)) = &self.begun {
+                self.progress.extend(point(&self.stamp.replace(line, ""), sample, start));
+            }
+            return;
+        };
         let text = |index| parts.get(index).map(|part| part.as_str().to_owned());
         let Some(name) = text(1) else { return };
         if parts.get(2).is_some() {
-            self.begun = Some((name, sample.clone()));
-        } else if let Some(why) = text(4) {
-            self.begun = None;
-            // The first reason is the best one.
-            self.run.outcomes.entry(name).or_insert(Outcome::Failed(why));
-        } else if let Some(checksum) = text(3) {
-            let begun = self.begun.take().filter(|(begun, _)| *begun == name);
+            self.progress.clear();
+            self.begun = Some((Some(name), sample.clone()));
+        } else if let Some(at) = text(3) {
+            if let Some((Some(_), start)) = &self.begun {
+                self.progress.extend(point(&at, sample, start));
+            }
+        } else if let Some(checksum) = text(4) {
+            let begun = self.begun.take().filter(|(begun, _)| begun.as_ref() == Some(&name));
             let outcome = match begun.and_then(|(_, begun)| sample.since(&begun)) {
-                Some(cost) => Outcome::Done { cost, checksum },
+                Some(cost) => Outcome::Done { cost, checksum, progress: std::mem::take(&mut self.progress) },
                 None => Outcome::Failed("ended without having begun".to_owned()),
             };
             self.run.outcomes.insert(name, outcome);
+        } else if let Some(why) = text(5) {
+            self.begun = None;
+            // The first reason is the best one.
+            self.run.outcomes.entry(name).or_insert(Outcome::Failed(why));
         }
     }
 
-    fn finish(mut self, ended: Option<String>, peak_rss: u64) -> Run {
-        self.run.peak_rss = peak_rss;
-        let begun = self.begun.map(|(name, _)| name);
+    fn finish(mut self, ended: Option<String>) -> Run {
+        let begun = self.begun.and_then(|(name, _)| name);
         if ended.is_some() || begun.is_some() {
             self.run.broken = Some((begun, ended.unwrap_or_else(|| "the machine ended".to_owned())));
         }
         self.run
     }
+}
+
+/// A point of a workload's progress.
+fn point(text: &str, sample: &Sample, start: &Sample) -> Option<(String, f64)> {
+    Some((text.to_owned(), sample.since(start)?.cpu))
 }
 
 #[cfg(test)]
@@ -233,11 +260,13 @@ mod tests {
     #[test]
     fn lines_become_outcomes() {
         let start = Instant::now();
-        let mut events = Events::new(start);
+        let mut events = Events::new(sample(start, 0.0, &[]));
         let lines: &[(&str, f64)] = &[
             ("[    0.5] a message", 1.0),
             ("bench ready", 2.0),
+            ("[    0.7] another message", 2.5),
             ("bench a-b begin", 3.0),
+            ("bench a-b at 10", 3.5),
             ("bench a-b end 1f 1234", 4.5),
             ("bench c failed: disk: No such file", 5.0),
             ("bench c failed: status 1", 5.0),
@@ -249,13 +278,16 @@ mod tests {
         for (line, cpu) in lines {
             events.see(line, &sample(start + Duration::from_secs_f64(2.0 * cpu), *cpu, &[]));
         }
-        let run = events.finish(None, 7);
-        let done = |cpu, wall, sum: &str| Outcome::Done { cost: Cost { cpu, wall }, checksum: sum.to_owned() };
-        assert_eq!(run.ready, Some(Cost { cpu: 2.0, wall: 4.0 }));
-        assert_eq!(run.outcomes["a-b"], done(1.5, 3.0, "1f"));
+        let run = events.finish(None);
+        let done = |cpu, wall, sum: &str, progress: &[(&str, f64)]| {
+            let progress = progress.iter().map(|(text, cpu)| (text.to_string(), *cpu)).collect();
+            Outcome::Done { cost: Cost { cpu, wall }, checksum: sum.to_owned(), progress }
+        };
+        assert_eq!(run.ready, Some((Cost { cpu: 2.0, wall: 4.0 }, vec![("a message".to_owned(), 1.0)])));
+        assert_eq!(run.outcomes["a-b"], done(1.5, 3.0, "1f", &[("10", 0.5)]));
         assert_eq!(run.outcomes["c"], Outcome::Failed("disk: No such file".to_owned()));
         assert_eq!(run.outcomes["d"], Outcome::Failed("ended without having begun".to_owned()));
-        assert_eq!(run.outcomes["e"], done(1.0, 2.0, "77"));
+        assert_eq!(run.outcomes["e"], done(1.0, 2.0, "77", &[]));
         assert_eq!(run.outcomes.len(), 4);
         assert_eq!(run.broken, Some((Some("f".to_owned()), "the machine ended".to_owned())));
     }
@@ -267,7 +299,7 @@ mod tests {
         let script =
             "echo bench spin begin; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo bench spin end a 1";
         let result = run(Command::new("sh").args(["-c", script]), &log).unwrap();
-        let Outcome::Done { cost, checksum } = &result.outcomes["spin"] else { panic!("{result:?}") };
+        let Outcome::Done { cost, checksum, .. } = &result.outcomes["spin"] else { panic!("{result:?}") };
         assert!(cost.cpu > 0.0 && cost.wall > 0.0 && checksum == "a", "{cost:?}");
         assert!(result.broken.is_none() && result.peak_rss > 100_000);
         assert!(fs::read_to_string(&log).unwrap().contains("bench spin begin\n"));

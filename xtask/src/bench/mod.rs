@@ -4,10 +4,13 @@
 //! ends, and the CPU time that the emulator used between the two is the result, so that the boot does not count. Boots
 //! alternate between the emulators: a busy host slows both alike. Trust ratios, not seconds.
 
+pub mod against;
+mod chart;
 mod guest;
 mod machine;
 mod report;
 mod rows;
+mod source;
 mod statistics;
 
 use std::collections::BTreeMap;
@@ -22,7 +25,7 @@ use crate::fetch::host;
 use guest::Guest;
 use machine::{Outcome, Run};
 use report::{Measured, Setting};
-use rows::{Place, Row};
+use rows::{Machine, Row};
 
 /// RAM of the guest, in MiB.
 const RAM: &str = "1024";
@@ -50,11 +53,10 @@ pub struct Side {
     /// Arguments only for it.
     pub arguments: Vec<String>,
     /// Whether it is QEMU, which the targets are about.
-    pub is_peer: bool,
+    pub is_qemu: bool,
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    let chosen = rows::select(&options.names).map_err(anyhow::Error::msg)?;
     if options.runs == 0 {
         bail!("nothing to measure in 0 runs");
     }
@@ -64,28 +66,29 @@ pub fn run(options: &Options) -> Result<()> {
     if options.pin {
         host::ensure(&[("taskset", "util-linux")])?;
     }
+    let mut measured = work(options)?;
     let guest = Guest::prepare(&options.sides[1].program)?;
-    let mut measured: Vec<Measured> = chosen
-        .into_iter()
-        .map(|row| Measured {
-            row,
-            size: ((row.size as f64 * options.scale) as u64).max(1),
-            costs: Default::default(),
-            native: Vec::new(),
-            failures: Vec::new(),
-        })
-        .collect();
     let mut checksums = BTreeMap::new();
+    let mut peaks = [0; 2];
     for pair in 1..=options.runs {
-        for side in 0..2 {
-            let name = &options.sides[side].name;
-            step(&format!("bench: {name}, run {pair} of {}", options.runs), || {
-                small(options, side, &guest, &mut measured, &mut checksums)
+        for machine in Machine::ALL {
+            let rows = measured.iter().filter(|one| one.row.place.machine() == *machine).count();
+            for side in (0..2).filter(|_| rows > 0) {
+                let what = format!("{} on {}", machine.name(), options.sides[side].name);
+                step(&format!("bench: {what}, run {pair} of {}", options.runs), || {
+                    let peak = start(options, side, &guest, *machine, &mut measured, &mut checksums)?;
+                    peaks[side] = peak.max(peaks[side]);
+                    Ok(())
+                })?;
+            }
+        }
+        if measured.iter().any(|one| one.row.native) {
+            step(&format!("bench: natively, run {pair} of {}", options.runs), || {
+                native(options, &guest, &mut measured)
             })?;
         }
-        step(&format!("bench: native, run {pair} of {}", options.runs), || native(options, &guest, &mut measured))?;
     }
-    let setting = setting(options);
+    let setting = setting(options, peaks);
     let table = report::table(&setting, &measured);
     println!("\n{table}");
     let stem = format!(
@@ -95,9 +98,8 @@ pub fn run(options: &Options) -> Result<()> {
         setting.cpu,
         if setting.pinned { "-pinned" } else { "" }
     );
-    for (extension, text) in
-        [("md", table), ("json", serde_json::to_string_pretty(&report::json(&setting, &measured))?)]
-    {
+    let json = serde_json::to_string_pretty(&report::json(&setting, &measured))?;
+    for (extension, text) in [("md", table), ("json", json), ("svg", chart::svg(&setting, &measured))] {
         let file = guest.work.join(format!("{stem}.{extension}"));
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         println!("stored in {}", file.display());
@@ -110,56 +112,72 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Runs all rows of the small guest on one side. When the machine breaks down in the middle of a row, that row has failed
-/// and the ones after it get another boot.
-fn small(
+/// The chosen rows, without those that there is no guest for.
+fn work(options: &Options) -> Result<Vec<Measured>> {
+    let mut chosen = rows::select(&options.names).map_err(anyhow::Error::msg)?;
+    if !guest::has_debian() {
+        let (kept, left): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|row| row.place.machine() == Machine::Small);
+        let names: Vec<&str> = left.iter().map(|row| row.name).collect();
+        if !names.is_empty() {
+            println!("bench: {} skipped: `cargo xtask fetch rootfs-arm64` makes their disk", names.join(", "));
+        }
+        chosen = kept;
+    }
+    let measured = chosen.into_iter().map(|row| {
+        let size = if row.place.is_start() { row.size } else { ((row.size as f64 * options.scale) as u64).max(1) };
+        Measured::new(row, size)
+    });
+    Ok(measured.collect())
+}
+
+/// Starts a machine and runs all its rows on one side. When the machine breaks down in the middle of a row, that row has
+/// failed and those after it get another machine. Returns the most memory that the emulator had, in bytes.
+fn start(
     options: &Options,
     side: usize,
     guest: &Guest,
+    machine: Machine,
     measured: &mut [Measured],
     checksums: &mut BTreeMap<&'static str, String>,
-) -> Result<()> {
-    let mut left: Vec<usize> =
-        (0..measured.len()).filter(|index| measured[*index].row.place != Place::Debian).collect();
+) -> Result<u64> {
+    let name = &options.sides[side].name;
+    let log = guest.work.join(format!("{}-{name}.log", machine.name()));
+    let mut left: Vec<&mut Measured> = measured.iter_mut().filter(|one| one.row.place.machine() == machine).collect();
+    let mut peak = 0;
     while !left.is_empty() {
-        let list: Vec<(&Row, u64)> = left.iter().map(|index| (measured[*index].row, measured[*index].size)).collect();
-        let command = &mut emulator(options, side);
-        command.arg("-kernel").arg(&guest.kernel).arg("-initrd").arg(guest.initrd(&list)?);
-        command.args(["-append", "console=ttyAMA0 rdinit=/bench/init", "-drive"]);
-        command.arg(format!("if=none,format=raw,cache=unsafe,readonly=on,id=disk0,file={}", guest.disk.display()));
-        command.args(["-device", "virtio-blk-device,drive=disk0"]);
-        let name = &options.sides[side].name;
-        let log = guest.work.join(format!("small-{name}.log"));
-        let Run { ready, outcomes, broken, .. } = machine::run(command, &log)?;
-        let mut next = Vec::new();
-        for index in left {
-            let one = &mut measured[index];
-            if one.row.place == Place::Boot {
-                match ready {
-                    Some(cost) => one.costs[side].push(cost),
-                    None => one.failures.push(format!("{name} did not boot; console in {}", log.display())),
+        let list: Vec<(&Row, u64)> = left.iter().map(|one| (one.row, one.size)).collect();
+        let mut command = emulator(options, side);
+        command.args(guest.machine(machine, &list)?);
+        let Run { ready, mut outcomes, broken, peak_rss } = machine::run(&mut command, &log)?;
+        peak = peak_rss.max(peak);
+        let mut again = Vec::new();
+        for one in left {
+            if one.row.place.is_start() {
+                match &ready {
+                    Some((cost, progress)) => one.add(side, *cost, progress.clone()),
+                    None => one.failures.push(format!("{name} did not start; console in {}", log.display())),
                 }
                 continue;
             }
-            match (outcomes.get(one.row.name), &broken) {
-                (Some(Outcome::Done { cost, checksum }), _) => {
-                    one.costs[side].push(*cost);
+            match (outcomes.remove(one.row.name), &broken) {
+                (Some(Outcome::Done { cost, checksum, progress }), _) => {
+                    one.add(side, cost, progress);
                     let expected = checksums.entry(one.row.name).or_insert_with(|| checksum.clone());
-                    if expected != checksum {
+                    if *expected != checksum {
                         one.failures.push(format!("checksum {checksum} on {name}, {expected} before"));
                     }
                 }
                 (Some(Outcome::Failed(why)), _) => one.failures.push(format!("{name}: {why}")),
-                (None, Some((Some(row), why))) if row == one.row.name => {
+                (None, Some((Some(row), _))) if row != one.row.name => again.push(one),
+                (None, broken) => {
+                    let why = broken.as_ref().map_or("did not run", |(_, why)| why);
                     one.failures.push(format!("{name}: {why}; console in {}", log.display()));
                 }
-                (None, Some((Some(_), _))) => next.push(index),
-                (None, _) => one.failures.push(format!("{name} did not run it; console in {}", log.display())),
             }
         }
-        left = next;
+        left = again;
     }
-    Ok(())
+    Ok(peak)
 }
 
 /// The command line up to the kernel.
@@ -195,17 +213,18 @@ fn native(options: &Options, guest: &Guest, measured: &mut [Measured]) -> Result
     Ok(())
 }
 
-fn setting(options: &Options) -> Setting {
+fn setting(options: &Options, peaks: [u64; 2]) -> Setting {
     let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model =
         model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("?", |pair| pair.1);
     let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
-    let against_qemu = options.sides[1].is_peer;
+    let against_qemu = options.sides[1].is_qemu;
     Setting {
         sides: options.sides.each_ref().map(|side| side.name.clone()),
         cpu: options.cpu.clone(),
         pinned: options.pin,
         runs: options.runs,
+        peaks_mb: peaks.map(|peak| peak as f64 / 1e6),
         date: output(Command::new("date").args(["-u", "+%F"])).unwrap_or_default().trim().to_owned(),
         host: format!("{model}, {cores} cores"),
         target: against_qemu.then_some(if options.pin { rows::TARGET_PINNED } else { rows::TARGET }),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::machine::Cost;
+use super::machine::{Cost, Progress};
 use super::rows::{Group, Row};
 use super::statistics::{Spread, geometric_mean, spread};
 
@@ -15,6 +15,8 @@ pub struct Measured {
     pub size: u64,
     /// The runs on each side; the same index is the same pair.
     pub costs: [Vec<Cost>; 2],
+    /// How far each of them was when.
+    pub progress: [Vec<Progress>; 2],
     /// CPU seconds on the host itself.
     pub native: Vec<f64>,
     /// Why there is no result, or why it does not count.
@@ -22,6 +24,31 @@ pub struct Measured {
 }
 
 impl Measured {
+    pub fn new(row: &'static Row, size: u64) -> Measured {
+        Measured {
+            row,
+            size,
+            costs: Default::default(),
+            progress: Default::default(),
+            native: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// One more run.
+    pub fn add(&mut self, side: usize, cost: Cost, progress: Progress) {
+        self.costs[side].push(cost);
+        self.progress[side].push(progress);
+    }
+
+    /// Of the points in the first seconds, the one where the first side does worst: how many times faster it is there.
+    /// The median over the pairs; `None` for rows without points.
+    pub fn worst(&self) -> Option<f64> {
+        let [first, second] = &self.progress;
+        let pairs: Vec<f64> = first.iter().zip(second).filter_map(|(first, second)| worst(first, second)).collect();
+        Some(spread(&pairs)?.median)
+    }
+
     pub fn cpu(&self, side: usize) -> Option<Spread> {
         let values: Vec<f64> = self.costs[side].iter().map(|cost| cost.cpu).collect();
         spread(&values)
@@ -43,6 +70,22 @@ impl Measured {
     }
 }
 
+/// CPU seconds of the second side between which its progress is looked at: the first ten, without the very start, where
+/// nothing but the emulator's own start is seen.
+const EARLY: std::ops::RangeInclusive<f64> = 0.25..=10.0;
+
+fn worst(first: &Progress, second: &Progress) -> Option<f64> {
+    let mut times = std::collections::BTreeMap::new();
+    for (point, cpu) in first {
+        times.entry(point).or_insert(*cpu);
+    }
+    // A line that comes again says nothing.
+    let mut seen = std::collections::BTreeSet::new();
+    let ratios = second.iter().filter(|(point, cpu)| seen.insert(point) && EARLY.contains(cpu));
+    let ratios = ratios.filter_map(|(point, cpu)| Some(cpu / times.get(point)?));
+    ratios.min_by(f64::total_cmp)
+}
+
 /// The circumstances.
 #[derive(Debug)]
 pub struct Setting {
@@ -51,6 +94,8 @@ pub struct Setting {
     pub cpu: String,
     pub pinned: bool,
     pub runs: usize,
+    /// Most memory that each side had, in megabytes.
+    pub peaks_mb: [f64; 2],
     pub date: String,
     /// Model of the host's processor and the number of its cores.
     pub host: String,
@@ -125,9 +170,19 @@ pub fn table(setting: &Setting, measured: &[Measured]) -> String {
         .map(|one| one.row.name)
         .collect();
     line(format_args!(""));
+    let [mine, other] = setting.peaks_mb;
+    line(format_args!("Peak memory: {first} {mine:.0} MB, {second} {other:.0} MB."));
     match slower.is_empty() {
         true => line(format_args!("No row is slower on {first}.")),
         false => line(format_args!("Slower on {first}: {}.", slower.join(", "))),
+    }
+    for one in measured {
+        if let Some(worst) = one.worst() {
+            line(format_args!(
+                "{}: at the worst point of the first ten seconds, {first} was {worst:.2} times faster.",
+                one.row.name
+            ));
+        }
     }
     text
 }
@@ -151,6 +206,7 @@ pub fn json(setting: &Setting, measured: &[Measured]) -> Value {
                 "native_cpu_s": one.native,
                 "times_faster": one.times().map(|times| json!({"low": times.low, "median": times.median, "high": times.high})),
                 "times_slower_than_native": one.to_native(),
+                "progress": {"worst_times_faster": one.worst(), "first": one.progress[0], "second": one.progress[1]},
                 "failures": one.failures,
             })
         })
@@ -168,6 +224,7 @@ pub fn json(setting: &Setting, measured: &[Measured]) -> Value {
         "cpu": setting.cpu,
         "pinned": setting.pinned,
         "runs": setting.runs,
+        "peak_rss_mb": setting.peaks_mb,
         "date": setting.date,
         "host": setting.host,
         "rows": rows,
@@ -183,14 +240,12 @@ pub mod tests {
     use super::*;
 
     pub fn measured(name: &str, first: &[f64], second: &[f64], native: &[f64]) -> Measured {
-        let costs = |values: &[f64]| values.iter().map(|cpu| Cost { cpu: *cpu, wall: *cpu }).collect();
-        Measured {
-            row: select(&[name.to_owned()]).unwrap()[0],
-            size: 1,
-            costs: [costs(first), costs(second)],
-            native: native.to_vec(),
-            failures: Vec::new(),
+        let mut one = Measured::new(select(&[name.to_owned()]).unwrap()[0], 1);
+        for (side, values) in [first, second].into_iter().enumerate() {
+            values.iter().for_each(|cpu| one.add(side, Cost { cpu: *cpu, wall: *cpu }, Vec::new()));
         }
+        one.native = native.to_vec();
+        one
     }
 
     pub fn setting() -> Setting {
@@ -199,6 +254,7 @@ pub mod tests {
             cpu: "max".to_owned(),
             pinned: false,
             runs: 3,
+            peaks_mb: [100.0, 200.0],
             date: "2026-01-02".to_owned(),
             host: "a host".to_owned(),
             target: Some(2.5),
@@ -227,6 +283,18 @@ pub mod tests {
         let json = json(&setting(), &rows);
         assert_eq!(json["rows"][2]["failures"][0], "wrong");
         assert_eq!(json["rows"][0]["times_faster"]["median"], 4.0);
+    }
+
+    #[test]
+    fn progress_is_compared_where_both_were() {
+        let progress = |points: &[(&str, f64)]| -> Progress {
+            points.iter().map(|(point, cpu)| (point.to_string(), *cpu)).collect()
+        };
+        let first = progress(&[("a", 0.2), ("b", 2.0), ("c", 3.0), ("d", 1.0), ("late", 100.0), ("only", 50.0)]);
+        let second = progress(&[("a", 0.1), ("b", 3.0), ("c", 3.9), ("d", 2.0), ("d", 0.5), ("late", 11.0)]);
+        assert_eq!(worst(&first, &second), Some(1.3));
+        assert_eq!(worst(&first, &progress(&[("x", 3.0)])), None);
+        assert_eq!(measured("fft", &[1.0], &[1.0], &[]).worst(), None);
     }
 
     #[test]
