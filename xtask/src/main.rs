@@ -126,11 +126,12 @@ fn run(task: Task) -> Result<()> {
         Task::Tidy => tidy::run(),
         Task::Bless { arguments } => test::bless(&arguments),
         Task::Bench { names, runs, cpu, pin, scale, emulator, with, peer, against } => {
-            let program = match emulator {
-                Some(emulator) => emulator,
-                None => cargo::build_mimic()?,
+            let (name, program) = match emulator {
+                Some(emulator) => ("mimic".to_owned(), emulator),
+                None => (bench::against::here(), cargo::build_mimic()?),
             };
-            let name = if against.is_some() { bench::against::here() } else { "mimic".to_owned() };
+            // Only a comparison with another commit needs the name of this one.
+            let name = if against.is_some() { name } else { "mimic".to_owned() };
             let first = bench::Side { name, program, arguments: with, is_qemu: false };
             let second = match against {
                 Some(commit) => {

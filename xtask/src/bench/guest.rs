@@ -77,7 +77,8 @@ impl Guest {
             "-initrd".to_owned(),
             text(&initrd),
             "-append".to_owned(),
-            format!("console=ttyAMA0 {append}"),
+            // A panic ends the machine, which does not restart.
+            format!("console=ttyAMA0 panic=-1 {append}"),
             "-drive".to_owned(),
             format!("if=none,format=raw,cache=unsafe,{mode}id=disk0,file={}", text(disk)),
             "-device".to_owned(),

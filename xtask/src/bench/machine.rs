@@ -66,7 +66,8 @@ pub fn run(command: &mut Command, log: &Path) -> Result<Run> {
     let ended = loop {
         match lines.recv_timeout(PATIENCE) {
             Ok((line, sample)) => {
-                writeln!(log_file, "{line}")?;
+                // The log is only for people; a full disk must not leave a machine running.
+                writeln!(log_file, "{line}").ok();
                 events.see(&line, &sample);
             }
             Err(RecvTimeoutError::Disconnected) => break None,

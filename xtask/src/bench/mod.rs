@@ -15,7 +15,7 @@ mod statistics;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -221,6 +221,7 @@ fn setting(options: &Options, peaks: [u64; 2]) -> Setting {
     let against_qemu = options.sides[1].is_qemu;
     Setting {
         sides: options.sides.each_ref().map(|side| side.name.clone()),
+        versions: options.sides.each_ref().map(|side| version(&side.program)),
         cpu: options.cpu.clone(),
         pinned: options.pin,
         runs: options.runs,
@@ -229,4 +230,10 @@ fn setting(options: &Options, peaks: [u64; 2]) -> Setting {
         host: format!("{model}, {cores} cores"),
         target: against_qemu.then_some(if options.pin { rows::TARGET_PINNED } else { rows::TARGET }),
     }
+}
+
+/// What an emulator says it is.
+fn version(program: &Path) -> String {
+    let text = output(Command::new(program).arg("--version")).unwrap_or_default();
+    text.lines().next().unwrap_or("unknown version").trim().to_owned()
 }

@@ -91,6 +91,8 @@ fn worst(first: &Progress, second: &Progress) -> Option<f64> {
 pub struct Setting {
     /// Names of the two sides.
     pub sides: [String; 2],
+    /// What they say they are.
+    pub versions: [String; 2],
     pub cpu: String,
     pub pinned: bool,
     pub runs: usize,
@@ -118,8 +120,11 @@ pub fn table(setting: &Setting, measured: &[Measured]) -> String {
     // Writing to a string cannot fail.
     let mut line = |words: std::fmt::Arguments| writeln!(text, "{words}").unwrap_or_default();
     line(format_args!(
-        "{first} and {second}: -cpu {}, medians of {} pairs{pinned}, {}, on {}. CPU seconds; how many times faster {first} is (spread of the pairs); how many times slower than the host itself.",
-        setting.cpu, setting.runs, setting.date, setting.host
+        "{first} ({}) and {second} ({}): -cpu {}, medians of {} pairs{pinned}, {}, on {}.",
+        setting.versions[0], setting.versions[1], setting.cpu, setting.runs, setting.date, setting.host
+    ));
+    line(format_args!(
+        "CPU seconds; how many times faster {first} is (spread of the pairs); how many times slower than the host itself."
     ));
     line(format_args!(""));
     line(format_args!(
@@ -221,6 +226,7 @@ pub fn json(setting: &Setting, measured: &[Measured]) -> Value {
     json!({
         "first": setting.sides[0],
         "second": setting.sides[1],
+        "versions": setting.versions,
         "cpu": setting.cpu,
         "pinned": setting.pinned,
         "runs": setting.runs,
@@ -251,6 +257,7 @@ pub mod tests {
     pub fn setting() -> Setting {
         Setting {
             sides: ["mimic".to_owned(), "qemu".to_owned()],
+            versions: ["mimic 0.1".to_owned(), "QEMU 10".to_owned()],
             cpu: "max".to_owned(),
             pinned: false,
             runs: 3,
