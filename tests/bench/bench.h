@@ -18,9 +18,6 @@ _Noreturn void fail(const char *what);
 /* Zeroed memory, or fail(). */
 void *allocate(size_t bytes);
 
-/* Path of this program, for workloads that execute it again. */
-extern const char *self;
-
 /* The same sequence everywhere: a 64-bit linear congruential generator with its upper bits folded down. */
 static inline uint64_t next_random(uint64_t *state)
 {

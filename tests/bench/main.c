@@ -1,6 +1,6 @@
 /* The benchmark's programs in one: `bench NAME N` runs one workload N times its unit of work.
- * It prints `bench NAME begin`, then `bench NAME end CHECKSUM NANOSECONDS` (in hexadecimal; its own CPU time with that of
- * its children), or `bench NAME failed: WHY`. Whoever runs it may take the time at these lines. */
+ * It prints `bench NAME begin`, then `bench NAME end CHECKSUM NANOSECONDS` (its own CPU time with that of its children), or
+ * `bench NAME failed: WHY`. Who measures from outside takes the time at these lines. */
 #include "bench.h"
 
 #include <errno.h>
@@ -17,26 +17,39 @@ static const struct {
     const char *name;
     void (*run)(unsigned long n);
 } workloads[] = {
-    { "coremix", coremix },   { "calls", calls },
-    { "indirect", indirect }, { "qsort", sorting },
-    { "interp", interp },     { "sha256", sha256 },
-    { "aes", aes },           { "aes-insn", aes_insn },
-    { "nbody", nbody },       { "whetstone", whetstone },
-    { "mandelbrot", mandelbrot }, { "fft", fft },
-    { "matmul-double", matmul_double }, { "matmul-float", matmul_float },
-    { "filter", filter },     { "strings", strings },
-    { "hash", hash },         { "stream", stream },
-    { "copies", copies },     { "chase", chase },
-    { "syscalls", syscalls }, { "pipes", pipes },
-    { "faults", faults },     { "mmap", mappings },
-    { "fork", forks },        { "exec", execs },
-    { "signals", signals },   { "disk", disk },
+    { "coremix", coremix },
+    { "calls", calls },
+    { "indirect", indirect },
+    { "qsort", sorting },
+    { "interp", interp },
+    { "sha256", sha256 },
+    { "aes", aes },
+    { "aes-insn", aes_insn },
+    { "nbody", nbody },
+    { "whetstone", whetstone },
+    { "mandelbrot", mandelbrot },
+    { "fft", fft },
+    { "matmul-double", matmul_double },
+    { "matmul-float", matmul_float },
+    { "filter", filter },
+    { "strings", strings },
+    { "hash", hash },
+    { "stream", stream },
+    { "copies", copies },
+    { "chase", chase },
+    { "syscalls", syscalls },
+    { "pipes", pipes },
+    { "faults", faults },
+    { "mmap", mappings },
+    { "fork", forks },
+    { "exec", execs },
+    { "signals", signals },
+    { "disk", disk },
 #ifdef __aarch64__
     { "jit", jit },
 #endif
 };
 
-const char *self;
 static const char *name = "?";
 static uint64_t started_ns;
 
@@ -83,7 +96,6 @@ void *allocate(size_t bytes)
 
 int main(int argc, char **argv)
 {
-    self = "/proc/self/exe";
     if (argc == 2 && !strcmp(argv[1], "nothing"))
         return 0;
     if (argc != 3) {

@@ -66,10 +66,16 @@ pub fn run(options: &Options) -> Result<()> {
     if options.pin {
         host::ensure(&[("taskset", "util-linux")])?;
     }
+    if options.sides[1].is_qemu {
+        host::ensure(host::QEMU)?;
+    }
     let mut measured = work(options)?;
     let guest = Guest::prepare(&options.sides[1].program)?;
     let mut checksums = BTreeMap::new();
     let mut peaks = [0; 2];
+    let [first, second] = options.sides.each_ref().map(|side| side.name.as_str());
+    let pinned = if options.pin { "-pinned" } else { "" };
+    let stored = guest.work.join(format!("{first}-{second}-{}{pinned}", options.cpu));
     for pair in 1..=options.runs {
         for machine in Machine::ALL {
             let rows = measured.iter().filter(|one| one.row.place.machine() == *machine).count();
@@ -87,27 +93,29 @@ pub fn run(options: &Options) -> Result<()> {
                 native(options, &guest, &mut measured)
             })?;
         }
+        // After each, so that little is lost when somebody ends it.
+        store(&stored, &setting(options, peaks), &measured)?;
     }
-    let setting = setting(options, peaks);
-    let table = report::table(&setting, &measured);
-    println!("\n{table}");
-    let stem = format!(
-        "{}-{}-{}{}",
-        setting.sides[0],
-        setting.sides[1],
-        setting.cpu,
-        if setting.pinned { "-pinned" } else { "" }
+    println!(
+        "\n{}\nstored in {}.md, .json and .svg",
+        report::table(&setting(options, peaks), &measured),
+        stored.display()
     );
-    let json = serde_json::to_string_pretty(&report::json(&setting, &measured))?;
-    for (extension, text) in [("md", table), ("json", json), ("svg", chart::svg(&setting, &measured))] {
-        let file = guest.work.join(format!("{stem}.{extension}"));
-        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-        println!("stored in {}", file.display());
-    }
     let failures: Vec<String> =
         measured.iter().flat_map(|one| one.failures.iter().map(|why| format!("{}: {why}", one.row.name))).collect();
     if !failures.is_empty() {
         bail!("{} failed:\n  {}", if failures.len() == 1 { "a run" } else { "some runs" }, failures.join("\n  "));
+    }
+    Ok(())
+}
+
+/// Writes the results beside each other under names that begin with `stem`.
+fn store(stem: &Path, setting: &Setting, measured: &[Measured]) -> Result<()> {
+    let json = serde_json::to_string_pretty(&report::json(setting, measured))?;
+    let texts = [("md", report::table(setting, measured)), ("json", json), ("svg", chart::svg(setting, measured))];
+    for (extension, text) in texts {
+        let file = format!("{}.{extension}", stem.display());
+        fs::write(&file, text).with_context(|| format!("cannot write {file}"))?;
     }
     Ok(())
 }

@@ -128,10 +128,10 @@ pub fn table(setting: &Setting, measured: &[Measured]) -> String {
     ));
     line(format_args!(""));
     line(format_args!(
-        "| {:<30} | {first:>14} | {second:>14} | {:>20} | {:>9} |",
+        "| {:<32} | {first:>14} | {second:>14} | {:>20} | {:>9} |",
         "workload", "times faster", "to native"
     ));
-    line(format_args!("|{:-<32}|{:->16}|{:->16}|{:->22}|{:->11}|", "", ":", ":", ":", ":"));
+    line(format_args!("|{:-<34}|{:->16}|{:->16}|{:->22}|{:->11}|", "", ":", ":", ":", ":"));
     for group in Group::ALL {
         let rows: Vec<&Measured> = measured.iter().filter(|one| one.row.group == *group).collect();
         for one in &rows {
@@ -142,7 +142,7 @@ pub fn table(setting: &Setting, measured: &[Measured]) -> String {
             };
             let native = one.to_native().map_or(String::new(), |times| format!("{times:.1}"));
             line(format_args!(
-                "| {:<30} | {:>14} | {:>14} | {times:>20} | {native:>9} |",
+                "| {:<32} | {:>14} | {:>14} | {times:>20} | {native:>9} |",
                 one.row.name,
                 seconds(0),
                 seconds(1)
@@ -152,7 +152,7 @@ pub fn table(setting: &Setting, measured: &[Measured]) -> String {
             let target = if setting.target.is_some() { format!("to be {:.1}", group.target()) } else { String::new() };
             let name = format!("**{}**", group.about());
             line(format_args!(
-                "| {name:<30} | {:>14} | {target:>14} | {:>20} | {:>9} |",
+                "| {name:<32} | {:>14} | {target:>14} | {:>20} | {:>9} |",
                 "",
                 format!("**{mean:.2}**"),
                 ""
@@ -162,7 +162,7 @@ pub fn table(setting: &Setting, measured: &[Measured]) -> String {
     if let Some(mean) = mean(measured, None) {
         let target = setting.target.map_or(String::new(), |target| format!("to be {target:.1}"));
         line(format_args!(
-            "| {:<30} | {:>14} | {target:>14} | {:>20} | {:>9} |",
+            "| {:<32} | {:>14} | {target:>14} | {:>20} | {:>9} |",
             "**geometric mean of all rows**",
             "",
             format!("**{mean:.2}**"),
