@@ -78,18 +78,32 @@ enum Task {
     },
     /// Measure Mimic against QEMU
     Bench {
-        /// What to measure
-        #[arg(default_value = "boot", value_parser = clap::builder::PossibleValuesParser::new(bench::names()))]
-        workloads: Vec<String>,
+        /// What to measure: rows or groups of rows. Default: all
+        names: Vec<String>,
         /// Runs on each emulator
         #[arg(long, default_value_t = 5)]
         runs: usize,
+        /// The guest's processor
+        #[arg(long, default_value = "max")]
+        cpu: String,
+        /// Everything on one core of the host
+        #[arg(long)]
+        pin: bool,
+        /// Multiply the amount of work by this
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
         /// Measure this emulator instead of building Mimic
         #[arg(long)]
         emulator: Option<PathBuf>,
+        /// One more argument for that emulator only, such as --with=-accel --with=tcg,tier=1
+        #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
+        with: Vec<String>,
         /// Compare with this one
         #[arg(long, default_value = "qemu-system-aarch64")]
         peer: PathBuf,
+        /// Compare with Mimic at this commit instead
+        #[arg(long, value_name = "COMMIT", conflicts_with = "peer")]
+        against: Option<String>,
     },
 }
 
@@ -111,12 +125,23 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Tidy => tidy::run(),
         Task::Bless { arguments } => test::bless(&arguments),
-        Task::Bench { workloads, runs, emulator, peer } => {
-            let emulator = match emulator {
-                Some(emulator) => emulator,
-                None => cargo::build_mimic()?,
+        Task::Bench { names, runs, cpu, pin, scale, emulator, with, peer, against } => {
+            let (name, program) = match emulator {
+                Some(emulator) => ("mimic".to_owned(), emulator),
+                None => (bench::against::here(), cargo::build_mimic()?),
             };
-            bench::run(&workloads, &[emulator, peer], runs)
+            // Only a comparison with another commit needs the name of this one.
+            let name = if against.is_some() { name } else { "mimic".to_owned() };
+            let first = bench::Side { name, program, arguments: with, is_qemu: false };
+            let second = match against {
+                Some(commit) => {
+                    let bench::against::Build { commit, program } = bench::against::build(&commit)?;
+                    bench::Side { name: commit, program, arguments: Vec::new(), is_qemu: false }
+                }
+                None => bench::Side { name: "qemu".to_owned(), program: peer, arguments: Vec::new(), is_qemu: true },
+            };
+            let sides = [first, second];
+            bench::run(&bench::Options { names, runs, sides, cpu, pin, scale })
         }
         Task::Fetch { names, all, emulator } => {
             let names: Vec<&str> = match (all, names.is_empty()) {

@@ -9,7 +9,7 @@
 //! ```
 
 mod archive;
-mod cpio;
+pub mod cpio;
 pub mod host;
 mod modules;
 mod rootfs;

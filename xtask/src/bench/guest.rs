@@ -1,0 +1,208 @@
+//! What the machines run: the programs of `tests/bench`, built, and put where a guest finds them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::rows::{Machine, Row};
+use super::source;
+use crate::command::{output, step};
+use crate::fetch::Kernel;
+use crate::fetch::cpio::Cpio;
+use crate::fetch::host::{self, Need};
+use crate::{fetch, places};
+
+/// Building for the guest and for the host.
+const COMPILERS: &[Need] = &[
+    ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    ("/usr/aarch64-linux-gnu/lib/libc.a", "libc6-dev-arm64-cross"),
+    ("gcc", "gcc"),
+    ("/usr/include/stdio.h", "libc6-dev"),
+];
+/// Files for the root file system.
+const DISKS: &[Need] = &[("debugfs", "e2fsprogs")];
+const FLAGS: &[&str] = &["-O2", "-static", "-Wall"];
+/// Size of the disk for the row `disk`.
+const DISK: usize = 64 << 20;
+const KERNEL: &str = "debian-12";
+/// A loaded host must not make systemd give up on the console's device.
+const PATIENCE: &str = "systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900";
+
+/// Everything that the machines of one benchmark need.
+#[derive(Debug)]
+pub struct Guest {
+    /// Where logs, disks and results go.
+    pub work: PathBuf,
+    /// The guest's program, built for the host.
+    pub native: PathBuf,
+    program: PathBuf,
+    /// A raw disk with fixed content.
+    noise: PathBuf,
+}
+
+impl Guest {
+    /// Fetches and builds what is missing. `emulator` is the one that may configure fetched guests.
+    pub fn prepare(emulator: &Path) -> Result<Guest> {
+        let work = places::target().join("bench");
+        fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+        fetch::fetch(KERNEL, emulator)?;
+        host::ensure(COMPILERS)?;
+        let (program, native, disk) = (work.join("bench"), work.join("native"), work.join("noise.img"));
+        step("bench: build the programs", || {
+            build("aarch64-linux-gnu-gcc", &program)?;
+            build("gcc", &native)
+        })?;
+        write(&disk, &noise(DISK))?;
+        Ok(Guest { work, native, program, noise: disk })
+    }
+
+    /// The arguments of a machine that runs these rows.
+    pub fn machine(&self, machine: Machine, rows: &[(&Row, u64)]) -> Result<Vec<String>> {
+        let kernel = fetch::kernel(KERNEL);
+        let (initrd, append, disk) = match machine {
+            Machine::Small => (self.initrd(&kernel, rows)?, "rdinit=/bench/init".to_owned(), &self.noise),
+            Machine::Debian => {
+                (kernel.initrd_modules, "quiet root=/dev/vda init=/bench/init".to_owned(), &self.programs_disk(rows)?)
+            }
+            Machine::Systemd => (kernel.initrd_modules, format!("root=/dev/vda {PATIENCE}"), &self.systemd_disk()?),
+        };
+        // Only systemd wants to write.
+        let mode = if machine == Machine::Systemd { "" } else { "readonly=on," };
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        Ok(vec![
+            "-kernel".to_owned(),
+            text(&kernel.image),
+            "-initrd".to_owned(),
+            text(&initrd),
+            "-append".to_owned(),
+            // A panic ends the machine, which does not restart.
+            format!("console=ttyAMA0 panic=-1 {append}"),
+            "-drive".to_owned(),
+            format!("if=none,format=raw,cache=unsafe,{mode}id=disk0,file={}", text(disk)),
+            "-device".to_owned(),
+            "virtio-blk-device,drive=disk0".to_owned(),
+            "-device".to_owned(),
+            "virtio-rng-device".to_owned(),
+        ])
+    }
+
+    /// An initial file system that runs these rows.
+    fn initrd(&self, kernel: &Kernel, rows: &[(&Row, u64)]) -> Result<PathBuf> {
+        // Linux unpacks archives that follow each other; ours comes on top of busybox and the kernel's modules.
+        let mut cpio = Cpio::default();
+        cpio.directory("bench");
+        cpio.file("bench/init", 0o755, include_bytes!("../../../tests/bench/init.sh"));
+        cpio.file("bench/bench", 0o755, &fs::read(&self.program)?);
+        cpio.file("bench/rows", 0o644, list(rows).as_bytes());
+        let mut bytes = fs::read(&kernel.initrd_modules)?;
+        bytes.extend(cpio.finish());
+        let file = self.work.join("initrd.cpio");
+        write(&file, &bytes)?;
+        Ok(file)
+    }
+
+    /// A copy of the root file system whose first process runs these rows.
+    fn programs_disk(&self, rows: &[(&Row, u64)]) -> Result<PathBuf> {
+        let functions = rows.iter().find(|(row, _)| row.name == "cc1").map_or(1, |(_, size)| *size);
+        write(&self.work.join("rows"), list(rows).as_bytes())?;
+        write(&self.work.join("big.c"), source::big(functions).as_bytes())?;
+        let ours = places::repository().join("tests/bench");
+        let files = [
+            (self.work.join("rows"), "/bench/rows"),
+            (self.work.join("big.c"), "/bench/big.c"),
+            (ours.join("debian.sh"), "/bench/init"),
+            (ours.join("python.py"), "/bench/python.py"),
+            (ours.join("sqlite.sql"), "/bench/sqlite.sql"),
+        ];
+        self.disk("debian.img", "mkdir /bench\n", &files, "set_inode_field /bench/init mode 0100755\n")
+    }
+
+    /// A copy of the root file system that ends when all services run.
+    fn systemd_disk(&self) -> Result<PathBuf> {
+        let unit = places::repository().join("tests/bench/ready.service");
+        let wants = "/etc/systemd/system/graphical.target.wants";
+        let link = format!("mkdir {wants}\nsymlink {wants}/ready.service /etc/systemd/system/ready.service\n");
+        self.disk("systemd.img", "", &[(unit, "/etc/systemd/system/ready.service")], &link)
+    }
+
+    /// A copy of the root file system with more files, written by debugfs between two lists of its commands; nothing is
+    /// mounted for that.
+    fn disk(&self, name: &str, before: &str, files: &[(PathBuf, &str)], after: &str) -> Result<PathBuf> {
+        host::ensure(DISKS)?;
+        let image = self.work.join(name);
+        let copy = &mut Command::new("cp");
+        output(copy.args(["--sparse=always", "--reflink=auto"]).arg(root_disk()).arg(&image))?;
+        // debugfs splits at blanks; it takes a name in quotes.
+        let writes = files.iter().map(|(from, to)| format!("write \"{}\" {to}\n", from.display()));
+        let commands = image.with_extension("debugfs");
+        write(&commands, format!("{before}{}{after}", writes.collect::<String>()).as_bytes())?;
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        output(Command::new("debugfs").env("PATH", path).args(["-w", "-f"]).arg(&commands).arg(&image))?;
+        Ok(image)
+    }
+}
+
+/// Whether there is a root file system for the rows that need one.
+pub fn has_debian() -> bool {
+    root_disk().with_file_name("stamp").exists()
+}
+
+fn root_disk() -> PathBuf {
+    places::guests().join("rootfs-arm64/disk.img")
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// `NAME SIZE` on each line.
+fn list(rows: &[(&Row, u64)]) -> String {
+    let run = rows.iter().filter(|(row, _)| !row.place.is_start());
+    run.map(|(row, size)| format!("{} {size}\n", row.name)).collect()
+}
+
+fn build(compiler: &str, program: &Path) -> Result<()> {
+    let sources = places::repository().join("tests/bench");
+    let mut files: Vec<PathBuf> = fs::read_dir(&sources)
+        .with_context(|| format!("cannot read {}", sources.display()))?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
+        .collect();
+    files.sort();
+    output(Command::new(compiler).args(FLAGS).arg("-o").arg(program).args(files).arg("-lm"))
+        .with_context(|| format!("the programs of {} do not build", sources.display()))?;
+    Ok(())
+}
+
+/// Bytes that look random and are always the same.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    (0..length)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::select;
+    use super::*;
+
+    #[test]
+    fn the_boot_itself_is_in_no_list() {
+        let rows = select(&["boot".to_owned(), "fft".to_owned(), "disk".to_owned()]).unwrap();
+        let sized: Vec<(&Row, u64)> = rows.iter().map(|row| (*row, 3)).collect();
+        assert_eq!(list(&sized), "fft 3\ndisk 3\n");
+    }
+
+    #[test]
+    fn noise_is_always_the_same() {
+        assert_eq!(noise(1000), noise(1000));
+        let zeros = noise(1000).iter().filter(|byte| **byte == 0).count();
+        assert!(zeros < 20, "{zeros} zeros in 1000 bytes");
+    }
+}
