@@ -311,20 +311,16 @@ impl<F: Frontend> Lower<'_, '_, F> {
             (at(offset_of!(Jump, pc)), pc),
             (at(offset_of!(Jump, tag)), self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, tag) as i32)),
         ];
-        // One branch for all three.
+        // One branch for both; an empty entry has a tag that is never wanted.
         let differences = wanted.map(|(field, want)| {
             let have = self.b.ins().load(I64, self.own, entry, field);
             self.b.ins().bxor(have, want)
         });
         let difference = self.b.ins().bor(differences[0], differences[1]);
-        let difference = self.b.ins().bor(difference, differences[2]);
         let next = self.b.create_block();
         self.b.ins().brif(difference, leave, &[], next, &[]);
         self.enter(next);
         let block = self.b.ins().load(I64, self.own, entry, at(offset_of!(Jump, block)));
-        let next = self.b.create_block();
-        self.b.ins().brif(block, next, &[], leave, &[]);
-        self.enter(next);
         let target = self.b.ins().load(I64, MemFlagsData::trusted(), block, offset_of!(cache::Block, host) as i32);
         let go = self.b.create_block();
         self.b.ins().brif(target, go, &[], leave, &[]);
