@@ -406,9 +406,8 @@ impl Block {
 
     /// Calls `f` with the operand of the terminal, if it has one.
     pub fn end_operand(&self, f: impl FnOnce(Val)) {
-        match self.end {
-            Some(Terminal::Branch(v, ..) | Terminal::Indirect(v)) => f(v),
-            _ => {}
+        if let Some(Terminal::Branch(v, ..) | Terminal::Indirect(v)) = self.end {
+            f(v);
         }
     }
 }

@@ -89,7 +89,7 @@ impl<F: Frontend> Emit<'_, F> {
 
     pub fn guest_store(&mut self, ty: Ty, va: Val, value: Val, mem: Mem) -> Result<(), TooComplex> {
         if ty == Ty::V128 && mem.swap {
-            self.to_vectors(0, value, ty)?;
+            self.pass_vector(0, value, ty)?;
             self.call(slow::store_swapped::<F> as *const () as u64, &[va], &[(1, pack_mem(0, mem))], true)?;
             self.check_raised();
             return Ok(());

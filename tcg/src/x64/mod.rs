@@ -3,12 +3,13 @@
 //! Registers while such code runs: rbp the environment, r14 the program counter, r15 the budget; rax, rcx, xmm0 and xmm1
 //! are scratch; the others hold values of the block and copies of slots. Guest registers are written to the state at once.
 //! A block has two entries: one for callers that keep program counter and budget in memory, and the *fast* one for
-//! template code. Start reading at [`emit`]; to add an operation, add its arm there or in `vector.rs`.
+//! template code. Start reading at [`emit`]; to add an operation, add its arm there and its code in `integer.rs`, `vector.rs` or `float.rs`.
 
 mod asm;
 mod emit;
 mod exits;
 mod float;
+mod integer;
 mod memory;
 mod registers;
 mod slow;

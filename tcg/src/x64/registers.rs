@@ -177,6 +177,13 @@ impl<F: Frontend> Emit<'_, F> {
         Ok(())
     }
 
+    /// Frees a register.
+    pub fn evict_gpr(&mut self, r: Gpr) -> Result<(), TooComplex> {
+        self.spill_gpr(r)?;
+        self.gprs.held[usize::from(r)].slot = None;
+        Ok(())
+    }
+
     /// Moves the values in a vector register to a cell.
     pub fn spill_xmm(&mut self, r: Xmm) -> Result<(), TooComplex> {
         let users = self.xmms.held[usize::from(r)].users;

@@ -208,8 +208,8 @@ impl<F: Frontend> Emit<'_, F> {
                 d
             }
             _ => {
-                self.to_vectors(0, a, Ty::V128)?;
-                self.to_vectors(1, b, Ty::V128)?;
+                self.pass_vector(0, a, Ty::V128)?;
+                self.pass_vector(1, b, Ty::V128)?;
                 let f = vbinary(op, lane) as usize as u64;
                 self.call(slow::vector2::<F> as *const () as u64, &[], &[(0, f)], true)?;
                 return self.result_vector();
@@ -276,7 +276,7 @@ impl<F: Frontend> Emit<'_, F> {
                 return self.shuffle(a, a, mask);
             }
             _ => {
-                self.to_vectors(0, a, Ty::V128)?;
+                self.pass_vector(0, a, Ty::V128)?;
                 let f = vunary(op, lane) as usize as u64;
                 self.call(slow::vector1::<F> as *const () as u64, &[], &[(0, f)], true)?;
                 return self.result_vector();
@@ -297,7 +297,7 @@ impl<F: Frontend> Emit<'_, F> {
             Lane::S => 0x72,
             Lane::D if op != VShift::Sar => 0x73,
             _ => {
-                self.to_vectors(0, a, Ty::V128)?;
+                self.pass_vector(0, a, Ty::V128)?;
                 let f = vshift(op, lane) as usize as u64;
                 let constants = [(0, f), (1, by.into())];
                 self.call(slow::vector_shift::<F> as *const () as u64, &[], &constants, true)?;
