@@ -14,9 +14,11 @@ use machines::boot::File;
 use machines::error::Role;
 use machines::{Host, Machine};
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
-use std::sync::Arc;
-use tcg::exec::{Compiler, Tcg, Tiers};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+use tcg::exec::{CodeSink, Compiler, Tcg, Tiers};
 use tcg::x64::Template;
 use vm::chardev::CharPort;
 use vm::entropy::Entropy;
@@ -85,7 +87,30 @@ fn accelerator(config: &Config, cpu: &str) -> Result<Box<dyn Accelerator>> {
             Err(error) => eprintln!("mimic: {error}; going on with the interpreter alone"),
         }
     }
-    Ok(Box::new(Tcg::new(arm, tiers, template, compiler)))
+    let mut tcg = Tcg::new(arm, tiers, template, compiler);
+    tcg.set_stopwatch(now_ns);
+    if config.perf_map {
+        tcg.set_code_sink(perf_map()?);
+    }
+    Ok(Box::new(tcg))
+}
+
+/// Nanoseconds since the first call.
+fn now_ns() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// Writes what `perf report` looks for: a line `start length name`, in hexadecimal, for each piece of code.
+fn perf_map() -> Result<CodeSink> {
+    let path = format!("/tmp/perf-{}.map", std::process::id());
+    let file = std::fs::File::create(&path);
+    let file = file.map_err(|e| anyhow!("cannot write `{path}`: {e}; make /tmp writable or leave out -perfmap"))?;
+    let file = Mutex::new(file);
+    Ok(Box::new(move |at, len, name| {
+        // A full disk costs names only.
+        let _ = writeln!(file.lock().unwrap(), "{at:x} {len:x} {name}");
+    }))
 }
 
 fn read(role: Role, path: Option<&Path>, limit: u64) -> Result<Option<File>> {

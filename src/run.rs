@@ -54,6 +54,8 @@ enum Order {
     Reset(Sender<()>),
     /// One line per register, while it stands still.
     Registers(Sender<String>),
+    /// What the accelerator has counted, one line each, while it stands still.
+    Counters(Sender<String>),
     End,
 }
 
@@ -112,7 +114,13 @@ fn vcpu_loop(vcpu: &mut dyn Vcpu, inbox: &Receiver<Order>, events: &Sender<Event
             Some(Order::Registers(answer)) => {
                 let _ = answer.send(registers(vcpu));
             }
-            Some(Order::End) => return,
+            Some(Order::Counters(answer)) => {
+                let _ = answer.send(counters(vcpu));
+            }
+            Some(Order::End) => {
+                vm::log!(Stats, "{}", counters(vcpu).trim_end());
+                return;
+            }
             None => {}
         }
         if !running {
@@ -136,6 +144,10 @@ fn registers(vcpu: &dyn Vcpu) -> String {
         format!("{name:>16} = {:0width$x}\n", vcpu.reg(n), width = (*bits as usize).div_ceil(4))
     };
     all.iter().enumerate().map(line).collect()
+}
+
+fn counters(vcpu: &dyn Vcpu) -> String {
+    vcpu.counters().iter().map(|(name, count)| format!("{count:>16} {name}\n")).collect()
 }
 
 /// Runs a machine; gives the exit status.
@@ -342,12 +354,30 @@ impl RunLoop {
         }
     }
 
+    /// What each vCPU answers while it stands still.
+    fn ask_vcpus(&mut self, order: fn(Sender<String>) -> Order, later: &mut Vec<Event>) -> Result<String> {
+        let running = self.running;
+        self.pause(later)?;
+        let mut text = String::new();
+        for (n, thread) in self.threads.iter().enumerate() {
+            let (answer, reply) = channel();
+            thread.order(order(answer));
+            text.push_str(&format!("CPU#{n}\n{}", reply.recv().unwrap_or_default()));
+        }
+        if running {
+            self.go_on();
+        }
+        Ok(text)
+    }
+
     /// A line typed at the monitor; `None` ends the program.
     fn command(&mut self, line: &str, later: &mut Vec<Event>) -> Result<Option<String>> {
         let words: Vec<&str> = line.split_whitespace().collect();
         Ok(Some(match words.as_slice() {
             [] => String::new(),
-            ["help" | "?"] => "quit, stop, cont, system_reset, system_powerdown, info status|registers|mtree\n".into(),
+            ["help" | "?"] => {
+                "quit, stop, cont, system_reset, system_powerdown, info status|registers|mtree|jit\n".into()
+            }
             ["quit" | "q"] => return Ok(None),
             ["stop" | "s"] => {
                 self.pause(later)?;
@@ -381,20 +411,8 @@ impl RunLoop {
                 format!("VM status: {state}\n")
             }
             ["info", "mtree"] => self.machine.bus.dump(),
-            ["info", "registers"] => {
-                let running = self.running;
-                self.pause(later)?;
-                let mut text = String::new();
-                for (n, thread) in self.threads.iter().enumerate() {
-                    let (answer, reply) = channel();
-                    thread.order(Order::Registers(answer));
-                    text.push_str(&format!("CPU#{n}\n{}", reply.recv().unwrap_or_default()));
-                }
-                if running {
-                    self.go_on();
-                }
-                text
-            }
+            ["info", "registers"] => self.ask_vcpus(Order::Registers, later)?,
+            ["info", "jit"] => self.ask_vcpus(Order::Counters, later)?,
             [word, ..] => format!("unknown command: `{word}`; `help` lists the commands\n"),
         }))
     }

@@ -74,6 +74,8 @@ pub struct Config {
     /// Sources of entropy.
     pub rngs: Vec<Rng>,
     pub rtc: RtcBase,
+    /// Write the names of translated code to a file for `perf`.
+    pub perf_map: bool,
     /// End when the guest resets.
     pub no_reboot: bool,
     /// Keep the stopped machine when the guest powers off.

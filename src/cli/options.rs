@@ -59,6 +59,7 @@ options! {
     ["rtc"] Some("base=utc|DATE"), "what real-time clocks show: utc or YYYY-MM-DDTHH:MM:SS", rtc;
     ["d"] Some("ITEM[,ITEM]"), "log these items: `help` lists them", log_items;
     ["D"] Some("FILE"), "write the log to FILE", |b, v| path(&mut b.log_file, "D", v);
+    ["perfmap"] None, "write the names of translated code to /tmp/perf-PID.map, for perf", |b, _| set_flag(&mut b.perf_map);
     ["name"] Some("NAME"), "name of the guest", name;
     ["pidfile"] Some("FILE"), "write the process id to FILE", |b, v| path(&mut b.pidfile, "pidfile", v);
     ["nodefaults"] None, "only the devices that are asked for", |b, _| set_flag(&mut b.nodefaults);

@@ -51,6 +51,10 @@ pub struct Env<F: Frontend> {
     pub(crate) tlb: Tlb,
     /// The next block by virtual address.
     pub(crate) jumps: [Jump; JUMP_CACHE],
+    /// How often host code came back to the loop, by the code it left with; the last counts interpreted blocks.
+    pub(crate) exits: [u64; 8],
+    /// Looks for blocks that the jump cache did not know.
+    pub(crate) lookups: u64,
     /// The block that is being translated; kept for its memory.
     pub(crate) ir: crate::ir::Block,
     pub(crate) exception: Option<F::Exception>,

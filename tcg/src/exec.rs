@@ -48,6 +48,9 @@ pub trait Compiler<F: Frontend>: Send + Sync {
     fn stats(&self) -> (u64, u64);
 }
 
+/// Told of each piece of host code: its address, its length in bytes, its name.
+pub type CodeSink = Box<dyn Fn(u64, usize, &str) + Send + Sync>;
+
 /// What all vCPUs of a machine have in common.
 pub struct Shared<F: Frontend> {
     /// The instruction set.
@@ -66,6 +69,13 @@ pub struct Shared<F: Frontend> {
     nowhere: OnceLock<Arc<vm::Ram>>,
     /// Guest instructions translated so far.
     pub translated: AtomicU64,
+    /// Nanoseconds spent on templates and on regions.
+    pub(crate) spent_ns: [AtomicU64; 2],
+    /// Blocks thrown away because the guest changed them, and how often everything was thrown away.
+    invalidated: AtomicU64,
+    flushes: AtomicU64,
+    now_ns: fn() -> u64,
+    sink: Option<CodeSink>,
 }
 
 impl<F: Frontend> Shared<F> {
@@ -87,7 +97,29 @@ impl<F: Frontend> Shared<F> {
     /// Throws away the blocks made from these bytes of RAM, on whatever thread. Gives whether there were any.
     pub(crate) fn invalidate(&self, ram: RamId, range: Range<u64>) -> bool {
         let mut cache = self.cache.lock().unwrap();
-        self.retire(&mut cache, |cache, epoch| cache.invalidate(ram, range, epoch) != 0)
+        self.retire(&mut cache, |cache, epoch| {
+            let blocks = cache.invalidate(ram, range, epoch);
+            self.invalidated.fetch_add(blocks as u64, Ordering::Relaxed);
+            blocks != 0
+        })
+    }
+
+    /// Adds the time that `f` takes to what tier 1 (0) or tier 2 (1) has spent, and names the code that it has made, if
+    /// any, by where it comes from.
+    pub(crate) fn measure<R>(
+        &self,
+        tier: usize,
+        gpa: Gpa,
+        f: impl FnOnce() -> R,
+        code: impl FnOnce(&R) -> Option<(u64, usize)>,
+    ) -> R {
+        let start = (self.now_ns)();
+        let result = f();
+        self.spent_ns[tier].fetch_add((self.now_ns)().saturating_sub(start), Ordering::Relaxed);
+        if let (Some(sink), Some((at, len))) = (&self.sink, code(&result)) {
+            sink(at, len, &format!("{} {gpa}", ["block", "region"][tier]));
+        }
+        result
     }
 
     /// Gives a block optimized code.
@@ -184,6 +216,7 @@ impl<F: Frontend> Shared<F> {
 
     /// Throws everything away because compiled code has outgrown its memory.
     pub fn code_memory_full(&self) {
+        self.flushes.fetch_add(1, Ordering::Relaxed);
         let mut cache = self.cache.lock().unwrap();
         self.retire(&mut cache, |cache, epoch| {
             cache.flush(epoch);
@@ -268,7 +301,26 @@ impl<F: Frontend> Tcg<F> {
                 installs: AtomicU64::new(0),
                 nowhere: OnceLock::new(),
                 translated: AtomicU64::new(0),
+                spent_ns: Default::default(),
+                invalidated: AtomicU64::new(0),
+                flushes: AtomicU64::new(0),
+                now_ns: || 0,
+                sink: None,
             }),
+        }
+    }
+
+    /// Gives the translator a clock, to tell what its own work costs; the guest never sees it. Before there are vCPUs.
+    pub fn set_stopwatch(&mut self, now_ns: fn() -> u64) {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.now_ns = now_ns;
+        }
+    }
+
+    /// Lets somebody be told of all host code. Before there are vCPUs.
+    pub fn set_code_sink(&mut self, sink: CodeSink) {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.sink = Some(sink);
         }
     }
 
@@ -367,6 +419,7 @@ impl<F: Frontend> Env<F> {
 
     #[cold]
     fn lookup_slow(&mut self, key: Key) -> Result<*const Block, F::Exception> {
+        self.lookups += 1;
         let shared = self.shared.clone();
         let page = self.fetch_page(key.pc, key.space)?;
         let gpa = Gpa(page.gpa.0 + key.pc.0 % PAGE_SIZE);
@@ -475,6 +528,7 @@ impl<F: Frontend> Env<F> {
                 Some(block)
             }
             Some(Err(x64::Full)) => {
+                shared.flushes.fetch_add(1, Ordering::Relaxed);
                 // Everything goes; this block is interpreted until it is found no more.
                 shared.retire(cache, |cache, epoch| {
                     cache.flush(epoch);
@@ -589,6 +643,7 @@ impl<F: Frontend> Env<F> {
                 self.before_compiled();
                 let exit = enter(self, host);
                 self.after_compiled();
+                self.exits[exit as usize & 7] += 1;
                 match exit {
                     HOT => {
                         // SAFETY: compiled code names the block it left from, which is alive as above.
@@ -611,6 +666,7 @@ impl<F: Frontend> Env<F> {
                     found = Ok(block);
                     continue;
                 }
+                self.exits[7] += 1;
                 log!(Exec, "block {:#x} mode {:#x} ({} insns)", self.pc(), block.key.mode, block.insns);
                 // SAFETY: the block was decoded for `F`.
                 (Some(unsafe { interp::run(self, block) }), block)
@@ -890,6 +946,42 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
 
     fn instructions(&self) -> u64 {
         self.executed
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let (env, shared) = (&*self.env, &*self.env.shared);
+        let template = shared.template.as_ref().map_or((0, 0), Template::stats);
+        let optimized = shared.compiler.as_ref().map_or((0, 0), |compiler| compiler.stats());
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let blocks = shared.cache.lock().unwrap().len() as u64;
+        let mut all = vec![
+            ("instructions executed", self.executed),
+            ("instructions translated", load(&shared.translated)),
+            ("blocks", blocks),
+            ("blocks thrown away for changed code", load(&shared.invalidated)),
+            ("flushes for lack of memory", load(&shared.flushes)),
+            ("templates: blocks", template.0),
+            ("templates: bytes", template.1),
+            ("templates: microseconds", load(&shared.spent_ns[0]) / 1000),
+            ("regions", optimized.0),
+            ("regions: bytes", optimized.1),
+            ("regions: microseconds", load(&shared.spent_ns[1]) / 1000),
+            ("block look-ups", env.lookups),
+            ("TLB fills", env.tlb.fills),
+            ("page walks", env.tlb.walks),
+        ];
+        const EXITS: [&str; 8] = [
+            "exits: first link open",
+            "exits: second link open",
+            "exits: indirect branch",
+            "exits: mode may have changed",
+            "exits: exception",
+            "exits: budget or kick",
+            "exits: block is hot",
+            "interpreted blocks",
+        ];
+        all.extend(EXITS.into_iter().zip(env.exits));
+        all
     }
 
     fn save(&self) -> Saved {

@@ -28,6 +28,8 @@ pub enum Item {
     GuestError = 1 << 7,
     /// What a guest asked for and Mimic does not implement.
     Unimp = 1 << 8,
+    /// What the translator has counted, when the machine ends.
+    Stats = 1 << 9,
 }
 
 /// Every item with its `-d` name and one line of help.
@@ -41,6 +43,7 @@ pub const ITEMS: &[(Item, &str, &str)] = &[
     (Item::Exec, "exec", "each block when it is executed"),
     (Item::GuestError, "guest_error", "what a correct guest would not do"),
     (Item::Unimp, "unimp", "what a guest asked for and is not implemented"),
+    (Item::Stats, "stats", "blocks, code, TLB misses and exits, counted until the end"),
 ];
 
 static MASK: AtomicU32 = AtomicU32::new(0);

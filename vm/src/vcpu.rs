@@ -173,6 +173,10 @@ pub trait Vcpu: Send {
     fn reset(&mut self);
     /// Instructions executed so far.
     fn instructions(&self) -> u64;
+    /// What the accelerator has counted since the start, for a person to read: names and numbers.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
     /// Its registers, for a snapshot.
     fn save(&self) -> Saved;
     /// Takes registers from a snapshot.

@@ -203,7 +203,8 @@ impl Worker {
         if !head.valid.load(Ordering::Acquire) {
             return;
         }
-        let (code, region) = match self.region(state, shared, head) {
+        let compiled = shared.measure(1, head.key.gpa, || self.region(state, shared, head), |_| None);
+        let (code, region) = match compiled {
             Ok(compiled) => compiled,
             Err(why) => {
                 log!(OutAsm, "block at {} stays interpreted: {why}", head.key.gpa);
@@ -224,6 +225,7 @@ impl Worker {
         self.functions.fetch_add(1, Ordering::Relaxed);
         self.blocks.fetch_add(region.members.len() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(code.len() as u64, Ordering::Relaxed);
+        shared.measure(1, head.key.gpa, || (), |()| Some((entry, code.len())));
         log!(
             OutAsm,
             "OUT: {} blocks from {} [{} bytes]\n{}\n",

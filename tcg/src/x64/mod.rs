@@ -120,20 +120,26 @@ impl<F: Frontend> Template<F> {
         ir: &ir::Block,
         hot_after: Option<u32>,
     ) -> Option<Result<Entries, Full>> {
-        let mut guard = self.buffers.lock().unwrap();
-        let buffers = &mut *guard;
-        let fast_entry = self.emit(shared, block, ir, hot_after, buffers)?;
-        let len = buffers.asm.code.len();
-        let mut memory = self.memory.lock().unwrap();
-        let Some(host) = memory.reserve(len) else { return Some(Err(Full)) };
-        for (hole, address) in buffers.far.drain(..) {
-            buffers.asm.bind_to_address(hole, host, address);
-        }
-        memory.fill(host, &buffers.asm.code);
-        drop(memory);
-        self.blocks.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(len as u64, Ordering::Relaxed);
-        Some(Ok(Entries { host, fast: host + fast_entry as u64 }))
+        let emit = || {
+            let mut guard = self.buffers.lock().unwrap();
+            let buffers = &mut *guard;
+            let fast_entry = self.emit(shared, block, ir, hot_after, buffers)?;
+            let len = buffers.asm.code.len();
+            let mut memory = self.memory.lock().unwrap();
+            let Some(host) = memory.reserve(len) else { return Some(Err(Full)) };
+            for (hole, address) in buffers.far.drain(..) {
+                buffers.asm.bind_to_address(hole, host, address);
+            }
+            memory.fill(host, &buffers.asm.code);
+            self.blocks.fetch_add(1, Ordering::Relaxed);
+            self.bytes.fetch_add(len as u64, Ordering::Relaxed);
+            Some(Ok((host, host + fast_entry as u64, len)))
+        };
+        let made = shared.measure(0, block.key.gpa, emit, |made| match made {
+            Some(Ok((host, _, len))) => Some((*host, *len)),
+            _ => None,
+        });
+        made.map(|made| made.map(|(host, fast, _)| Entries { host, fast }))
     }
 
     /// A fast entry for code that keeps program counter and budget in memory.
