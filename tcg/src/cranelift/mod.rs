@@ -12,6 +12,7 @@ mod lower;
 mod memory;
 mod queue;
 mod region;
+mod registers;
 mod slow;
 mod vector;
 
