@@ -5,7 +5,9 @@
 //! flags of them. A merge of control where recipes meet keeps the number of the recipe in a variable, which only the
 //! ways out look at.
 
-use super::region::Slots;
+use super::region::{Region, Slots, looks_at_registers};
+use crate::exec::Shared;
+use crate::frontend::Frontend;
 use crate::ir::{Binary, Block as Ir, Op, Slot, Ty, Val};
 
 /// Operands of a recipe at most.
@@ -188,4 +190,106 @@ pub(super) fn kind_of(recipes: &mut Vec<Recipe>, recipe: Recipe) -> Option<usize
         })
     });
     at.map(|at| at + Kinds::RECIPE)
+}
+
+impl Region {
+    /// Finds registers to compute late, and what each block makes of them.
+    pub(super) fn find_lazy<F: Frontend>(&mut self, shared: &Shared<F>) {
+        let number = |offset: u16| self.number(offset);
+        let synced = |ir: &Ir| ir.ops.iter().rposition(|op| looks_at_registers(shared, op)).map_or(0, |at| at + 1);
+        let from: Vec<usize> = self.members.iter().map(|m| synced(&m.ir)).collect();
+        let sets: Vec<_> = self.members.iter().zip(&from).map(|(m, from)| last_sets(&m.ir, number, *from)).collect();
+        let flags: Vec<Slots> = self.members.iter().zip(&sets).map(|(m, sets)| flags(&m.ir, sets)).collect();
+        // The registers that are set together most often.
+        let common = flags.iter().flat_map(|a| flags.iter().map(|b| a.common(*b)));
+        let worth =
+            |set: Slots| set.count() * flags.iter().filter(|f| set.without(**f) == Slots::default()).count() as u32;
+        let Some(chosen) = common.max_by_key(|set| worth(*set)).filter(|set| set.count() > 1) else { return };
+        self.lazy = chosen;
+        let mut needs = Vec::new();
+        for (at, all) in sets.into_iter().enumerate() {
+            let sets: Vec<_> = all.into_iter().filter(|(n, _)| chosen.has(*n)).collect();
+            let ir = &self.members[at].ir;
+            let out = if sets.is_empty() {
+                if from[at] == 0 { Out::Same } else { Out::State }
+            } else if sets.len() == chosen.count() as usize {
+                let recipe = Recipe::find(ir, &sets);
+                let kind = recipe.and_then(|(r, leaves)| Some((kind_of(&mut self.recipes, r)?, leaves)));
+                kind.map_or(Out::Values, |(kind, leaves)| Out::Recipe(kind, leaves))
+            } else {
+                Out::Values
+            };
+            needs.push(
+                from[at] == 0 && !sets.is_empty() && sets.len() < chosen.count() as usize
+                    || self.reads_lazy(shared, ir),
+            );
+            self.members[at].out = out;
+        }
+        let mut forced = vec![false; self.members.len()];
+        loop {
+            self.find_kinds(&forced);
+            let late: Vec<usize> = (0..self.members.len())
+                .filter(|at| {
+                    let m = &self.members[*at];
+                    let passed = m.out == Out::Same && m.inner.into_iter().flatten().any(|to| forced[to]);
+                    !forced[*at] && m.kinds.only().is_none() && (needs[*at] || passed)
+                })
+                .collect();
+            if late.is_empty() {
+                return;
+            }
+            late.into_iter().for_each(|at| forced[at] = true);
+        }
+    }
+
+    /// Whether the block reads a lazy register that it has not set.
+    fn reads_lazy<F: Frontend>(&self, shared: &Shared<F>, ir: &Ir) -> bool {
+        let mut set = Slots::default();
+        for op in &ir.ops {
+            match *op {
+                Op::Get(slot) if self.number(slot.0).is_some_and(|n| self.lazy.has(n) && !set.has(n)) => return true,
+                Op::Set(slot, _) => {
+                    if let Some(n) = self.number(slot.0) {
+                        set.add(n);
+                    }
+                }
+                _ if looks_at_registers(shared, op) => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// What the lazy registers may be at each start; the variables of all where that is `forced`.
+    fn find_kinds(&mut self, forced: &[bool]) {
+        for (m, forced) in self.members.iter_mut().zip(forced) {
+            m.inner_kinds = Kinds::default();
+            m.kinds = match (*forced, m.header) {
+                (true, _) => Kinds::one(Kinds::VALUES),
+                (false, true) => Kinds::one(Kinds::STATE),
+                (false, false) => Kinds::default(),
+            };
+        }
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for at in 0..self.members.len() {
+                let m = &self.members[at];
+                let out = match m.out {
+                    Out::Same => m.kinds,
+                    Out::State => Kinds::one(Kinds::STATE),
+                    Out::Values => Kinds::one(Kinds::VALUES),
+                    Out::Recipe(kind, _) => Kinds::one(kind),
+                };
+                for to in m.inner.into_iter().flatten() {
+                    let next = &mut self.members[to];
+                    changed |= next.inner_kinds.union(out) != next.inner_kinds;
+                    next.inner_kinds = next.inner_kinds.union(out);
+                    if !forced[to] {
+                        next.kinds = next.kinds.union(out);
+                    }
+                }
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::lower::{Lower, int};
 use super::slow;
 use crate::env::Env;
 use crate::frontend::Frontend;
-use crate::ir::{Mem, Ty};
+use crate::ir::{Binary, Mem, Op, Ty, Val};
 use crate::softmmu::{ENTRIES, Entry, Tlb};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
@@ -57,6 +57,29 @@ impl<F: Frontend> Lower<'_, '_, F> {
             self.call_slow(slow::store::<F> as *const () as usize, [va, access, wide]);
         }
         self.check_raised();
+    }
+
+    /// The access right after the one at `at` that goes on where it ends: only what touches neither memory nor registers
+    /// is between them.
+    pub(super) fn partner(&self, at: usize) -> Option<usize> {
+        let (Op::Load(ty, va, mem) | Op::Store(ty, va, _, mem)) = self.ops[at] else { return None };
+        if mem.align_log2 != 0 || mem.swap {
+            return None;
+        }
+        let goes_on = |v: Val| match self.ops[v.0 as usize] {
+            Op::Bin(Binary::Add, Ty::I64, a, b) => {
+                a == va && self.ops[b.0 as usize] == Op::Const(Ty::I64, ty.bytes().into())
+            }
+            _ => false,
+        };
+        let is_load = matches!(self.ops[at], Op::Load(..));
+        let next = (at + 1..self.ops.len()).find(|next| !self.ops[*next].is_pure())?;
+        let fits = match self.ops[next] {
+            Op::Load(t, v, m) => is_load && (t, m) == (ty, mem) && goes_on(v),
+            Op::Store(t, v, _, m) => !is_load && (t, m) == (ty, mem) && goes_on(v),
+            _ => false,
+        };
+        fits.then_some(next)
     }
 
     /// Loads a value of type `ty`, as a floating-point number of type `number` if there is one.

@@ -1,7 +1,7 @@
 //! What is compiled together: a hot block and the warm blocks that fixed exits lead to within its page, as a graph with
 //! its loops, the registers that are alive in each block, and those that the state does not hold then.
 
-use super::lazy::{self, Kinds, Out, Recipe};
+use super::lazy::{Kinds, Out, Recipe};
 use crate::cache::Block;
 use crate::exec::Shared;
 use crate::frontend::Frontend;
@@ -241,111 +241,6 @@ impl Region {
         }
     }
 
-    /// Finds registers to compute late, and what each block makes of them.
-    fn find_lazy<F: Frontend>(&mut self, shared: &Shared<F>) {
-        let number = |offset: u16| self.numbers.get(&offset).copied();
-        let synced = |ir: &Ir| ir.ops.iter().rposition(|op| looks_at_registers(shared, op)).map_or(0, |at| at + 1);
-        let from: Vec<usize> = self.members.iter().map(|m| synced(&m.ir)).collect();
-        let sets: Vec<_> =
-            self.members.iter().zip(&from).map(|(m, from)| lazy::last_sets(&m.ir, number, *from)).collect();
-        let flags: Vec<Slots> = self.members.iter().zip(&sets).map(|(m, sets)| lazy::flags(&m.ir, sets)).collect();
-        // The registers that are set together most often.
-        let common = flags.iter().flat_map(|a| flags.iter().map(|b| a.common(*b)));
-        let worth =
-            |set: Slots| set.count() * flags.iter().filter(|f| set.without(**f) == Slots::default()).count() as u32;
-        let Some(chosen) = common.max_by_key(|set| worth(*set)).filter(|set| set.count() > 1) else { return };
-        self.lazy = chosen;
-        let mut needs = Vec::new();
-        for (at, all) in sets.into_iter().enumerate() {
-            let sets: Vec<_> = all.into_iter().filter(|(n, _)| chosen.has(*n)).collect();
-            let ir = &self.members[at].ir;
-            let out = if sets.is_empty() {
-                if from[at] == 0 { Out::Same } else { Out::State }
-            } else if sets.len() == chosen.count() as usize {
-                let recipe = Recipe::find(ir, &sets);
-                let kind = recipe.and_then(|(r, leaves)| Some((lazy::kind_of(&mut self.recipes, r)?, leaves)));
-                kind.map_or(Out::Values, |(kind, leaves)| Out::Recipe(kind, leaves))
-            } else {
-                Out::Values
-            };
-            needs.push(
-                from[at] == 0 && !sets.is_empty() && sets.len() < chosen.count() as usize
-                    || self.reads_lazy(shared, ir),
-            );
-            self.members[at].out = out;
-        }
-        let mut forced = vec![false; self.members.len()];
-        loop {
-            self.find_kinds(&forced);
-            let late: Vec<usize> = (0..self.members.len())
-                .filter(|at| {
-                    let m = &self.members[*at];
-                    let passed = m.out == Out::Same && m.inner.into_iter().flatten().any(|to| forced[to]);
-                    !forced[*at] && m.kinds.only().is_none() && (needs[*at] || passed)
-                })
-                .collect();
-            if late.is_empty() {
-                return;
-            }
-            late.into_iter().for_each(|at| forced[at] = true);
-        }
-    }
-
-    /// Whether the block reads a lazy register that it has not set.
-    fn reads_lazy<F: Frontend>(&self, shared: &Shared<F>, ir: &Ir) -> bool {
-        let mut set = Slots::default();
-        for op in &ir.ops {
-            match *op {
-                Op::Get(slot) => {
-                    if self.number(slot.0).is_some_and(|n| self.lazy.has(n) && !set.has(n)) {
-                        return true;
-                    }
-                }
-                Op::Set(slot, _) => {
-                    if let Some(n) = self.number(slot.0) {
-                        set.add(n);
-                    }
-                }
-                _ if looks_at_registers(shared, op) => return false,
-                _ => {}
-            }
-        }
-        false
-    }
-
-    /// What the lazy registers may be at each start; the variables of all where that is `forced`.
-    fn find_kinds(&mut self, forced: &[bool]) {
-        for (m, forced) in self.members.iter_mut().zip(forced) {
-            m.inner_kinds = Kinds::default();
-            m.kinds = match (*forced, m.header) {
-                (true, _) => Kinds::one(Kinds::VALUES),
-                (false, true) => Kinds::one(Kinds::STATE),
-                (false, false) => Kinds::default(),
-            };
-        }
-        let mut changed = true;
-        while changed {
-            changed = false;
-            for at in 0..self.members.len() {
-                let m = &self.members[at];
-                let out = match m.out {
-                    Out::Same => m.kinds,
-                    Out::State => Kinds::one(Kinds::STATE),
-                    Out::Values => Kinds::one(Kinds::VALUES),
-                    Out::Recipe(kind, _) => Kinds::one(kind),
-                };
-                for to in m.inner.into_iter().flatten() {
-                    let next = &mut self.members[to];
-                    changed |= next.inner_kinds.union(out) != next.inner_kinds;
-                    next.inner_kinds = next.inner_kinds.union(out);
-                    if !forced[to] {
-                        next.kinds = next.kinds.union(out);
-                    }
-                }
-            }
-        }
-    }
-
     fn effects<F: Frontend>(&self, shared: &Shared<F>, ir: &Ir) -> Effects {
         let mut e = Effects::default();
         for op in &ir.ops {
@@ -397,8 +292,7 @@ impl Region {
         let mut changed = true;
         while changed {
             changed = false;
-            for at in 0..self.members.len() {
-                let e = &effects[at];
+            for (at, e) in effects.iter().enumerate() {
                 let after = e.synced.unwrap_or(self.members[at].dirty.union(e.writes));
                 for to in self.members[at].inner.into_iter().flatten() {
                     let dirty = self.members[to].dirty.union(after);
@@ -469,7 +363,7 @@ impl Region {
 }
 
 /// Whether it is a call of a helper that wants the registers in the state.
-fn looks_at_registers<F: Frontend>(shared: &Shared<F>, op: &Op) -> bool {
+pub(super) fn looks_at_registers<F: Frontend>(shared: &Shared<F>, op: &Op) -> bool {
     let (Op::Call(id, ..) | Op::CallV(id, ..)) = *op else { return false };
     let helper = &shared.helpers[usize::from(id.0)];
     helper.reads_slots || helper.writes_slots
