@@ -16,7 +16,8 @@
 //!   where the block does not use the result. (One that only cold paths use is executed there alone: a result that no
 //!   code ever sees may then fail to raise its flags.) Equal operations may be merged, which loses nothing as flags are sticky; therefore whatever
 //!   clears flags must end the block and leave compiled code. An operation on values that a loop does not change may be
-//!   executed before the loop, that is with flags raised early.
+//!   executed before the loop: its flags are raised early, and even if a branch in the loop always avoids it. Guests see
+//!   that in their flags only.
 
 use crate::env::Env;
 use crate::frontend::Frontend;

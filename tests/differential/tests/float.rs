@@ -4,7 +4,7 @@
 use differential::machine::{Machine, Tier};
 use differential::wire::{Case, State, WINDOW};
 
-const TIERS: [Tier; 2] = [Tier::Interpreter, Tier::Compiled];
+const TIERS: [Tier; 3] = [Tier::Interpreter, Tier::Template, Tier::Compiled];
 // FPSR
 const IOC: u64 = 1;
 const DZC: u64 = 2;
@@ -92,7 +92,7 @@ fn case(insn: u32, insn2: u32, state: State) -> Case {
     Case { insn, insn2, flags: 0, window_offset: 0, state, window: [0; WINDOW] }
 }
 
-fn machines() -> [Machine; 2] {
+fn machines() -> [Machine; 3] {
     TIERS.map(|tier| Machine::new(tier, "max").expect("a machine"))
 }
 
@@ -105,17 +105,18 @@ fn numbers([a, b, c]: [u64; 3], fpcr: u64) -> State {
     state
 }
 
-/// Runs an instruction on both tiers; the state after it.
-fn run(machines: &mut [Machine; 2], insn: u32, insn2: u32, state: &State) -> State {
+/// Runs an instruction on every tier; the state after it.
+fn run(machines: &mut [Machine; 3], insn: u32, insn2: u32, state: &State) -> State {
     let case = case(insn, insn2, state.clone());
-    let [want, have] = machines.each_mut().map(|m| m.run(&case));
+    let [want, template, compiled] = machines.each_mut().map(|m| m.run(&case));
     assert_eq!(want.signal, 0, "{insn:08x} {insn2:08x}");
-    assert_eq!(have, want, "{insn:08x} {insn2:08x} compiled (left) and interpreted, before {state:x?}");
+    assert_eq!(template, want, "{insn:08x} {insn2:08x} template code (left) and interpreted, before {state:x?}");
+    assert_eq!(compiled, want, "{insn:08x} {insn2:08x} compiled (left) and interpreted, before {state:x?}");
     want.state
 }
 
 /// Low half of v0 and FPSR.
-fn result(machines: &mut [Machine; 2], text: &str, operands: [u64; 3], fpcr: u64) -> (u64, u64) {
+fn result(machines: &mut [Machine; 3], text: &str, operands: [u64; 3], fpcr: u64) -> (u64, u64) {
     let after = run(machines, word(text), 0, &numbers(operands, fpcr));
     (after.v[0] as u64, after.fpsr)
 }
