@@ -91,14 +91,12 @@ fn packed<T: Copy>(table: &[T], imm: u64) -> (T, Ty) {
 }
 
 /// A read-modify-write's operation and type as a number.
-#[cfg(feature = "cranelift")]
 pub(crate) fn kind_of(op: AtomicOp, ty: Ty) -> u64 {
     let position = |at: Option<usize>| at.expect("the tables list every variant") as u64;
     position(ATOMICS.iter().position(|o| *o == op)) | position(TYPES.iter().position(|t| *t == ty)) << 8
 }
 
 /// What [`kind_of`] packed.
-#[cfg(feature = "cranelift")]
 pub(crate) fn unpack_atomic(kind: u64) -> (AtomicOp, Ty) {
     packed(ATOMICS, kind)
 }
