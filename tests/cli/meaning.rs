@@ -78,6 +78,7 @@ fn defaults() {
         monitors: vec!["serial0".into()],
         rngs: vec![],
         rtc: RtcBase::Utc,
+        perf_map: false,
         no_reboot: false,
         no_shutdown: false,
         start_paused: false,
