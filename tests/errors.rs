@@ -171,7 +171,6 @@ fn one_line_with_object_reason_and_next_step() {
         "-M virt -serial unix:missing/socket -kernel Image",
         "-M virt -nographic -D missing/log -d int -kernel Image",
         "-M virt -nographic -pidfile missing/pid -kernel Image",
-        "-M virt -nographic -accel tcg,tier=1 -kernel Image",
     ];
     let text: String =
         lines.iter().map(|line| format!("$ mimic system-aarch64 {line}\n{}\n", complaint(&files.0, line))).collect();
