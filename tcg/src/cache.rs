@@ -43,7 +43,7 @@ pub struct Block {
     pub host: AtomicU64,
     /// The compiler has it or has given up on it.
     pub queued: AtomicBool,
-    /// Compiled functions that contained it so far, other than its own.
+    /// Compiled functions that contain it, other than its own.
     pub copies: AtomicU32,
     /// False once the guest code has changed.
     pub valid: AtomicBool,
@@ -254,6 +254,7 @@ impl CodeCache {
                 // It has no code of its own.
                 self.set_host(&member, 0);
             }
+            member.copies.fetch_sub(1, Ordering::Relaxed);
             if let Some(heads) = self.within.get_mut(&Arc::as_ptr(&member)) {
                 heads.retain(|head| !Arc::ptr_eq(head, &block));
             }
