@@ -49,7 +49,7 @@ pub struct Block {
     pub optimized: OwnCode,
     /// The compiler has it or has given up on it.
     pub queued: AtomicBool,
-    /// Compiled functions that contained it so far, other than its own.
+    /// Compiled functions that contain it, other than its own.
     pub copies: AtomicU32,
     /// False once the guest code has changed.
     pub valid: AtomicBool,
@@ -344,6 +344,7 @@ impl CodeCache {
                 // It has no optimized code of its own.
                 self.set_host(&member, member.template.load());
             }
+            member.copies.fetch_sub(1, Ordering::Relaxed);
             if let Some(heads) = self.within.get_mut(&Arc::as_ptr(&member)) {
                 heads.retain(|head| !Arc::ptr_eq(head, &block));
             }

@@ -69,7 +69,7 @@ fn target() -> Result<OwnedTargetIsa, CompileError> {
         ("unwind_info", "false"),
         // Tail calls need frame pointers.
         ("preserve_frame_pointers", "true"),
-        // Registers are values already; it takes 40 % of the time and finds nothing.
+        // Registers are values already: it makes no measurable difference to the code.
         ("enable_alias_analysis", "false"),
     ] {
         flags.set(name, value).map_err(|e| host(&e))?;
