@@ -1,6 +1,6 @@
 //! What the machines run: the programs of `tests/bench`, built, and put where a guest finds them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,6 +40,8 @@ pub struct Guest {
     program: PathBuf,
     /// A raw disk with fixed content.
     noise: PathBuf,
+    /// Locked as long as this lives.
+    _lock: File,
 }
 
 impl Guest {
@@ -47,6 +49,9 @@ impl Guest {
     pub fn prepare(emulator: &Path) -> Result<Guest> {
         let work = places::target().join("bench");
         fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+        // Two at once would write the same files, and disturb each other's times.
+        let lock = File::create(work.join("lock"))?;
+        lock.try_lock().with_context(|| format!("another benchmark runs in {}", work.display()))?;
         fetch::fetch(KERNEL, emulator)?;
         host::ensure(COMPILERS)?;
         let (program, native, disk) = (work.join("bench"), work.join("native"), work.join("noise.img"));
@@ -55,7 +60,7 @@ impl Guest {
             build("gcc", &native)
         })?;
         write(&disk, &noise(DISK))?;
-        Ok(Guest { work, native, program, noise: disk })
+        Ok(Guest { work, native, program, noise: disk, _lock: lock })
     }
 
     /// The arguments of a machine that runs these rows.
