@@ -16,6 +16,7 @@ macro_rules! step {
                 // The calling convention passes this type in XMM0 and XMM1.
                 #[allow(improper_ctypes_definitions)]
                 #[target_feature(enable = "aes")]
+                // SAFETY: it is only given away where the host has the instructions.
                 unsafe extern "C" fn step($a: __m128i, $b: __m128i) -> __m128i {
                     $body
                 }

@@ -619,6 +619,7 @@ impl<F: Frontend> Env<F> {
         let key = frontend.key(&self.cpu);
         let (mode, space) = (key.mode, key.space);
         self.tag = tag_of(mode, space);
+        self.enter_space();
         let mut found = self.lookup(key);
         loop {
             let block = match found {
@@ -852,6 +853,7 @@ impl<F: Frontend> TcgVcpu<F> {
         };
         let block = env.translate_block(key.pc, block_key, &code, limit.max(1), home);
         env.budget.fetch_sub(block.insns.into(), Ordering::Relaxed);
+        env.enter_space();
         // SAFETY: the block was decoded for `F`.
         if unsafe { interp::run(env, &block) } == Exit::Raised {
             env.take_raised(&shared, &block);

@@ -160,6 +160,10 @@ pub trait Frontend: Send + Sync + Sized + 'static {
     fn fetch_regime(&self, cpu: &Self::Cpu) -> u8;
     /// The address space of lower addresses now (its ASID): what non-global translations are tagged with.
     fn space(&self, cpu: &Self::Cpu) -> u32;
+    /// The regimes that code may access memory in now, as bits. Translations of the others wait for their address space.
+    fn regimes(&self, _cpu: &Self::Cpu) -> u8 {
+        u8::MAX
+    }
     /// The exception for a misaligned access.
     fn misaligned(&self, env: &mut Env<Self>, gva: Gva, intent: Intent, mmu: u8) -> Self::Exception;
     /// The exception for an access that nothing on the bus answers.

@@ -104,6 +104,8 @@ pub struct Tlb {
     pub entries: [[Entry; ENTRIES]; REGIMES],
     /// Which entries of the first tables are local, one bit each.
     local: [[u64; ENTRIES / 64]; REGIMES],
+    /// The address space that the local entries of each regime belong to.
+    spaces: [u32; REGIMES],
     /// Which are not empty.
     used: [[u64; ENTRIES / 64]; REGIMES],
     /// Host pages that an entry may let stores reach, as a filter by page number.
@@ -177,12 +179,18 @@ impl Tlb {
         self.writable.fill(0);
     }
 
-    fn clear_local(&mut self) {
-        for regime in 0..REGIMES {
-            for word in 0..ENTRIES / 64 {
-                let local = self.local[regime][word];
-                self.clear_some(regime, word, local);
-            }
+    fn clear_local(&mut self, regime: usize) {
+        for word in 0..ENTRIES / 64 {
+            let local = self.local[regime][word];
+            self.clear_some(regime, word, local);
+        }
+    }
+
+    /// Makes the first table of a regime one of address space `space`.
+    fn enter_space(&mut self, regime: usize, space: u32) {
+        if self.spaces[regime] != space {
+            self.clear_local(regime);
+            self.spaces[regime] = space;
         }
     }
 
@@ -330,7 +338,11 @@ impl<F: Frontend> Env<F> {
 
     /// Forgets the local translations of one address space.
     pub fn flush_tlb_space(&mut self, space: u32) {
-        self.tlb.clear_local();
+        for regime in 0..REGIMES {
+            if self.tlb.spaces[regime] == space {
+                self.tlb.clear_local(regime);
+            }
+        }
         let generation = &mut self.tlb.space_generations[space as usize % SPACES];
         *generation = generation.wrapping_add(1);
         for large in self.tlb.large.iter_mut() {
@@ -338,15 +350,26 @@ impl<F: Frontend> Env<F> {
                 *large = None;
             }
         }
+        self.flush_code_space(space);
+    }
+
+    /// Forgets where code was found whose [`Key`](crate::frontend::Key) names the space.
+    pub fn flush_code_space(&mut self, space: u32) {
         for entry in self.tlb.fetch.iter_mut().filter(|e| e.as_ref().is_some_and(|e| e.space == space)) {
             *entry = None;
         }
         self.clear_space_jumps(space);
     }
 
-    /// The current address space ([`Frontend::space`]) changed.
-    pub fn switch_space(&mut self) {
-        self.tlb.clear_local();
+    /// Makes the first tables that code may use now those of the current address space. Others keep what they have: an
+    /// address space that comes back to them soon finds it there. The loop does this before it runs code; a helper that
+    /// changes the space in the middle of a block must do it, too.
+    pub fn enter_space(&mut self) {
+        let shared = self.shared.clone();
+        let (space, regimes) = (shared.frontend.space(&self.cpu), shared.frontend.regimes(&self.cpu));
+        for regime in (0..REGIMES).filter(|regime| regimes >> regime & 1 != 0) {
+            self.tlb.enter_space(regime, space);
+        }
     }
 
     /// Drops write permission for a host page that now holds code.
@@ -474,8 +497,9 @@ impl<F: Frontend> Env<F> {
             let code_free = code.is_some_and(|bits| bits.load(Ordering::Acquire) == 0);
             // SAFETY: the page of a byte of the block lies in the block.
             let host_page = unsafe { host.sub((gva.0 % PAGE_SIZE) as usize) };
-            self.tlb.fill(gva.0, want.mmu, host_page, &page, page.write && !rom && code_free);
             let space = self.shared.frontend.space(&self.cpu);
+            self.tlb.enter_space(usize::from(want.mmu) % REGIMES, space);
+            self.tlb.fill(gva.0, want.mmu, host_page, &page, page.write && !rom && code_free);
             let second = &mut self.tlb.second[set(gva.0, want.mmu) + space as usize % WAYS];
             if second.tag == gva.0 & PAGE_MASK | u64::from(want.mmu) && second.page.gpa.0 == page_gpa {
                 (second.host, second.rom) = (host_page, rom);
@@ -507,6 +531,7 @@ impl<F: Frontend> Env<F> {
         if intent == Intent::Write && !write {
             return None;
         }
+        self.tlb.enter_space(usize::from(mem.mmu) % REGIMES, space);
         self.tlb.fill(va, mem.mmu, found.host, &found.page, write);
         // SAFETY: within the page.
         Some(unsafe { found.host.add(offset as usize) })

@@ -210,7 +210,7 @@ impl Frontend for Arm {
     const NAME: &'static str = "aarch64";
     const BYTE_SLOTS: &'static [Slot] = &[state::N, state::Z, state::C, state::V];
     const PC: Slot = state::PC;
-    const MMU_REGIMES: usize = 3;
+    const MMU_REGIMES: usize = 4;
 
     fn names(&self) -> Names<'static> {
         Names { slots: state::SLOTS, helpers: &HELPER_NAMES }
@@ -241,8 +241,12 @@ impl Frontend for Arm {
     }
     fn key(&self, cpu: &Cpu) -> Key {
         let mode = Mode(cpu.mode).with_btype(cpu.btype);
-        // Code of EL1 is the same in all address spaces: see `walk`.
-        let space = if cpu.pstate.el == 0 { cpu.asid() } else { 0 };
+        // Code of EL1 is the same in all address spaces until some was not: see `walk`.
+        let space = match cpu.pstate.el {
+            0 => cpu.asid(),
+            _ if cpu.local_kernel_code => cpu.asid() + 1,
+            _ => 0,
+        };
         Key { pc: Gva(cpu.pc), mode: mode.0, space }
     }
     fn pc_mode(&self, pc: Gva) -> u64 {
@@ -255,7 +259,7 @@ impl Frontend for Arm {
         let view = env.bus().view();
         match mmu::walk(&env.cpu, &view, gva.0, intent, mmu) {
             Ok(walked) => {
-                // Executable at EL1 in one address space only: the next change of ASID must forget its code.
+                // Executable at EL1 in one address space only: from now on the key tells them apart.
                 env.cpu.local_kernel_code |= mmu == mmu::EL1 && walked.page.execute && !walked.page.global;
                 if intent == Intent::Fetch && walked.page.code_mode != 0 && !env.cpu.guarded_seen {
                     env.cpu.guarded_seen = true;
@@ -271,6 +275,10 @@ impl Frontend for Arm {
     }
     fn fetch_regime(&self, cpu: &Cpu) -> u8 {
         cpu.pstate.el.min(1)
+    }
+    fn regimes(&self, cpu: &Cpu) -> u8 {
+        let bits = |regimes: &[u8]| regimes.iter().fold(0, |bits, regime| bits | 1 << regime);
+        if cpu.pstate.el == 0 { bits(&[mmu::EL0]) } else { bits(&[mmu::EL1, mmu::EL1_PAN, mmu::EL0_FOR_EL1]) }
     }
     fn space(&self, cpu: &Cpu) -> u32 {
         cpu.asid()

@@ -94,23 +94,11 @@ extern "C" fn write_sysreg(env: &mut Env, index: u64, iss: u64, value: u64) -> u
             env.cpu.update_mode();
         }
         After::Asid => {
-            let old = env.cpu.asid();
+            // Translations and code are tagged with the ASID; the block ends here, and the loop looks at it anew.
             write(&mut env.cpu, value);
-            if env.cpu.asid() != old {
-                change_space(env);
-            }
         }
     }
     0
-}
-
-/// The ASID changed: translations of the other one are out of use.
-fn change_space(env: &mut Env) {
-    if std::mem::take(&mut env.cpu.local_kernel_code) {
-        env.flush_tlb();
-    } else {
-        env.switch_space();
-    }
 }
 
 /// An interrupt controller's register, of the processor that executes.
@@ -274,14 +262,13 @@ extern "C" fn tlbi(env: &mut Env, kind: u64, value: u64) -> u64 {
             // Bits 43 to 0 are VA[55:12]; the tag of an address does not count.
             env.flush_tlb_page(Gva(value << 12), (1 << 56) - 1);
         }
-        tlb::ASID if !env.cpu.local_kernel_code => {
+        tlb::ASID => {
             let asid = env.cpu.asid_bits(value >> 48);
             env.flush_tlb_space(asid);
+            // What the key names the space of EL1's own code.
+            env.flush_code_space(asid + 1);
         }
-        _ => {
-            env.cpu.local_kernel_code = false;
-            env.flush_tlb();
-        }
+        _ => env.flush_tlb(),
     }
     0
 }

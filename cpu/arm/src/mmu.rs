@@ -14,6 +14,8 @@ pub const EL0: u8 = 0;
 pub const EL1: u8 = 1;
 /// Rights of EL1 while PSTATE.PAN is set.
 pub const EL1_PAN: u8 = 2;
+/// Rights of EL0, for instructions of EL1 (LDTR, STTR): apart, for EL1 may use another address space than EL0 does.
+pub const EL0_FOR_EL1: u8 = 3;
 
 /// SCTLR_EL1 bits.
 pub const SCTLR_M: u64 = 1;
@@ -138,6 +140,7 @@ impl Cpu {
 /// # Errors
 /// The fault that the access takes.
 pub fn walk(cpu: &Cpu, view: &FlatView, va: u64, intent: Intent, regime: u8) -> Result<Walked, Fault> {
+    let regime = if regime == EL0_FOR_EL1 { EL0 } else { regime };
     if cpu.sys.sctlr_el1 & SCTLR_M == 0 {
         return flat(cpu, va, intent);
     }

@@ -239,7 +239,7 @@ impl Worker {
         let members: Vec<Arc<Block>> = region.members.iter().map(|m| m.block.clone()).collect();
         let entered: Vec<Arc<Block>> = region.entries().map(|at| members[at].clone()).collect();
         shared.install_region(head, &members, &entered, entry);
-        for member in members.iter().filter(|m| m.host.load(Ordering::Acquire) == 0) {
+        for member in members.iter().filter(|m| !m.is_optimized()) {
             // It is compiled by itself only if it is still entered often by other ways.
             member.runs.store(shared.compile_after() / 2, Ordering::Relaxed);
         }

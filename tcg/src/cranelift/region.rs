@@ -103,10 +103,10 @@ pub(super) struct Region {
 pub(super) fn choose<F: Frontend>(shared: &Shared<F>, head: &Arc<Block>) -> Vec<Arc<Block>> {
     let mut chosen = vec![head.clone()];
     let mut insns = head.insns;
-    let heat = |block: &Arc<Block>| match block.host.load(Ordering::Acquire) {
-        0 => block.runs.load(Ordering::Relaxed),
-        // Nobody counts its runs any more.
-        _ => u32::MAX,
+    // Nobody counts the runs of optimized code any more.
+    let heat = |block: &Arc<Block>| match block.is_optimized() {
+        false => block.runs.load(Ordering::Relaxed),
+        true => u32::MAX,
     };
     let least = head.runs.load(Ordering::Relaxed) / WARM;
     let mut around: Vec<Arc<Block>> = Vec::new();

@@ -166,11 +166,13 @@ pub fn round(single: bool, rounding: ToIntegral) -> usize {
         // The calling convention passes these types in XMM0.
         #[allow(improper_ctypes_definitions)]
         #[target_feature(enable = "sse4.1")]
+        // SAFETY: `float` asks for it only where the host has SSE4.1.
         unsafe extern "C" fn singles<const HOW: i32>(v: __m128) -> __m128 {
             _mm_round_ps::<HOW>(v)
         }
         #[allow(improper_ctypes_definitions)]
         #[target_feature(enable = "sse4.1")]
+        // SAFETY: `float` asks for it only where the host has SSE4.1.
         unsafe extern "C" fn doubles<const HOW: i32>(v: __m128d) -> __m128d {
             _mm_round_pd::<HOW>(v)
         }

@@ -219,7 +219,7 @@ extern "C" fn h_flush_space(env: &mut Env<Toy>, space: u64, _: u64) -> u64 {
 }
 extern "C" fn h_switch(env: &mut Env<Toy>, space: u64, _: u64) -> u64 {
     env.cpu.space = space as u32;
-    env.switch_space();
+    env.enter_space();
     0
 }
 extern "C" fn h_irq_on(env: &mut Env<Toy>, _: u64, _: u64) -> u64 {

@@ -4,6 +4,7 @@ use super::decode;
 use crate::exception::{self, Syndrome};
 use crate::features::{Feature, Features};
 use crate::helpers;
+use crate::mmu::EL0_FOR_EL1;
 use crate::mode::Mode;
 use crate::state::{self, BTYPE, C, N, SP, V, Z};
 use tcg::ir::{Binary, Block, Cond, FloatCond, HelperId, Mem, Order, Terminal, Ty, VUnary, Val};
@@ -430,7 +431,8 @@ impl Translator<'_> {
 
     /// An access with the rights of EL0 (LDTR, STTR), unless UAO is set.
     pub fn mem_unprivileged(&self, bytes: u8) -> Mem {
-        let mmu = if self.mode.el() == 1 && self.mode.uao() == 0 { 0 } else { self.regime() };
+        let unprivileged = self.mode.el() == 1 && self.mode.uao() == 0;
+        let mmu = if unprivileged { EL0_FOR_EL1 } else { self.regime() };
         Mem { mmu, ..self.mem(bytes) }
     }
 
