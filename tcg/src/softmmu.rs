@@ -756,6 +756,14 @@ impl<F: Frontend> Env<F> {
         Ok((found.page.gpa, found.host))
     }
 
+    /// The host address of an aligned read-modify-write that the first table allows: RAM without code.
+    fn first_rmw(&self, va: u64, bytes: u8, mem: Mem) -> Option<*mut u8> {
+        let entry = &self.tlb.entries[usize::from(mem.mmu) % REGIMES][index(va)];
+        let hits = |tag: u64| va ^ tag <= PAGE_SIZE - u64::from(bytes);
+        let aligned = va & (u64::from(bytes) - 1) == 0 && va & ((1u64 << mem.align_log2) - 1) == 0;
+        (aligned && hits(entry.read) && hits(entry.write)).then(|| va.wrapping_add(entry.addend) as *mut u8)
+    }
+
     /// An atomic read-modify-write of 1, 2, 4 or 8 bytes; `None` when an exception was raised.
     pub fn atomic_slow(&mut self, op: AtomicOp, va: u64, bytes: u8, value: u64, mem: Mem) -> Option<u64> {
         let value = if mem.swap { swap(value.into(), bytes) as u64 } else { value };
@@ -768,6 +776,11 @@ impl<F: Frontend> Env<F> {
             let new = op.eval(bytes, a, b);
             if mem.swap { swap(new.into(), bytes) as u64 } else { new }
         };
+        if let Some(host) = self.first_rmw(va, bytes, mem) {
+            // SAFETY: the table says that the page is RAM there; the location is aligned, so it lies in the page.
+            let old = unsafe { update_host(host, bytes, apply) };
+            return Some(if mem.swap { swap(old.into(), bytes) as u64 } else { old });
+        }
         let old = match self.resolve_rmw(Gva(va), bytes, mem) {
             // SAFETY: resolved as writable RAM of an aligned, in-page location.
             Ok((gpa, Some(host))) => {
@@ -792,6 +805,10 @@ impl<F: Frontend> Env<F> {
     pub fn cmpxchg_slow(&mut self, va: u64, bytes: u8, expected: u128, new: u128, mem: Mem) -> Option<u128> {
         let order = |v: u128| if mem.swap { swap(v, bytes) } else { v };
         let (expected, new) = (order(expected), order(new));
+        if let Some(host) = self.first_rmw(va, bytes, mem) {
+            // SAFETY: as in `atomic_slow`.
+            return Some(order(unsafe { exchange_host(host, bytes, expected, new) }));
+        }
         match self.resolve_rmw(Gva(va), bytes, mem) {
             Ok((gpa, Some(host))) => {
                 // SAFETY: resolved as writable RAM of an aligned, in-page location.
