@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::cache::Block;
+use crate::cache::{Block, BlockKey};
 use crate::exec::Shared;
 use crate::frontend::Frontend;
 use crate::ir::Slot;
@@ -51,6 +51,10 @@ pub struct Env<F: Frontend> {
     pub(crate) tlb: Tlb,
     /// The next block by virtual address.
     pub(crate) jumps: [Jump; JUMP_CACHE],
+    /// Blocks by physical address and mode, for program counters that the jump cache does not know.
+    pub(crate) known: Box<[Known]>,
+    /// Which entries of `known` count.
+    pub(crate) known_generation: u64,
     /// How often host code came back to the loop, by the code it left with; the last counts interpreted blocks.
     pub(crate) exits: [u64; 8],
     /// Looks for blocks that the jump cache did not know.
@@ -89,6 +93,22 @@ pub(crate) struct Jump {
 impl Jump {
     /// The entry that nothing hits: template code may look at any, so it needs a tag that no mode has.
     pub const EMPTY: Jump = Jump { pc: 0, tag: u64::MAX, fast: 0, block: std::ptr::null() };
+}
+
+/// A block found lately.
+#[derive(Clone, Copy)]
+pub(crate) struct Known {
+    pub key: BlockKey,
+    /// The generation that it counts in.
+    pub generation: u64,
+    pub block: *const Block,
+}
+
+/// Blocks that are remembered by physical address.
+const KNOWN: usize = 1 << 14;
+
+fn known_index(key: &BlockKey) -> usize {
+    ((key.gpa.0 >> 2) ^ (key.gpa.0 >> 16)) as usize % KNOWN
 }
 
 /// Mode and space in one number: equal means equal.
@@ -247,6 +267,9 @@ impl<F: Frontend> Env<F> {
             (*this).jumps[0] = Jump::EMPTY;
             (&raw mut (*this).ir).write(crate::ir::Block::default());
             (&raw mut (*this).exception).write(None);
+            // SAFETY: an entry is numbers and a pointer, for which zeros are valid; generation 0 never counts.
+            (&raw mut (*this).known).write(Box::new_zeroed_slice(KNOWN).assume_init());
+            (*this).known_generation = 1;
             (*this).mxcsr = crate::mxcsr::DEFAULT;
             (&raw mut (*this).view).write(bus.view());
             (&raw mut (*this).bus).write(bus);
@@ -283,6 +306,24 @@ impl<F: Frontend> Env<F> {
     /// Sets the program counter.
     pub fn set_pc(&mut self, pc: u64) {
         self.write_slot(F::PC, pc);
+    }
+
+    /// Forgets every block: some may be gone.
+    pub(crate) fn forget_blocks(&mut self) {
+        self.known_generation += 1;
+        self.clear_jumps();
+    }
+
+    /// The block with this key, if it was found lately.
+    pub(crate) fn known(&self, key: &BlockKey) -> Option<*const Block> {
+        let known = &self.known[known_index(key)];
+        (known.generation == self.known_generation && known.key == *key).then_some(known.block)
+    }
+
+    /// Remembers a block of the cache.
+    pub(crate) fn remember(&mut self, key: BlockKey, block: *const Block) {
+        let generation = self.known_generation;
+        self.known[known_index(&key)] = Known { key, generation, block };
     }
 
     pub(crate) fn clear_jumps(&mut self) {

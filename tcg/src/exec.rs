@@ -390,7 +390,7 @@ enum Pause {
 impl<F: Frontend> Env<F> {
     /// Drops pointers to blocks that were invalidated; part of storing to code.
     pub(crate) fn sync_with_cache(&mut self) {
-        self.clear_jumps();
+        self.forget_blocks();
         self.look.store(1, Ordering::Release);
         // A loop in compiled code must end even if an earlier kick, not seen yet, made the one of the invalidation void.
         if self.budget.load(Ordering::Relaxed) >= 0 {
@@ -420,6 +420,14 @@ impl<F: Frontend> Env<F> {
     #[cold]
     fn lookup_slow(&mut self, key: Key) -> Result<*const Block, F::Exception> {
         self.lookups += 1;
+        if let Some((page, code_mode)) = self.fetched_page(key.pc, key.space) {
+            let mode = key.mode | code_mode | self.shared.frontend.pc_mode(key.pc);
+            let known = self.known(&BlockKey { gpa: Gpa(page.0 + key.pc.0 % PAGE_SIZE), mode });
+            if let Some(block) = known {
+                self.learn_jump(key, block);
+                return Ok(block);
+            }
+        }
         let shared = self.shared.clone();
         let page = self.fetch_page(key.pc, key.space)?;
         let gpa = Gpa(page.gpa.0 + key.pc.0 % PAGE_SIZE);
@@ -436,7 +444,7 @@ impl<F: Frontend> Env<F> {
                 cache.discard(&old, epoch);
                 true
             });
-            self.clear_jumps();
+            self.forget_blocks();
         }
         let block = match found {
             Some(block) => block,
@@ -446,20 +454,27 @@ impl<F: Frontend> Env<F> {
                         cache.flush(epoch);
                         true
                     });
-                    self.clear_jumps();
+                    self.forget_blocks();
                 }
                 ram.watch_code_once(|| Arc::new(Watch(Arc::downgrade(&shared))));
                 self.translate_ram(&mut cache, key.pc, block_key, &ram, at)
             }
         };
         let pointer = Arc::as_ptr(&block);
-        let no_code = shared.template.as_ref().map_or(0, Template::no_code);
-        let fast = match block.fast.load(Ordering::Acquire) {
-            0 => no_code,
+        drop(cache);
+        self.remember(block_key, pointer);
+        self.learn_jump(key, pointer);
+        Ok(pointer)
+    }
+
+    /// Puts a block into the jump cache.
+    fn learn_jump(&mut self, key: Key, block: *const Block) {
+        // SAFETY: who found the block keeps it alive.
+        let fast = match unsafe { &*block }.fast.load(Ordering::Acquire) {
+            0 => self.shared.template.as_ref().map_or(0, Template::no_code),
             fast => fast,
         };
-        self.add_jump(Jump { pc: key.pc.0, tag: tag_of(key.mode, key.space), fast, block: pointer });
-        Ok(pointer)
+        self.add_jump(Jump { pc: key.pc.0, tag: tag_of(key.mode, key.space), fast, block });
     }
 
     /// Translates the code at byte `at` of `ram` and puts it into the cache.
@@ -534,7 +549,7 @@ impl<F: Frontend> Env<F> {
                     cache.flush(epoch);
                     true
                 });
-                self.clear_jumps();
+                self.forget_blocks();
                 None
             }
             None => None,
@@ -792,7 +807,7 @@ impl<F: Frontend> TcgVcpu<F> {
         env.kicker.running.store(true, Ordering::Release);
         drop(kickers);
         if behind {
-            env.clear_jumps();
+            env.forget_blocks();
             shared.bury();
         }
     }
@@ -803,7 +818,7 @@ impl<F: Frontend> TcgVcpu<F> {
         let shared = env.shared.clone();
         let epoch = shared.epoch.load(Ordering::Acquire);
         if env.kicker.epoch.load(Ordering::Relaxed) != epoch {
-            env.clear_jumps();
+            env.forget_blocks();
             env.kicker.epoch.store(epoch, Ordering::Release);
             shared.bury();
         }

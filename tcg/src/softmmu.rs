@@ -35,7 +35,7 @@ const LOST: usize = 1 << 14;
 /// Bits of the filter over host pages that stores may reach without a look.
 const WRITABLE: usize = 1 << 16;
 /// Pages of code remembered.
-const FETCH: usize = 256;
+const FETCH: usize = 512;
 
 const PAGE_MASK: u64 = !(PAGE_SIZE - 1);
 
@@ -702,7 +702,16 @@ impl<F: Frontend> Env<F> {
         if self.bus.generation() != self.view.generation {
             self.view = self.bus.view();
             self.flush_tlb();
+            self.forget_blocks();
         }
+    }
+
+    /// The physical page that code at `gva` was fetched from, and its mode bits, if that is still known.
+    pub(crate) fn fetched_page(&self, gva: Gva, space: u32) -> Option<(Gpa, u64)> {
+        let (page, regime) = (gva.0 & PAGE_MASK, self.shared.frontend.fetch_regime(&self.cpu));
+        let entry = self.tlb.fetch[fetch_index(page)].as_ref()?;
+        let same = entry.page == page && entry.space == space && entry.regime == regime && entry.code.ram.is_some();
+        same.then_some((entry.code.gpa, entry.code.code_mode))
     }
 
     /// The page that code at `gva` is fetched from.
