@@ -30,8 +30,8 @@ use vm::vcpu::Accelerator;
 const TEMPLATE_AFTER: u32 = 0;
 /// Runs of a block before it is optimized in the background.
 const COMPILE_AFTER: u32 = 100_000;
-/// Host code kept at most, in bytes.
-const CODE_BYTES: u64 = 64 << 20;
+/// Host code kept at most, in bytes: only what is used takes memory, and a compiler needs 60 MiB.
+const CODE_BYTES: u64 = 512 << 20;
 
 /// A machine with what must live as long as it runs.
 pub struct Assembly {
