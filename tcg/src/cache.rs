@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 use crate::interp::Code;
+use crate::targets::Targets;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
@@ -47,6 +48,8 @@ pub struct Block {
     pub template: OwnCode,
     /// Optimized code of its own; the fast entry is a piece of code in the template tier's memory.
     pub optimized: OwnCode,
+    /// Where its indirect branch has led, if it ends with one.
+    pub targets: Option<Box<Targets>>,
     /// The compiler has it or has given up on it.
     pub queued: AtomicBool,
     /// Compiled functions that contain it, other than its own.
@@ -100,6 +103,7 @@ impl Block {
     /// A block without compiled code or links.
     pub fn new(key: BlockKey, len_bytes: u32, insns: u32, code: Code, home: (Arc<Ram>, u64)) -> Self {
         Self {
+            targets: code.is_indirect().then(Box::default),
             key,
             len_bytes,
             insns,

@@ -185,16 +185,29 @@ impl<F: Frontend> Shared<F> {
 
     /// The blocks that the fixed exits of `block` lead to within its page, as far as they are translated.
     pub fn successors(&self, block: &Block) -> [Option<Arc<Block>>; 2] {
-        let (ram, home) = block.home();
         let start = block.key.gpa.0 % PAGE_SIZE;
         let cache = self.cache.lock().unwrap();
         [0, 1].map(|exit| {
             let to = Some(start.wrapping_add(block.code.exit_distance(exit)? as u64)).filter(|to| *to < PAGE_SIZE)?;
-            let found = cache.find(&BlockKey { gpa: Gpa(block.key.gpa.0 - start + to), mode: block.key.mode })?;
-            // Other memory may lie at the address by now.
-            let same = found.home().0.id() == ram.id() && found.home().1.start == home.start - start + to;
-            same.then(|| found.clone())
+            self.in_page(&cache, block, to)
         })
+    }
+
+    /// The blocks that the indirect branch of `block` has led to lately, if they lie in its page.
+    pub fn targets(&self, block: &Block) -> Vec<Arc<Block>> {
+        let offsets = block.targets.as_ref().map_or_else(Vec::new, |targets| targets.offsets());
+        let cache = self.cache.lock().unwrap();
+        offsets.into_iter().filter_map(|to| self.in_page(&cache, block, to)).collect()
+    }
+
+    /// The block at this offset of the page of `block`, in the same mode.
+    fn in_page(&self, cache: &CodeCache, block: &Block, offset: u64) -> Option<Arc<Block>> {
+        let (ram, home) = block.home();
+        let start = block.key.gpa.0 % PAGE_SIZE;
+        let found = cache.find(&BlockKey { gpa: Gpa(block.key.gpa.0 - start + offset), mode: block.key.mode })?;
+        // Other memory may lie at the address by now.
+        let same = found.home().0.id() == ram.id() && found.home().1.start == home.start - start + offset;
+        same.then(|| found.clone())
     }
 
     /// Runs of a block before it is compiled, at least one.
@@ -685,7 +698,11 @@ impl<F: Frontend> Env<F> {
                 self.exits[7] += 1;
                 log!(Exec, "block {:#x} mode {:#x} ({} insns)", self.pc(), block.key.mode, block.insns);
                 // SAFETY: the block was decoded for `F`.
-                (Some(unsafe { interp::run(self, block) }), block)
+                let exit = unsafe { interp::run(self, block) };
+                if let (Exit::Indirect, Some(targets)) = (exit, &block.targets) {
+                    targets.record(block.runs.load(Ordering::Relaxed), self.pc());
+                }
+                (Some(exit), block)
             };
             found = match exit {
                 Some(exit @ (Exit::First | Exit::Second)) => {

@@ -14,7 +14,7 @@ use crate::frontend::Frontend;
 use crate::ir::Terminal;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData, Value};
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, JumpTableData, MemFlagsData, Value};
 use std::mem::offset_of;
 use vm::ram::PAGE_SIZE;
 
@@ -23,6 +23,11 @@ const BUDGET: i64 = 5;
 const RESYNC: i64 = 3;
 const RAISED: i64 = 4;
 const INDIRECT: i64 = 2;
+
+/// Guessed targets that an address is compared with one by one; more are in a table.
+const COMPARED: usize = 4;
+/// Places of a table of guessed targets at most.
+const TABLE: i64 = 512;
 
 impl<F: Frontend> Lower<'_, '_, F> {
     /// The budget in the state. An atomic load is what the code generator makes anew each time.
@@ -194,9 +199,11 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             Terminal::Indirect(to) => {
                 let to = self.v(to);
+                self.define_variables();
+                self.jump_to_guessed(to);
                 self.write_back();
                 self.set_pc(to);
-                self.settle(self.member.block.insns);
+                self.settle_at_end();
                 self.jump_by_cache(to, INDIRECT);
             }
             Terminal::Resync(to) => {
@@ -218,11 +225,11 @@ impl<F: Frontend> Lower<'_, '_, F> {
 
     /// Hands registers and count on to the members that this one leads to.
     fn define_variables(&mut self) {
-        if self.member.inner == [None; 2] {
+        if !self.member.goes_on() {
             return;
         }
         if self.clobbered {
-            let after = self.member.inner.into_iter().flatten().map(|to| self.region.members[to].live);
+            let after = self.member.next().map(|to| self.region.members[to].live);
             let early = self.region.early.without(self.region.lazy);
             for n in after.fold(Slots::default(), Slots::union).common(early).iter() {
                 self.register(n);
@@ -240,12 +247,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     /// A fixed exit, after [`Self::define_variables`].
     fn goto(&mut self, exit: usize, distance: i64) {
         if let Some(to) = self.member.inner[exit] {
-            if self.member.stores && !self.region.members[to].header {
-                self.check_valid(distance);
-            }
-            let block = self.blocks[to];
-            self.b.ins().jump(block, &[]);
-            return;
+            return self.go_to_member(to);
         }
         self.write_back();
         let pc = self.moved_pc(distance);
@@ -262,10 +264,75 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.jump_or_leave(target, exit as i64);
     }
 
+    /// Goes on in another member, after [`Self::define_variables`].
+    fn go_to_member(&mut self, to: usize) {
+        let next = &self.region.members[to];
+        if self.member.stores && !next.header {
+            self.check_valid(next.distance.wrapping_sub(self.member.distance));
+        }
+        let block = self.blocks[to];
+        self.b.ins().jump(block, &[]);
+    }
+
+    /// Goes on in a member if an address is that of one to which the indirect branch has led.
+    fn jump_to_guessed(&mut self, to: Value) {
+        let members = &self.region.members;
+        let guessed: Vec<(usize, i64)> = self.member.guessed.iter().map(|at| (*at, members[*at].distance)).collect();
+        let (Some((_, first)), Some((_, last))) = (guessed.first().copied(), guessed.last().copied()) else { return };
+        let base = self.b.use_var(self.base_pc);
+        let distance = self.b.ins().isub(to, base);
+        let between = guessed.iter().fold(0, |bits, (_, distance)| bits | (distance - first));
+        let step = between.trailing_zeros();
+        let places = (last - first).checked_shr(step).unwrap_or(0) + 1;
+        let elsewhere = self.b.create_block();
+        if guessed.len() <= COMPARED || places > TABLE {
+            for (at, wanted) in guessed {
+                let same = self.b.ins().icmp_imm_s(IntCC::Equal, distance, wanted);
+                let (here, next) = (self.b.create_block(), self.b.create_block());
+                self.b.ins().brif(same, here, &[], next, &[]);
+                self.enter(here);
+                self.go_to_member(at);
+                self.enter(next);
+            }
+            self.b.ins().jump(elsewhere, &[]);
+        } else {
+            let index = self.b.ins().iadd_imm_s(distance, -first);
+            let index = self.b.ins().rotr_imm_u(index, i64::from(step));
+            let inside = self.b.ins().icmp_imm_u(IntCC::UnsignedLessThan, index, places);
+            let (table, none) = (self.b.create_block(), self.b.create_block());
+            self.b.ins().brif(inside, table, &[], none, &[]);
+            self.enter(table);
+            let index = self.b.ins().ireduce(I32, index);
+            let blocks: Vec<Block> = guessed.iter().map(|_| self.b.create_block()).collect();
+            let mut call = |block| self.b.func.dfg.block_call(block, &[]);
+            let default = call(none);
+            let entries: Vec<_> = (0..places)
+                .map(|place| {
+                    let at = guessed.iter().position(|(_, distance)| (distance - first) >> step == place);
+                    at.map_or(default, |at| call(blocks[at]))
+                })
+                .collect();
+            let data = self.b.create_jump_table(JumpTableData::new(default, &entries));
+            self.b.ins().br_table(index, data);
+            for (block, (at, _)) in blocks.into_iter().zip(guessed) {
+                self.enter(block);
+                self.go_to_member(at);
+            }
+            self.enter(none);
+            self.b.ins().jump(elsewhere, &[]);
+        }
+        self.enter(elsewhere);
+    }
+
     /// Takes the whole block off the budget, which [`Self::define_variables`] may have counted already.
     fn settle_at_end(&mut self) {
-        let counted = self.member.inner != [None; 2];
-        self.settle(if counted { 0 } else { self.member.block.insns });
+        let uncounted = self.uncounted();
+        self.settle(uncounted);
+    }
+
+    /// Instructions of this block that the count does not have yet at its end.
+    fn uncounted(&self) -> u32 {
+        if self.member.goes_on() { 0 } else { self.member.block.insns }
     }
 
     /// Leaves with the target as program counter if a store has made the region invalid, which the budget shows.
@@ -276,8 +343,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().brif(out, exit, &[], go_on, &[]);
         self.enter(exit);
         let pc = self.moved_pc(distance);
-        let counted = self.member.inner != [None; 2];
-        self.leave_cold(BUDGET, pc, if counted { 0 } else { self.member.block.insns });
+        let uncounted = self.uncounted();
+        self.leave_cold(BUDGET, pc, uncounted);
         self.enter(go_on);
     }
 

@@ -231,7 +231,7 @@ impl Region {
             let late: Vec<usize> = (0..self.members.len())
                 .filter(|at| {
                     let m = &self.members[*at];
-                    let passed = m.out == Out::Same && m.inner.into_iter().flatten().any(|to| forced[to]);
+                    let passed = m.out == Out::Same && m.next().any(|to| forced[to]);
                     !forced[*at] && m.kinds.only().is_none() && (needs[*at] || passed)
                 })
                 .collect();
@@ -281,7 +281,7 @@ impl Region {
                     Out::Values => Kinds::one(Kinds::VALUES),
                     Out::Recipe(kind, _) => Kinds::one(kind),
                 };
-                for to in m.inner.into_iter().flatten() {
+                for to in m.next().collect::<Vec<_>>() {
                     let next = &mut self.members[to];
                     changed |= next.inner_kinds.union(out) != next.inner_kinds;
                     next.inner_kinds = next.inner_kinds.union(out);

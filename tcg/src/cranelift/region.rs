@@ -17,6 +17,8 @@ const MAX_INSNS: u32 = 150;
 const MAX_BLOCKS: usize = 24;
 /// A block belongs to a region if it runs at least once in so many runs of the first.
 const WARM: u32 = 16;
+/// The same for one that an indirect branch leads to: leaving there costs more.
+const WARM_TARGET: u32 = 64;
 
 /// Functions that contain the same block at most, besides its own: a bound on what is compiled in all.
 const COPIES: u32 = 2;
@@ -64,6 +66,8 @@ pub(super) struct Member {
     pub distance: i64,
     /// The members that the fixed exits lead to.
     pub inner: [Option<usize>; 2],
+    /// The members that the indirect branch at the end has led to, in ascending order of their distances.
+    pub guessed: Vec<usize>,
     /// Something leads back to it: the budget is checked here. The first block is one always.
     pub header: bool,
     /// Whether control can come to the first block other than by entering the region.
@@ -83,6 +87,18 @@ pub(super) struct Member {
     pub out: Out,
     /// It may store to memory, so that the region may be invalid after it.
     pub stores: bool,
+}
+
+impl Member {
+    /// The members that it leads to.
+    pub fn next(&self) -> impl Iterator<Item = usize> + '_ {
+        self.inner.into_iter().flatten().chain(self.guessed.iter().copied())
+    }
+
+    /// Whether it leads to a member at all.
+    pub fn goes_on(&self) -> bool {
+        self.next().next().is_some()
+    }
 }
 
 /// Blocks compiled as one function. The first is where it is entered; the others come in an order in which every block
@@ -108,11 +124,13 @@ pub(super) fn choose<F: Frontend>(shared: &Shared<F>, head: &Arc<Block>) -> Vec<
         false => block.runs.load(Ordering::Relaxed),
         true => u32::MAX,
     };
-    let least = head.runs.load(Ordering::Relaxed) / WARM;
+    let hot = head.runs.load(Ordering::Relaxed);
     let mut around: Vec<Arc<Block>> = Vec::new();
     let mut newest = head.clone();
     while chosen.len() < MAX_BLOCKS {
-        for next in shared.successors(&newest).into_iter().flatten() {
+        let fixed = shared.successors(&newest).into_iter().flatten().map(|next| (next, hot / WARM));
+        let guessed = shared.targets(&newest).into_iter().map(|next| (next, hot / WARM_TARGET));
+        for (next, least) in fixed.chain(guessed) {
             let known = chosen.iter().chain(&around).any(|b| Arc::ptr_eq(b, &next));
             let wanted = heat(&next) >= least.max(1) && next.copies.load(Ordering::Relaxed) < COPIES;
             if !known && wanted && next.valid.load(Ordering::Acquire) {
@@ -153,7 +171,7 @@ impl Region {
             return Err("a block without instructions".into());
         }
         let distances: Vec<i64> = blocks.iter().map(|(b, _)| b.key.gpa.0.wrapping_sub(head) as i64).collect();
-        let exits: Vec<[Option<usize>; 2]> = blocks
+        let fixed: Vec<[Option<usize>; 2]> = blocks
             .iter()
             .zip(&distances)
             .map(|((block, ir), from)| {
@@ -169,7 +187,12 @@ impl Region {
                     .map(|to| distances.iter().position(|d| Some(*d) == to.filter(inside).map(|to| from + to)))
             })
             .collect();
-        let (order, headers) = order(&exits);
+        let guessed: Vec<Vec<usize>> = blocks.iter().map(|(block, ir)| guesses(block, ir, &blocks)).collect();
+        let exits = fixed.iter().zip(&guessed).map(|(fixed, guessed)| {
+            // The second exit first: the first one, a branch taken, comes next in the order.
+            fixed.iter().rev().flatten().chain(guessed).copied().collect()
+        });
+        let (order, headers) = order(&exits.collect::<Vec<_>>());
         let mut position = vec![None; blocks.len()];
         for (at, old) in order.iter().enumerate() {
             position[*old] = Some(at);
@@ -180,7 +203,8 @@ impl Region {
             let Some((block, ir)) = blocks[old].take() else { return Err("a block twice in the order".into()) };
             members.push(Member {
                 distance: distances[old],
-                inner: exits[old].map(|to| to.and_then(|to| position[to])),
+                inner: fixed[old].map(|to| to.and_then(|to| position[to])),
+                guessed: guessed[old].iter().filter_map(|to| position[*to]).collect(),
                 header: old == 0 || headers[old],
                 looped: headers[old],
                 need: 0,
@@ -235,7 +259,7 @@ impl Region {
 
     fn count_instructions(&mut self) {
         for at in (0..self.members.len()).rev() {
-            let after = self.members[at].inner.into_iter().flatten().filter(|to| !self.members[*to].header);
+            let after = self.members[at].next().filter(|to| !self.members[*to].header);
             let after = after.map(|to| self.members[to].need).max().unwrap_or(0);
             self.members[at].need = self.members[at].block.insns + after;
         }
@@ -294,7 +318,7 @@ impl Region {
             changed = false;
             for (at, e) in effects.iter().enumerate() {
                 let after = e.synced.unwrap_or(self.members[at].dirty.union(e.writes));
-                for to in self.members[at].inner.into_iter().flatten() {
+                for to in self.members[at].next().collect::<Vec<_>>() {
                     let dirty = self.members[to].dirty.union(after);
                     changed |= dirty != self.members[to].dirty;
                     self.members[to].dirty = dirty;
@@ -307,7 +331,7 @@ impl Region {
             for (at, e) in effects.iter().enumerate().rev() {
                 let m = &self.members[at];
                 let mut after = Slots::default();
-                for to in m.inner.into_iter().flatten() {
+                for to in m.next() {
                     after = after.union(self.members[to].live);
                 }
                 let out = match m.ir.end {
@@ -349,7 +373,7 @@ impl Region {
                 let before = if e.clobbers { Slots::default() } else { read[at] };
                 let after = before.union(e.known);
                 let unread = if e.clobbers { late } else { self.members[at].unread }.without(e.known);
-                for to in self.members[at].inner.into_iter().flatten() {
+                for to in self.members[at].next().collect::<Vec<_>>() {
                     let next = (read[to].union(after), self.members[to].unread.union(unread));
                     changed |= next != (read[to], self.members[to].unread);
                     (read[to], self.members[to].unread) = next;
@@ -369,8 +393,18 @@ pub(super) fn looks_at_registers<F: Frontend>(shared: &Shared<F>, op: &Op) -> bo
     helper.reads_slots || helper.writes_slots
 }
 
+/// Which of the region's blocks the indirect branch of `block` has led to, in ascending order of their addresses.
+fn guesses(block: &Block, ir: &Ir, blocks: &[(Arc<Block>, Ir)]) -> Vec<usize> {
+    let (Some(targets), Some(Terminal::Indirect(_))) = (&block.targets, ir.end) else { return Vec::new() };
+    let offsets = targets.offsets();
+    let led_to = |at: &usize| offsets.contains(&(blocks[*at].0.key.gpa.0 % PAGE_SIZE));
+    let mut all: Vec<usize> = (0..blocks.len()).filter(led_to).collect();
+    all.sort_by_key(|at| blocks[*at].0.key.gpa.0);
+    all
+}
+
 /// Depth-first order (reverse postorder) from the first block, and which blocks an edge leads back to.
-fn order(exits: &[[Option<usize>; 2]]) -> (Vec<usize>, Vec<bool>) {
+fn order(exits: &[Vec<usize>]) -> (Vec<usize>, Vec<bool>) {
     #[derive(Clone, Copy, PartialEq)]
     enum Seen {
         No,
@@ -384,16 +418,13 @@ fn order(exits: &[[Option<usize>; 2]]) -> (Vec<usize>, Vec<bool>) {
     seen[0] = Seen::Open;
     while let Some((at, exit)) = path.last_mut() {
         let from = *at;
-        if *exit == 2 {
+        let Some(to) = exits[from].get(*exit).copied() else {
             seen[from] = Seen::Done;
             order.push(from);
             path.pop();
             continue;
-        }
-        // The second exit first: the first one, a branch taken, comes next in the order.
-        let to = exits[from][1 - *exit];
+        };
         *exit += 1;
-        let Some(to) = to else { continue };
         match seen[to] {
             Seen::No => {
                 seen[to] = Seen::Open;

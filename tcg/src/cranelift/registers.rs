@@ -161,7 +161,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     pub(super) fn define_lazy(&mut self) {
         let region = self.region;
         let member = self.member;
-        let wanted = member.inner.into_iter().flatten().any(|to| region.members[to].kinds == Kinds::one(Kinds::VALUES));
+        let wanted = member.next().any(|to| region.members[to].kinds == Kinds::one(Kinds::VALUES));
         if wanted || member.out == Out::Values {
             for n in region.lazy.iter() {
                 let value = self.register(n);

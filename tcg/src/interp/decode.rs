@@ -75,7 +75,17 @@ pub fn decode<F: Frontend>(block: &Block, helpers: &[Helper<F>], limits: &Limits
         d.release(at);
     }
     d.terminal()?;
-    Some(Code { uops: d.uops.into_boxed_slice(), marks: d.marks.into_boxed_slice(), exits: exits(block) })
+    Some(Code {
+        uops: d.uops.into_boxed_slice(),
+        marks: d.marks.into_boxed_slice(),
+        exits: exits(block),
+        indirect: is_indirect(block),
+    })
+}
+
+/// Whether the block ends with an indirect branch.
+pub(super) fn is_indirect(block: &Block) -> bool {
+    matches!(block.end, Some(Terminal::Indirect(_)))
 }
 
 /// Distances of the fixed exits.

@@ -35,6 +35,8 @@ pub struct Code {
     marks: Box<[(u32, u32)]>,
     /// Distances of the fixed exits.
     exits: [Option<i64>; 2],
+    /// It ends with an indirect branch.
+    indirect: bool,
 }
 
 impl Code {
@@ -44,7 +46,17 @@ impl Code {
             crate::ir::Op::Insn { pc } => Some((0, *pc)),
             _ => None,
         });
-        Code { uops: Box::default(), marks: marks.collect(), exits: decode::exits(ir) }
+        Code {
+            uops: Box::default(),
+            marks: marks.collect(),
+            exits: decode::exits(ir),
+            indirect: decode::is_indirect(ir),
+        }
+    }
+
+    /// Whether the block ends with an indirect branch.
+    pub(crate) fn is_indirect(&self) -> bool {
+        self.indirect
     }
 
     /// The guest instruction that micro-operation `uop` belongs to, as distance from the block.

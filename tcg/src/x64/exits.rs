@@ -8,6 +8,7 @@ use crate::env::Env;
 use crate::frontend::Frontend;
 use crate::interp::Exit;
 use crate::ir::{Op, Terminal};
+use crate::targets::REMEMBERED;
 use std::mem::offset_of;
 use vm::ram::PAGE_SIZE;
 
@@ -24,6 +25,7 @@ impl<F: Frontend> Emit<'_, F> {
             }
             Terminal::Indirect(to) => {
                 self.gpr_into(R14, to)?;
+                self.record_target();
                 for hole in jump_by_cache::<F>(&mut self.asm) {
                     self.far.push((hole, self.stubs.no_code));
                 }
@@ -44,6 +46,18 @@ impl<F: Frontend> Emit<'_, F> {
             }
         }
         Ok(())
+    }
+
+    /// Notes where an indirect branch leads, for the optimizing compiler.
+    fn record_target(&mut self) {
+        if let (Some(targets), Some(_)) = (&self.block.targets, self.hot_after) {
+            self.asm.mov_imm(RAX, std::ptr::from_ref(&self.block.runs) as u64);
+            self.asm.load(4, RCX, Mem::at(RAX, 0));
+            self.asm.alu_imm(Alu::And, false, RCX, REMEMBERED as i32 - 1);
+            self.asm.mov_imm(RAX, std::ptr::from_ref(&**targets) as u64);
+            self.asm.alu(Alu::Add, true, RCX, RCX);
+            self.asm.store(2, Mem::indexed(RAX, RCX, 0), R14);
+        }
     }
 
     fn move_pc(&mut self, distance: i64) {

@@ -119,6 +119,40 @@ fn nested_loops_stop_anywhere() {
     with_program(&words, &[], [0, 0, 0, 0, 0, 9, 4, 5], 260);
 }
 
+/// Branches to one of `n` instructions, every other one from `start` on in words from `CODE`, by register `r`.
+fn switch(r: usize, start: u64, n: u64) -> String {
+    let first = CODE + 4 * start;
+    format!(
+        "v0 = get.i64 x{r}\nv1 = const.i64 {}\nv2 = and.i64 v0, v1\nv3 = const.i64 8\nv4 = mul.i64 v2, v3\n\
+         v5 = const.i64 {first}\nv6 = add.i64 v4, v5\nindirect v6",
+        n - 1
+    )
+}
+
+#[test]
+fn an_interpreter_stops_anywhere() {
+    for n in [2, 4, 8] {
+        // Each instruction of it adds something to x1 and goes back; the last of all ends it.
+        let mut words = vec![add(0, 3), entry(0)];
+        for at in 0..n as i16 {
+            words.extend([add(1, 1 + at as u8), loop_on(7, -3 - 2 * at)]);
+        }
+        words.push(HALT);
+        let table = [&*switch(0, 2, n)];
+        with_program(&words, &table, [0, 0, 0, 0, 0, 0, 0, 60], 250);
+    }
+}
+
+#[test]
+fn calls_of_a_function_return_anywhere() {
+    // x6 says where to: the function at 8 goes back to after the first call or after the second.
+    let call = |back: u64| {
+        format!("v0 = const.i64 {}\nset x6, v0\nv2 = const.i64 {}\nindirect v2", CODE + 4 * back, CODE + 32)
+    };
+    let words = [add(0, 1), entry(0), add(1, 1), entry(1), add(2, 1), loop_on(7, -5), HALT, NOP, add(3, 1), jump_to(6)];
+    with_program(&words, &[&*call(2), &*call(4)], [0, 0, 0, 0, 0, 0, 0, 60], 250);
+}
+
 #[test]
 fn both_sides_of_a_branch_join() {
     let words =
@@ -306,7 +340,17 @@ fn random_program(rng: &mut Rng, table: &mut Vec<Block>) -> Vec<u32> {
             4 => add(rng.below(5) as u32, rng.next() as u8),
             5 => loop_on(rng.pick(&[5, 7]), to as i16),
             6 if rng.one_in(3) => jump(to as i16),
-            7 => jump_to(6),
+            7 if rng.one_in(2) => jump_to(6),
+            7 => {
+                let (n, mut ir) = (1 << rng.below(3), Block::default());
+                let any = ir.get(X[rng.below(5)]);
+                let index = ir.and_imm(Ty::I64, any, n - 1);
+                let offset = ir.shift_imm(tcg::ir::Binary::Shl, Ty::I64, index, 2);
+                let to = ir.add_imm(Ty::I64, offset, CODE + 4 * rng.below(len + 1 - n as usize) as u64);
+                ir.end = Some(Terminal::Indirect(to));
+                table.push(ir);
+                entry(table.len() - 1)
+            }
             _ => {
                 let mut ir = match rng.below(3) {
                     0 => snippet(rng),

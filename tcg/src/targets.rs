@@ -1,0 +1,41 @@
+//! Where the indirect branch of a block has led lately: which blocks are worth compiling with it.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+use vm::ram::PAGE_SIZE;
+
+/// Branches that are remembered.
+pub const REMEMBERED: usize = 16;
+
+/// The last targets of a block's indirect branch, by the low half-word of the address. Template code writes here as well:
+/// run number `n` of the block, modulo [`REMEMBERED`], has entry `n`.
+#[derive(Debug, Default)]
+pub struct Targets([AtomicU16; REMEMBERED]);
+
+impl Targets {
+    /// Notes that run number `run` led to `pc`.
+    pub fn record(&self, run: u32, pc: u64) {
+        self.0[run as usize % REMEMBERED].store(pc as u16, Ordering::Relaxed);
+    }
+
+    /// Offsets in a page of the targets, each once. Which page they lie in is not known.
+    pub fn offsets(&self) -> Vec<u64> {
+        let mut all: Vec<u64> = self.0.iter().map(|t| u64::from(t.load(Ordering::Relaxed)) % PAGE_SIZE).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_targets_are_known() {
+        let targets = Targets::default();
+        for run in 0..100 {
+            targets.record(run, if run < 50 { 0x1_0008 } else { 0xffff_0000_0000_1230 + u64::from(run % 3) * 8 });
+        }
+        assert_eq!(targets.offsets(), [0x230, 0x238, 0x240]);
+    }
+}
