@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 use crate::interp::Code;
+use crate::runs::Runs;
 use crate::targets::Targets;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -39,7 +40,7 @@ pub struct Block {
     /// For the interpreter.
     pub code: Code,
     /// How often it was entered, until it is compiled.
-    pub runs: AtomicU32,
+    pub runs: Runs,
     /// Entry of the best host code, 0 if there is none.
     pub host: AtomicU64,
     /// The entry of it for template code, 0 if there is none.
@@ -108,7 +109,7 @@ impl Block {
             len_bytes,
             insns,
             code,
-            runs: AtomicU32::new(0),
+            runs: Runs::default(),
             host: AtomicU64::new(0),
             fast: AtomicU64::new(0),
             template: OwnCode::default(),

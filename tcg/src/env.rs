@@ -34,7 +34,8 @@ pub struct Env<F: Frontend> {
     pub(crate) vectors: [u128; 4],
     /// Instructions left before the loop looks around, negative when it must. Kicks subtract [`KICK`] from it.
     pub(crate) budget: AtomicI64,
-    /// Not zero when the loop must look around: set with each kick, for code that keeps the budget in a register.
+    /// Not zero when the loop must look around: set with each kick. Template code, which keeps the budget in a register,
+    /// runs on until that is used up.
     pub(crate) look: AtomicU32,
     /// Not zero when an exception waits in `exception`.
     pub(crate) raised: u64,

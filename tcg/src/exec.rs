@@ -700,7 +700,7 @@ impl<F: Frontend> Env<F> {
                 // SAFETY: the block was decoded for `F`.
                 let exit = unsafe { interp::run(self, block) };
                 if let (Exit::Indirect, Some(targets)) = (exit, &block.targets) {
-                    targets.record(block.runs.load(Ordering::Relaxed), self.pc());
+                    targets.record(block.runs.get(), self.pc());
                 }
                 (Some(exit), block)
             };
@@ -744,8 +744,7 @@ impl<F: Frontend> Env<F> {
 
     /// Counts a run that is about to be interpreted. Gives whether the block has host code now.
     fn count_run(&mut self, shared: &Arc<Shared<F>>, block: &Block) -> bool {
-        let runs = block.runs.load(Ordering::Relaxed).wrapping_add(1);
-        block.runs.store(runs, Ordering::Relaxed);
+        let runs = block.runs.count();
         if let Some(template) = &shared.template
             && shared.tiers.template_after == Some(runs)
         {

@@ -20,6 +20,7 @@ pub mod interp;
 pub mod ir;
 mod mxcsr;
 pub mod opt;
+pub mod runs;
 pub mod softmmu;
 pub mod targets;
 pub mod x64;

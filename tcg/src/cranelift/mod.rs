@@ -241,7 +241,7 @@ impl Worker {
         shared.install_region(head, &members, &entered, entry);
         for member in members.iter().filter(|m| !m.is_optimized()) {
             // It is compiled by itself only if it is still entered often by other ways.
-            member.runs.store(shared.compile_after() / 2, Ordering::Relaxed);
+            member.runs.set(shared.compile_after() / 2);
         }
     }
 }

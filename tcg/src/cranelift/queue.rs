@@ -27,7 +27,7 @@ impl<F: Frontend> Default for Queue<F> {
 
 /// Lets a block become hot again before it is asked for again.
 fn cool_down(block: &Block) {
-    block.runs.store(0, Ordering::Relaxed);
+    block.runs.set(0);
     block.queued.store(false, Ordering::Release);
 }
 
@@ -51,7 +51,7 @@ impl<F: Frontend> Queue<F> {
             // Not under the lock: with the last of its owners the machine goes, and this queue with it.
             let Some(shared) = shared.upgrade() else { continue };
             let after = shared.compile_after();
-            if block.runs.load(Ordering::Relaxed) >= after - after / 4 {
+            if block.runs.get() >= after - after / 4 {
                 return Some((shared, block));
             }
             // A region has taken it in since.
@@ -64,7 +64,7 @@ impl<F: Frontend> Queue<F> {
         loop {
             let waiting = jobs.as_mut()?;
             waiting.retain(|(_, block)| block.valid.load(Ordering::Acquire));
-            match (0..waiting.len()).max_by_key(|n| waiting[*n].1.runs.load(Ordering::Relaxed)) {
+            match (0..waiting.len()).max_by_key(|n| waiting[*n].1.runs.get()) {
                 Some(hottest) => return Some(waiting.swap_remove(hottest)),
                 None => jobs = self.changed.wait(jobs).unwrap(),
             }

@@ -121,10 +121,10 @@ pub(super) fn choose<F: Frontend>(shared: &Shared<F>, head: &Arc<Block>) -> Vec<
     let mut insns = head.insns;
     // Nobody counts the runs of optimized code any more.
     let heat = |block: &Arc<Block>| match block.is_optimized() {
-        false => block.runs.load(Ordering::Relaxed),
+        false => block.runs.get(),
         true => u32::MAX,
     };
-    let hot = head.runs.load(Ordering::Relaxed);
+    let hot = head.runs.get();
     let mut around: Vec<Arc<Block>> = Vec::new();
     let mut newest = head.clone();
     while chosen.len() < MAX_BLOCKS {

@@ -45,7 +45,7 @@ pub enum ColdPath {
     Helper { function: u64, operand: Gpr, how: i32, d: Gpr, xmms: Vec<(Xmm, Option<u16>)> },
     /// An exception was raised by the instruction at this distance.
     Fault { pc: u32 },
-    /// There is no budget for the block, or something must be looked at.
+    /// There is no budget for the block.
     Budget,
     /// The block has run often enough to be optimized.
     Hot,
@@ -597,16 +597,12 @@ impl<'a, F: Frontend> Emit<'a, F> {
         self.asm.load(8, R14, Self::slot(F::PC));
         self.fast_entry = self.asm.code.len();
         self.asm.alu_imm(Alu::Sub, true, R15, self.block.insns as i32);
-        let mut from = vec![self.asm.jcc(Cc::S)];
-        self.asm.alu_mem_imm(Alu::Cmp, false, env!(F, look), 0);
-        from.push(self.asm.jcc(Cc::Ne));
+        let from = vec![self.asm.jcc(Cc::S)];
         self.cold.push(Cold { from, back: 0, what: ColdPath::Budget });
         if let Some(hot_after) = self.hot_after {
-            self.asm.mov_imm(RAX, std::ptr::from_ref(&self.block.runs) as u64);
-            self.asm.load(4, RCX, Mem::at(RAX, 0));
-            self.asm.alu_imm(Alu::Add, false, RCX, 1);
-            self.asm.store(4, Mem::at(RAX, 0), RCX);
-            self.asm.alu_imm(Alu::Cmp, false, RCX, hot_after.min(i32::MAX as u32) as i32);
+            self.block.runs.ask_at(hot_after);
+            self.asm.mov_imm(RAX, std::ptr::from_ref(self.block.runs.cell()) as u64);
+            self.asm.alu_mem_imm(Alu::Sub, false, Mem::at(RAX, 0), 1);
             let from = vec![self.asm.jcc(Cc::E)];
             self.cold.push(Cold { from, back: 0, what: ColdPath::Hot });
         }

@@ -51,7 +51,7 @@ impl<F: Frontend> Emit<'_, F> {
     /// Notes where an indirect branch leads, for the optimizing compiler.
     fn record_target(&mut self) {
         if let (Some(targets), Some(_)) = (&self.block.targets, self.hot_after) {
-            self.asm.mov_imm(RAX, std::ptr::from_ref(&self.block.runs) as u64);
+            self.asm.mov_imm(RAX, std::ptr::from_ref(self.block.runs.cell()) as u64);
             self.asm.load(4, RCX, Mem::at(RAX, 0));
             self.asm.alu_imm(Alu::And, false, RCX, REMEMBERED as i32 - 1);
             self.asm.mov_imm(RAX, std::ptr::from_ref(&**targets) as u64);
