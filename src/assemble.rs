@@ -28,6 +28,8 @@ use vm::vcpu::Accelerator;
 
 /// Runs of a block before it gets template code.
 const TEMPLATE_AFTER: u32 = 0;
+/// Runs of a block before those that mostly follow it are added to its template code.
+const TRACE_AFTER: u32 = 1_000;
 /// Runs of a block before it is optimized in the background.
 const COMPILE_AFTER: u32 = 100_000;
 /// Host code kept at most, in bytes: only what is used takes memory, and a compiler needs 60 MiB.
@@ -68,7 +70,8 @@ fn accelerator(config: &Config, cpu: &str) -> Result<Box<dyn Accelerator>> {
         Some(_) => (None, Some(1)),
         None => (Some(TEMPLATE_AFTER), Some(COMPILE_AFTER)),
     };
-    let tiers = Tiers { template_after, compile_after, synchronous: tier.is_some() };
+    let trace_after = template_after.map(|_| TRACE_AFTER);
+    let tiers = Tiers { template_after, trace_after, compile_after, synchronous: tier.is_some() };
     // Two tiers share the memory.
     let code_bytes = if template_after.is_some() && compile_after.is_some() { code_bytes / 2 } else { code_bytes };
     let mut template = None;

@@ -47,6 +47,8 @@ pub struct Block {
     pub fast: AtomicU64,
     /// Template code of its own.
     pub template: OwnCode,
+    /// Template code of it and those that mostly follow it.
+    pub trace: OwnCode,
     /// Optimized code of its own; the fast entry is a piece of code in the template tier's memory.
     pub optimized: OwnCode,
     /// Where its indirect branch has led, if it ends with one.
@@ -90,6 +92,10 @@ impl OwnCode {
         self.host.store(code.host, Ordering::Release);
         self.fast.store(code.fast, Ordering::Release);
     }
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.load().host == 0
+    }
     fn load(&self) -> Entries {
         Entries { host: self.host.load(Ordering::Acquire), fast: self.fast.load(Ordering::Acquire) }
     }
@@ -99,6 +105,12 @@ impl Block {
     /// Whether it has optimized code of its own.
     pub fn is_optimized(&self) -> bool {
         self.optimized.load().host != 0
+    }
+
+    /// The best template code of its own.
+    fn best_template(&self) -> Entries {
+        let trace = self.trace.load();
+        if trace.host == 0 { self.template.load() } else { trace }
     }
 
     /// A block without compiled code or links.
@@ -113,6 +125,7 @@ impl Block {
             host: AtomicU64::new(0),
             fast: AtomicU64::new(0),
             template: OwnCode::default(),
+            trace: OwnCode::default(),
             optimized: OwnCode::default(),
             queued: AtomicBool::new(false),
             copies: AtomicU32::new(0),
@@ -165,6 +178,9 @@ pub struct CodeCache {
     /// For each block the other blocks whose optimized code contains it, and the other way round.
     within: HashMap<*const Block, Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
     members: HashMap<*const Block, Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
+    /// The same for traces.
+    within_traces: HashMap<*const Block, Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
+    traced: HashMap<*const Block, Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
     graveyard: Vec<(u64, Arc<Block>)>,
     /// The RAM that blocks were made from.
     rams: HashMap<RamId, Arc<Ram>, BuildHasherDefault<KeyHasher>>,
@@ -262,6 +278,24 @@ impl CodeCache {
         }
     }
 
+    /// Gives the first of the blocks template code that goes through all of them.
+    pub fn install_trace(&mut self, path: &[Arc<Block>], code: Entries) {
+        let Some((head, rest)) = path.split_first() else { return };
+        for block in rest {
+            self.within_traces.entry(Arc::as_ptr(block)).or_default().push(head.clone());
+            self.traced.entry(Arc::as_ptr(head)).or_default().push(block.clone());
+        }
+        head.trace.store(code);
+        self.set_host(head, code);
+    }
+
+    /// How often a block was entered, by itself or at most as part of traces.
+    pub fn heat(&self, block: &Arc<Block>) -> u32 {
+        let heads = self.within_traces.get(&Arc::as_ptr(block));
+        let traced = heads.into_iter().flatten().map(|head| head.runs.get());
+        traced.fold(block.runs.get(), u32::saturating_add)
+    }
+
     fn set_host(&self, block: &Arc<Block>, code: Entries) {
         block.host.store(code.host, Ordering::Release);
         block.fast.store(code.fast, Ordering::Release);
@@ -347,14 +381,20 @@ impl CodeCache {
         for member in self.members.remove(&Arc::as_ptr(&block)).unwrap_or_default() {
             if member.host.load(Ordering::Acquire) == block.host.load(Ordering::Acquire) {
                 // It has no optimized code of its own.
-                self.set_host(&member, member.template.load());
+                self.set_host(&member, member.best_template());
             }
             member.copies.fetch_sub(1, Ordering::Relaxed);
             if let Some(heads) = self.within.get_mut(&Arc::as_ptr(&member)) {
                 heads.retain(|head| !Arc::ptr_eq(head, &block));
             }
         }
-        let heads = self.within.remove(&Arc::as_ptr(&block)).unwrap_or_default();
+        for member in self.traced.remove(&Arc::as_ptr(&block)).unwrap_or_default() {
+            if let Some(heads) = self.within_traces.get_mut(&Arc::as_ptr(&member)) {
+                heads.retain(|head| !Arc::ptr_eq(head, &block));
+            }
+        }
+        let mut heads = self.within.remove(&Arc::as_ptr(&block)).unwrap_or_default();
+        heads.extend(self.within_traces.remove(&Arc::as_ptr(&block)).unwrap_or_default());
         self.graveyard.push((epoch, block));
         // Compiled code that contains it is wrong now; the blocks that have the code are made anew.
         for head in heads.into_iter().filter(|head| head.valid.load(Ordering::Relaxed)) {
@@ -380,6 +420,8 @@ impl CodeCache {
         self.by_key.clear();
         self.within.clear();
         self.members.clear();
+        self.within_traces.clear();
+        self.traced.clear();
     }
 
     /// Keeps a block that was never in the cache until every vCPU has seen `epoch`.
@@ -393,10 +435,11 @@ impl CodeCache {
         self.graveyard.retain(|(died, block)| {
             let keep = *died >= epoch;
             if !keep {
-                let (template, optimized) = (block.template.load(), block.optimized.load());
+                let (template, trace, optimized) = (block.template.load(), block.trace.load(), block.optimized.load());
                 let some = |entry: u64| Some(entry).filter(|entry| *entry != 0);
                 freed.optimized.extend(some(optimized.host));
-                freed.templates.extend(some(optimized.fast).into_iter().chain(some(template.host)));
+                let templates = [optimized.fast, template.host, trace.host];
+                freed.templates.extend(templates.into_iter().filter_map(some));
             }
             keep
         });

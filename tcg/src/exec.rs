@@ -10,7 +10,7 @@ use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
 use crate::ir;
 use crate::mxcsr;
-use crate::x64::{self, Template};
+use crate::x64::{self, Part, Template};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -30,6 +30,8 @@ const MAX_BLOCKS: usize = 1 << 19;
 pub struct Tiers {
     /// Runs of a block before it gets template code, if there is a template tier; `None` makes none.
     pub template_after: Option<u32>,
+    /// Runs of a block with template code before it gets a trace; `None` makes none.
+    pub trace_after: Option<u32>,
     /// Runs of a block before it is optimized; `None` optimizes nothing.
     pub compile_after: Option<u32>,
     /// Compile on the vCPU's own thread and wait for it, so that a test sees compiled code.
@@ -69,6 +71,8 @@ pub struct Shared<F: Frontend> {
     nowhere: OnceLock<Arc<vm::Ram>>,
     /// Guest instructions translated so far.
     pub translated: AtomicU64,
+    /// Traces made so far.
+    pub traces: AtomicU64,
     /// Nanoseconds spent on templates and on regions.
     pub(crate) spent_ns: [AtomicU64; 2],
     /// Blocks thrown away because the guest changed them, and how often everything was thrown away.
@@ -163,7 +167,7 @@ impl<F: Frontend> Shared<F> {
             return;
         }
         crate::opt::optimize(&mut ir, self.helpers);
-        match template.compile(self, &block, &ir, self.hot_after()) {
+        match template.compile(self, &[Part { block: &block, ir: &ir, exit: 0 }], self.warm_after()) {
             Some(Ok(entries)) => {
                 let mut cache = self.cache.lock().unwrap();
                 if block.valid.load(Ordering::Acquire) && block.host.load(Ordering::Acquire) == 0 {
@@ -179,8 +183,36 @@ impl<F: Frontend> Shared<F> {
     }
 
     /// Runs after which template code asks for optimization.
-    fn hot_after(&self) -> Option<u32> {
+    pub(crate) fn hot_after(&self) -> Option<u32> {
         self.compiler.as_ref().and(self.tiers.compile_after)
+    }
+
+    /// Runs after which the first template code of a block asks for something better.
+    fn warm_after(&self) -> Option<u32> {
+        [self.tiers.trace_after, self.hot_after()].into_iter().flatten().min()
+    }
+
+    /// Gives the first block of `path` a trace. Gives whether it did.
+    pub(crate) fn install_trace(&self, template: &Template<F>, path: &[(Arc<Block>, usize)], code: Entries) -> bool {
+        let blocks: Vec<Arc<Block>> = path.iter().map(|(block, _)| block.clone()).collect();
+        let mut cache = self.cache.lock().unwrap();
+        let head = &blocks[0];
+        let fits =
+            blocks.iter().all(|b| b.valid.load(Ordering::Acquire)) && head.trace.is_empty() && !head.is_optimized();
+        if fits {
+            cache.install_trace(&blocks, code);
+            self.traces.fetch_add(1, Ordering::Relaxed);
+            self.installs.fetch_add(1, Ordering::Release);
+        } else {
+            template.free(&[code.host]);
+        }
+        fits
+    }
+
+    /// How often a block was entered, by itself or as part of traces.
+    #[cfg(feature = "cranelift")]
+    pub(crate) fn heat(&self, block: &Arc<Block>) -> u32 {
+        self.cache.lock().unwrap().heat(block)
     }
 
     /// The blocks that the fixed exits of `block` lead to within its page, as far as they are translated.
@@ -314,6 +346,7 @@ impl<F: Frontend> Tcg<F> {
                 installs: AtomicU64::new(0),
                 nowhere: OnceLock::new(),
                 translated: AtomicU64::new(0),
+                traces: AtomicU64::new(0),
                 spent_ns: Default::default(),
                 invalidated: AtomicU64::new(0),
                 flushes: AtomicU64::new(0),
@@ -546,7 +579,7 @@ impl<F: Frontend> Env<F> {
         log!(IrOpt, "OPT: block at {pc}\n{}", ir.display(shared.frontend.names()));
         let decoded = interp::Code::of_host_block(&ir);
         let block = Arc::new(Block::new(key, ir.len_bytes, ir.insns, decoded, home.clone()));
-        let compiled = template.compile(&shared, &block, &ir, shared.hot_after());
+        let compiled = template.compile(&shared, &[Part { block: &block, ir: &ir, exit: 0 }], shared.warm_after());
         let insns = ir.insns;
         self.ir = ir;
         match compiled {
@@ -677,7 +710,7 @@ impl<F: Frontend> Env<F> {
                     HOT => {
                         // SAFETY: compiled code names the block it left from, which is alive as above.
                         let block = unsafe { &*self.left };
-                        self.request(&shared, block);
+                        self.warmed_up(&shared, block);
                         found = Ok(block);
                         continue;
                     }
@@ -755,6 +788,15 @@ impl<F: Frontend> Env<F> {
             self.request(shared, block);
         }
         false
+    }
+
+    /// Finds something better for a block whose template code has run often.
+    fn warmed_up(&mut self, shared: &Arc<Shared<F>>, block: &Block) {
+        let hot = shared.hot_after().is_some_and(|after| block.runs.get() >= after);
+        match &shared.template {
+            Some(template) if !hot => shared.trace(template, &owner(block)),
+            _ => self.request(shared, block),
+        }
     }
 
     /// Asks for a block to be optimized, once.
@@ -994,6 +1036,7 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
             ("blocks thrown away for changed code", load(&shared.invalidated)),
             ("flushes for lack of memory", load(&shared.flushes)),
             ("templates: blocks", template.0),
+            ("templates: traces among them", load(&shared.traces)),
             ("templates: bytes", template.1),
             ("templates: microseconds", load(&shared.spent_ns[0]) / 1000),
             ("regions", optimized.0),

@@ -8,7 +8,12 @@ use vm::Gva;
 
 /// Disassembly, IR, optimised IR and host code of `code`, as if it lay at `pc` in mode `mode`.
 pub fn explain<F: Frontend>(frontend: F, mode: u64, pc: Gva, code: &[u8]) -> String {
-    let tcg = Tcg::new(frontend, Tiers { template_after: None, compile_after: None, synchronous: true }, None, None);
+    let tcg = Tcg::new(
+        frontend,
+        Tiers { template_after: None, trace_after: None, compile_after: None, synchronous: true },
+        None,
+        None,
+    );
     let shared = tcg.shared();
     let frontend = &shared.frontend;
     let names = frontend.names();

@@ -23,6 +23,7 @@ pub mod opt;
 pub mod runs;
 pub mod softmmu;
 pub mod targets;
+mod trace;
 pub mod x64;
 
 pub use env::Env;

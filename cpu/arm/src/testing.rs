@@ -70,7 +70,7 @@ impl Machine {
         let line = |pin: usize| IrqLine::to(levels.clone(), pin as u32);
         let tcg = Tcg::new(
             Arm::new(model).unwrap(),
-            Tiers { template_after: None, compile_after: None, synchronous: false },
+            Tiers { template_after: None, trace_after: None, compile_after: None, synchronous: false },
             None,
             None,
         );

@@ -121,7 +121,7 @@ pub(super) fn choose<F: Frontend>(shared: &Shared<F>, head: &Arc<Block>) -> Vec<
     let mut insns = head.insns;
     // Nobody counts the runs of optimized code any more.
     let heat = |block: &Arc<Block>| match block.is_optimized() {
-        false => block.runs.get(),
+        false => shared.heat(block),
         true => u32::MAX,
     };
     let hot = head.runs.get();

@@ -1,4 +1,4 @@
-//! One pass over a block's IR that emits host code for each operation.
+//! One pass over the IR of a block, or of several that follow one another, that emits host code for each operation.
 
 use super::asm::{Alu, Asm, Cc, Gpr, Hole, Mem, R14, R15, RAX, RBP, RCX, RDI, Xmm};
 use super::integer::{complement, subtraction};
@@ -25,8 +25,18 @@ pub enum Flags {
     Zero(Ty, Val),
 }
 
+/// One of the blocks that are emitted as one, each behind the one before.
+pub struct Part<'a> {
+    pub block: &'a cache::Block,
+    pub ir: &'a Ir,
+    /// The fixed exit that leads to the next part. The last part has none.
+    pub exit: usize,
+}
+
 /// Code out of the way, emitted behind the block.
 pub struct Cold {
+    /// The part that it belongs to.
+    pub part: usize,
     /// Jumps that lead to it.
     pub from: Vec<Hole>,
     /// Where it goes on.
@@ -47,6 +57,10 @@ pub enum ColdPath {
     Fault { pc: u32 },
     /// There is no budget for the block.
     Budget,
+    /// The part ends by the fixed exit that does not lead to the next part.
+    SideExit { exit: usize, distance: i64 },
+    /// A store may have changed the code of the parts that follow. The program counter is the next one's already.
+    Stale,
     /// The block has run often enough to be optimized.
     Hot,
 }
@@ -89,9 +103,15 @@ pub const NONE: u32 = u32::MAX;
 /// The state of the emitter.
 pub struct Emit<'a, F: Frontend> {
     pub asm: Asm,
-    pub ir: &'a Ir,
     pub shared: &'a Shared<F>,
+    /// What is emitted, and the number of the part at hand.
+    pub parts: &'a [Part<'a>],
+    pub part: usize,
+    /// The part at hand.
+    pub ir: &'a Ir,
     pub block: &'a cache::Block,
+    /// Instructions of the parts behind it.
+    pub insns_after: u32,
     pub stubs: &'a Stubs,
     /// Number of the operation at hand.
     pub at: usize,
@@ -184,55 +204,39 @@ fn reads(ir: &Ir, at: usize, mut f: impl FnMut(Val)) {
 }
 
 impl<'a, F: Frontend> Emit<'a, F> {
+    /// An emitter for these parts, of which there is at least one.
     pub fn new(
         shared: &'a Shared<F>,
-        block: &'a cache::Block,
-        ir: &'a Ir,
+        parts: &'a [Part<'a>],
         stubs: &'a Stubs,
         hot_after: Option<u32>,
         buffers: &mut Buffers,
     ) -> Self {
-        fn renew<T: Clone>(buffer: &mut Vec<T>, len: usize, value: T) -> Vec<T> {
-            let mut taken = emptied(buffer);
-            taken.resize(len, value);
-            taken
-        }
         fn emptied<T>(buffer: &mut Vec<T>) -> Vec<T> {
             let mut taken = std::mem::take(buffer);
             taken.clear();
             taken
         }
-        let n = ir.ops.len();
-        let mut last = renew(&mut buffers.last, n + 1, 0u32);
-        let end = n as u32;
-        ir.end_operand(|v| last[v.0 as usize] = end);
-        for (at, op) in ir.ops.iter().enumerate().rev() {
-            if last[at] != 0 || !op.is_pure() {
-                reads(ir, at, |v| last[v.0 as usize] = last[v.0 as usize].max(at as u32));
-            }
-        }
-        let mut first_death = renew(&mut buffers.first_death, n + 1, NONE);
-        let mut next_death = renew(&mut buffers.next_death, n, NONE);
-        for (v, at) in last.iter().enumerate().take(n).filter(|(_, at)| **at != 0) {
-            next_death[v] = std::mem::replace(&mut first_death[*at as usize], v as u32);
-        }
         Emit {
             asm: Asm { code: emptied(&mut buffers.asm.code) },
-            ir,
             shared,
-            block,
+            parts,
+            part: 0,
+            ir: parts[0].ir,
+            block: parts[0].block,
+            insns_after: 0,
             stubs,
             at: 0,
-            last,
-            first_death,
-            next_death,
-            loc: renew(&mut buffers.loc, n, Loc::Nowhere),
-            narrow: renew(&mut buffers.narrow, n, false),
+            last: emptied(&mut buffers.last),
+            first_death: emptied(&mut buffers.first_death),
+            next_death: emptied(&mut buffers.next_death),
+            loc: emptied(&mut buffers.loc),
+            narrow: emptied(&mut buffers.narrow),
             gprs: Bank::default(),
             xmms: Bank::default(),
             cells: 0,
             free_cells: emptied(&mut buffers.free_cells),
-            cell_users: renew(&mut buffers.cell_users, TEMPS, 0),
+            cell_users: emptied(&mut buffers.cell_users),
             flags: None,
             in_flags: emptied(&mut buffers.in_flags),
             cold: emptied(&mut buffers.cold),
@@ -261,8 +265,64 @@ impl<'a, F: Frontend> Emit<'a, F> {
     }
 
     /// Emits everything.
-    pub fn block(&mut self) -> Result<(), TooComplex> {
+    pub fn emit(&mut self) -> Result<(), TooComplex> {
         self.head();
+        for part in 0..self.parts.len() {
+            self.begin(part);
+            self.operations()?;
+            if part + 1 == self.parts.len() {
+                self.terminal()?;
+            } else {
+                self.go_on()?;
+            }
+        }
+        self.cold_paths();
+        Ok(())
+    }
+
+    /// Makes a part the one at hand.
+    pub fn turn_to(&mut self, part: usize) {
+        self.part = part;
+        self.ir = self.parts[part].ir;
+        self.block = self.parts[part].block;
+        self.insns_after = self.parts[part + 1..].iter().map(|part| part.block.insns).sum();
+    }
+
+    /// Starts a part. What host registers know of slots goes on to hold.
+    fn begin(&mut self, part: usize) {
+        self.turn_to(part);
+        let ir = self.ir;
+        let n = ir.ops.len();
+        fn renew<T: Clone>(buffer: &mut Vec<T>, len: usize, value: T) {
+            buffer.clear();
+            buffer.resize(len, value);
+        }
+        renew(&mut self.last, n + 1, 0);
+        let (end, last) = (n as u32, &mut self.last);
+        ir.end_operand(|v| last[v.0 as usize] = end);
+        for (at, op) in ir.ops.iter().enumerate().rev() {
+            if last[at] != 0 || !op.is_pure() {
+                reads(ir, at, |v| last[v.0 as usize] = last[v.0 as usize].max(at as u32));
+            }
+        }
+        renew(&mut self.first_death, n + 1, NONE);
+        renew(&mut self.next_death, n, NONE);
+        for (v, at) in self.last.iter().enumerate().take(n).filter(|(_, at)| **at != 0) {
+            self.next_death[v] = std::mem::replace(&mut self.first_death[*at as usize], v as u32);
+        }
+        renew(&mut self.loc, n, Loc::Nowhere);
+        renew(&mut self.narrow, n, false);
+        renew(&mut self.cell_users, TEMPS, 0);
+        self.free_cells.clear();
+        self.cells = 0;
+        self.in_flags.clear();
+        self.flags = None;
+        self.gprs.let_values_go();
+        self.xmms.let_values_go();
+        self.pc = 0;
+    }
+
+    fn operations(&mut self) -> Result<(), TooComplex> {
         for at in 0..self.ir.ops.len() {
             self.at = at;
             let second = at >= 3 && pair(self.ir, at - 3).is_some();
@@ -275,9 +335,12 @@ impl<'a, F: Frontend> Emit<'a, F> {
             self.finish_operation();
         }
         self.at = self.ir.ops.len();
-        self.terminal()?;
-        self.cold_paths();
         Ok(())
+    }
+
+    /// Puts code out of the way of the part at hand.
+    pub fn put_aside(&mut self, from: Vec<Hole>, back: usize, what: ColdPath) {
+        self.cold.push(Cold { part: self.part, from, back, what });
     }
 
     /// Puts the result of the operation at hand where it is, unless nobody wants it.
@@ -586,7 +649,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
         self.asm.alu_mem_imm(Alu::Cmp, true, env!(F, raised), 0);
         let from = vec![self.asm.jcc(Cc::Ne)];
         let back = self.asm.code.len();
-        self.cold.push(Cold { from, back, what: ColdPath::Fault { pc: self.pc } });
+        self.put_aside(from, back, ColdPath::Fault { pc: self.pc });
     }
 
     /// The entries: first the one for code that keeps program counter and budget in memory, then ours; the check of the
@@ -596,15 +659,16 @@ impl<'a, F: Frontend> Emit<'a, F> {
         self.asm.load(8, R15, env!(F, budget));
         self.asm.load(8, R14, Self::slot(F::PC));
         self.fast_entry = self.asm.code.len();
-        self.asm.alu_imm(Alu::Sub, true, R15, self.block.insns as i32);
+        self.turn_to(0);
+        self.asm.alu_imm(Alu::Sub, true, R15, (self.block.insns + self.insns_after) as i32);
         let from = vec![self.asm.jcc(Cc::S)];
-        self.cold.push(Cold { from, back: 0, what: ColdPath::Budget });
+        self.put_aside(from, 0, ColdPath::Budget);
         if let Some(hot_after) = self.hot_after {
             self.block.runs.ask_at(hot_after);
             self.asm.mov_imm(RAX, std::ptr::from_ref(self.block.runs.cell()) as u64);
             self.asm.alu_mem_imm(Alu::Sub, false, Mem::at(RAX, 0), 1);
             let from = vec![self.asm.jcc(Cc::E)];
-            self.cold.push(Cold { from, back: 0, what: ColdPath::Hot });
+            self.put_aside(from, 0, ColdPath::Hot);
         }
     }
 }

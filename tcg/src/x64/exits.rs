@@ -1,6 +1,6 @@
 //! The ways out of a block: terminals, and the code that was put out of the way.
 
-use super::asm::{Alu, Gpr, Hole, Mem, R14, R15, RAX, RBP, RCX};
+use super::asm::{Alu, Cc, Gpr, Hole, Mem, R14, R15, RAX, RBP, RCX};
 use super::emit::{Cold, ColdPath, Data, Emit, env};
 use super::registers::TooComplex;
 use super::stubs::{BUDGET, HOT, jump_by_cache};
@@ -51,13 +51,36 @@ impl<F: Frontend> Emit<'_, F> {
     /// Notes where an indirect branch leads, for the optimizing compiler.
     fn record_target(&mut self) {
         if let (Some(targets), Some(_)) = (&self.block.targets, self.hot_after) {
-            self.asm.mov_imm(RAX, std::ptr::from_ref(self.block.runs.cell()) as u64);
+            // The first part counts for all.
+            self.asm.mov_imm(RAX, std::ptr::from_ref(self.parts[0].block.runs.cell()) as u64);
             self.asm.load(4, RCX, Mem::at(RAX, 0));
             self.asm.alu_imm(Alu::And, false, RCX, REMEMBERED as i32 - 1);
             self.asm.mov_imm(RAX, std::ptr::from_ref(&**targets) as u64);
             self.asm.alu(Alu::Add, true, RCX, RCX);
             self.asm.store(2, Mem::indexed(RAX, RCX, 0), R14);
         }
+    }
+
+    /// The way from a part to the next one.
+    pub fn go_on(&mut self) -> Result<(), TooComplex> {
+        let exit = self.parts[self.part].exit;
+        match self.ir.end.ok_or(TooComplex)? {
+            Terminal::Jump(to) if exit == 0 => self.move_pc(to),
+            Terminal::Branch(c, to, other) => {
+                let cc = self.condition(c)?;
+                let aside = self.asm.jcc(if exit == 0 { cc.not() } else { cc });
+                let distances = [to, other];
+                self.put_aside(vec![aside], 0, ColdPath::SideExit { exit: 1 - exit, distance: distances[1 - exit] });
+                self.move_pc(distances[exit]);
+            }
+            _ => return Err(TooComplex),
+        }
+        if self.ir.ops.iter().any(|op| op.may_leave() && !matches!(op, Op::Load(..))) {
+            self.asm.alu_mem_imm(Alu::Cmp, false, env!(F, look), 0);
+            let stale = self.asm.jcc(Cc::Ne);
+            self.put_aside(vec![stale], 0, ColdPath::Stale);
+        }
+        Ok(())
     }
 
     fn move_pc(&mut self, distance: i64) {
@@ -102,7 +125,12 @@ impl<F: Frontend> Emit<'_, F> {
     pub fn cold_paths(&mut self) {
         let mut fault_exit = None;
         let mut cold = std::mem::take(&mut self.cold);
-        for Cold { from, back, what } in cold.drain(..) {
+        self.turn_to(0);
+        for Cold { part, from, back, what } in cold.drain(..) {
+            if part != self.part {
+                self.fault_exit(fault_exit.take());
+                self.turn_to(part);
+            }
             for hole in from {
                 self.asm.bind(hole);
             }
@@ -170,18 +198,39 @@ impl<F: Frontend> Emit<'_, F> {
                     self.bind_to_fault(hole, &mut fault_exit);
                 }
                 ColdPath::Budget | ColdPath::Hot => {
-                    self.asm.alu_imm(Alu::Add, true, R15, self.block.insns as i32);
+                    self.give_back(self.block.insns + self.insns_after);
                     self.leave(if matches!(what, ColdPath::Budget) { BUDGET } else { HOT });
+                }
+                ColdPath::SideExit { exit, distance } => {
+                    self.give_back(self.insns_after);
+                    self.goto(exit, distance);
+                }
+                ColdPath::Stale => {
+                    self.give_back(self.insns_after);
+                    self.leave(BUDGET);
                 }
             }
         }
-        if let Some(holes) = fault_exit {
+        self.fault_exit(fault_exit);
+        self.cold = cold;
+    }
+
+    /// Where the faults of the part at hand leave. The run loop gives back what of its block was not executed.
+    fn fault_exit(&mut self, from: Option<Vec<Hole>>) {
+        if let Some(holes) = from {
             for hole in holes {
                 self.asm.bind(hole);
             }
+            self.give_back(self.insns_after);
             self.leave(Exit::Raised as u64);
         }
-        self.cold = cold;
+    }
+
+    /// Adds instructions that are not executed to the budget again.
+    fn give_back(&mut self, insns: u32) {
+        if insns != 0 {
+            self.asm.alu_imm(Alu::Add, true, R15, insns as i32);
+        }
     }
 
     /// Asks for one slow access. What the first half of a pair loads waits in the first vector cell.

@@ -2,7 +2,7 @@
 //! host may differ, code out of the way calls the helper.
 
 use super::asm::{Alu, Cc, Hole, RAX, RCX, Xmm};
-use super::emit::{Cold, ColdPath, Emit};
+use super::emit::{ColdPath, Emit};
 use super::registers::{Loc, TooComplex};
 use crate::float::{FloatOp, HostFloat, ToIntegral};
 use crate::frontend::{Frontend, Func};
@@ -217,7 +217,7 @@ impl<F: Frontend> Emit<'_, F> {
     fn exactly(&mut self, from: Vec<Hole>, function: u64, imm: u32, args: [Xmm; 3], d: Xmm) {
         let back = self.asm.code.len();
         let xmms = self.xmms_in_use();
-        self.cold.push(Cold { from, back, what: ColdPath::VectorHelper { function, imm, args, d, xmms } });
+        self.put_aside(from, back, ColdPath::VectorHelper { function, imm, args, d, xmms });
     }
 
     /// A call of an integer helper by the host's operation. Gives whether there is code for it.
@@ -260,11 +260,7 @@ impl<F: Frontend> Emit<'_, F> {
                 let back = self.asm.code.len();
                 let xmms = self.xmms_in_use();
                 let function = function as *const () as u64;
-                self.cold.push(Cold {
-                    from,
-                    back,
-                    what: ColdPath::Helper { function, operand: s, how: how as i32, d, xmms },
-                });
+                self.put_aside(from, back, ColdPath::Helper { function, operand: s, how: how as i32, d, xmms });
                 self.result(Loc::Gpr(d));
                 Ok(true)
             }

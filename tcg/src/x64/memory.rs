@@ -1,7 +1,7 @@
 //! Guest memory: the look into the TLB inline, the rest out of the way.
 
 use super::asm::{Alu, Cc, Gpr, Hole, Mem as Operand, RAX, RBP, RCX, Shift};
-use super::emit::{Cold, ColdPath, Data, Emit, pair};
+use super::emit::{ColdPath, Data, Emit, pair};
 use super::registers::{Loc, TooComplex};
 use super::slow;
 use crate::env::Env;
@@ -46,7 +46,7 @@ impl<F: Frontend> Emit<'_, F> {
         let back = self.asm.code.len();
         let xmms = self.xmms_in_use();
         let info = slow::pack(bytes, mem, self.pc);
-        self.cold.push(Cold { from, back, what: ColdPath::Access { va, info, data, xmms } });
+        self.put_aside(from, back, ColdPath::Access { va, info, data, xmms });
     }
 
     pub fn guest_load(&mut self, ty: Ty, va: Val, mem: Mem) -> Result<(), TooComplex> {

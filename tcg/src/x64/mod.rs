@@ -29,6 +29,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use stubs::Stubs;
 
+pub use emit::Part;
 pub use stubs::{BUDGET, HOT};
 
 /// No template code can be made.
@@ -95,35 +96,34 @@ impl<F: Frontend> Template<F> {
         (self.blocks.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
-    /// Emits the code of a block; the jumps to stubs are still open. Gives where its fast entry is.
+    /// Emits the code of blocks; the jumps to stubs are still open. Gives where its fast entry is.
     fn emit(
         &self,
         shared: &Shared<F>,
-        block: &Block,
-        ir: &ir::Block,
+        parts: &[Part<'_>],
         hot_after: Option<u32>,
         buffers: &mut emit::Buffers,
     ) -> Option<usize> {
-        let mut emit = emit::Emit::new(shared, block, ir, &self.stubs, hot_after, buffers);
-        let done = emit.block();
+        let mut emit = emit::Emit::new(shared, parts, &self.stubs, hot_after, buffers);
+        let done = emit.emit();
         let fast_entry = emit.fast_entry;
         *buffers = emit.into_buffers();
         done.ok().map(|()| fast_entry)
     }
 
-    /// Emits a block. With `hot_after` its code asks for optimization after that many runs. `None` when the block is
-    /// too complex; an error when code memory is full.
+    /// Emits a block, or blocks of which each goes on in the next. With `hot_after` the code asks for optimization after
+    /// that many runs. `None` when one is too complex; an error when code memory is full.
     pub fn compile(
         &self,
         shared: &Shared<F>,
-        block: &Block,
-        ir: &ir::Block,
+        parts: &[Part<'_>],
         hot_after: Option<u32>,
     ) -> Option<Result<Entries, Full>> {
+        let first = parts.first()?;
         let emit = || {
             let mut guard = self.buffers.lock().unwrap();
             let buffers = &mut *guard;
-            let fast_entry = self.emit(shared, block, ir, hot_after, buffers)?;
+            let fast_entry = self.emit(shared, parts, hot_after, buffers)?;
             let len = buffers.asm.code.len();
             let mut memory = self.memory.lock().unwrap();
             let Some(host) = memory.reserve(len) else { return Some(Err(Full)) };
@@ -135,7 +135,7 @@ impl<F: Frontend> Template<F> {
             self.bytes.fetch_add(len as u64, Ordering::Relaxed);
             Some(Ok((host, host + fast_entry as u64, len)))
         };
-        let made = shared.measure(0, block.key.gpa, emit, |made| match made {
+        let made = shared.measure(0, first.block.key.gpa, emit, |made| match made {
             Some(Ok((host, _, len))) => Some((*host, *len)),
             _ => None,
         });
@@ -164,7 +164,7 @@ impl<F: Frontend> Template<F> {
     /// The bytes of a block's code as if it lay at 0, for a person to read.
     pub fn bytes_of(&self, shared: &Shared<F>, block: &Block, ir: &ir::Block) -> Option<Vec<u8>> {
         let mut buffers = emit::Buffers::default();
-        self.emit(shared, block, ir, None, &mut buffers)?;
+        self.emit(shared, &[Part { block, ir, exit: 0 }], None, &mut buffers)?;
         Some(buffers.asm.code)
     }
 }

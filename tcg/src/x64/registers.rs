@@ -89,6 +89,13 @@ impl Bank {
             held.slot = None;
         }
     }
+    /// No value is alive any more.
+    pub fn let_values_go(&mut self) {
+        for held in &mut self.held {
+            held.users = 0;
+        }
+        self.pinned = 0;
+    }
     /// A register that nothing needs: an empty one, else the one whose slot was not used for longest.
     fn unneeded(&self, all: impl Iterator<Item = u8>) -> Option<u8> {
         all.filter(|r| self.held[usize::from(*r)].users == 0 && !self.is_pinned(*r)).min_by_key(|r| {

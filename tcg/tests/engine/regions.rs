@@ -11,7 +11,15 @@ use vm::vcpu::{Stop, Vcpu};
 use vm_memory::{Bytes, GuestAddress};
 
 /// Tiers that compile blocks when others around them have run, too.
-const TIERS: [Tier; 4] = [Tier::Compiled(3), Tier::Compiled(40), Tier::Background(3), Tier::Background(40)];
+const TIERS: [Tier; 7] = [
+    Tier::Compiled(3),
+    Tier::Compiled(40),
+    Tier::Background(3),
+    Tier::Background(40),
+    Tier::Traced(3),
+    Tier::Traced(40),
+    Tier::TracedMixed(20, 300),
+];
 
 /// A machine beside one that interprets the same program.
 struct Pair {
@@ -72,6 +80,10 @@ impl Pair {
     }
 
     fn is_of_regions(&self) {
+        if let Tier::Traced(_) | Tier::TracedMixed(..) = self.tier {
+            assert_ne!(self.tested.tcg.shared().traces.load(Ordering::Relaxed), 0, "{:?}: no traces", self.tier);
+            return;
+        }
         let (functions, blocks) = (self.tested.compiled(), self.tested.compiler.as_ref().unwrap().blocks());
         assert!(blocks > functions, "{:?}: {blocks} blocks in {functions} functions", self.tier);
     }

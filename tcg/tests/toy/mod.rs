@@ -540,6 +540,10 @@ pub enum Tier {
     Mixed(u32),
     /// Template code after the first run, optimized by the thread soon after.
     MixedBackground,
+    /// Template code at once, traces after so many runs.
+    Traced(u32),
+    /// The same, and optimized on the spot after so many runs more.
+    TracedMixed(u32, u32),
     /// Template code into very little memory.
     SmallTemplate,
     /// Optimized on the spot after so many runs.
@@ -552,7 +556,7 @@ pub enum Tier {
     SmallBackground,
 }
 
-pub const TIERS: [Tier; 12] = [
+pub const TIERS: [Tier; 14] = [
     Tier::Interpreter,
     Tier::Template(0),
     Tier::Template(1),
@@ -560,6 +564,8 @@ pub const TIERS: [Tier; 12] = [
     Tier::SmallTemplate,
     Tier::Mixed(3),
     Tier::MixedBackground,
+    Tier::Traced(2),
+    Tier::TracedMixed(2, 5),
     Tier::Compiled(1),
     Tier::Compiled(3),
     Tier::Background(1),
@@ -625,13 +631,20 @@ impl Machine {
             Tier::Template(n) => (Some(n), None, 16 << 20, false),
             Tier::Mixed(n) => (Some(0), Some(n), 16 << 20, false),
             Tier::MixedBackground => (Some(0), Some(2), 16 << 20, true),
+            Tier::Traced(_) => (Some(0), None, 16 << 20, false),
+            Tier::TracedMixed(n, m) => (Some(0), Some(n + m), 16 << 20, false),
             Tier::SmallTemplate => (Some(0), None, 16 << 10, false),
             Tier::Compiled(n) => (None, Some(n), 16 << 20, false),
             Tier::Background(n) => (None, Some(n), 16 << 20, true),
             Tier::Small => (None, Some(1), 64 << 10, false),
             Tier::SmallBackground => (None, Some(1), 64 << 10, true),
         };
-        let tiers = Tiers { template_after, compile_after, synchronous: !background };
+        let trace_after = match tier {
+            Tier::Traced(n) | Tier::TracedMixed(n, _) => Some(n),
+            Tier::SmallTemplate => Some(3),
+            _ => None,
+        };
+        let tiers = Tiers { template_after, trace_after, compile_after, synchronous: !background };
         let template = template_after.map(|_| Template::new(bytes).unwrap());
         let memory = compile_after.map(|_| (bytes, background));
         let toy = Toy { table: RwLock::default(), translations: AtomicU64::new(0) };

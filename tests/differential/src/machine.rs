@@ -151,6 +151,7 @@ impl Machine {
         };
         let tiers = Tiers {
             template_after: template.as_ref().map(|_| 1),
+            trace_after: None,
             compile_after: compiler.as_ref().map(|_| 1),
             synchronous: true,
         };
