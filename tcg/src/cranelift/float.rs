@@ -240,7 +240,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             self.set_vector(n, arg);
         }
         let imm = self.imm(imm.into());
-        self.cold_call(function as *const () as usize, &[imm]);
+        self.call_slow(function as *const () as usize, &[imm]);
         Ok(self.vector_result())
     }
 
@@ -632,7 +632,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let [operand, how] = *args else { return Ok(None) };
         let exactly = |l: &mut Self| {
             let function = l.imm(function as u64);
-            l.cold_call(slow::call2::<F> as *const () as usize, &[function, operand, how]);
+            l.call_slow(slow::call2::<F> as *const () as usize, &[function, operand, how]);
             Ok::<Value, String>(l.integer_result())
         };
         match host.op {
