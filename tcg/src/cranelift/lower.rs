@@ -237,6 +237,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
         self.pc_stored = self.region.members.len() == 1;
         self.pc = 0;
         self.find_pages();
+        self.floats.begin();
         self.b.switch_to_block(self.blocks[at]);
         if !member.looped {
             // All that lead here are done.
@@ -385,7 +386,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 let signed = (value << (64 - ty.bits())) as i64 >> (64 - ty.bits());
                 Some(self.b.ins().iconst(int(ty), signed))
             }
-            Op::ConstV(low, high) => Some(self.constant_vector(low, high)),
+            Op::ConstV(low, high) => Some(self.vector_constant(low, high)),
             Op::Get(slot) => {
                 let value = self.slot(slot);
                 Some(match slot.1 {
@@ -544,7 +545,11 @@ impl<F: Frontend> Lower<'_, '_, F> {
                     None => Some(self.call_vector(id, args, imm)?),
                 }
             }
-            Op::VBin(op, lane, a, b) => Some(self.vector_binary(op, lane, a, b)),
+            Op::VBin(op, lane, a, b) => {
+                let v = self.vector_binary(op, lane, a, b);
+                self.note_bitwise(op, a, b, v);
+                Some(v)
+            }
             Op::VUn(op, lane, a) => Some(self.vector_unary(op, lane, a)),
             Op::VShift(op, lane, a, by) => Some(self.vector_shift(op, lane, a, by)),
             Op::Splat(lane, a) => {

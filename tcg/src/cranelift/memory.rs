@@ -103,11 +103,16 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         let done = self.b.create_block();
         self.keep_cold(done);
-        let results = [(); N].map(|()| self.b.append_block_param(done, access));
+        let result = number.map_or(access, |number| number.by(16 / number.bytes()).unwrap_or(number));
+        let results = [(); N].map(|()| self.b.append_block_param(done, result));
         let direct = |l: &mut Self, host: Value| {
             let values: [BlockArg; N] = std::array::from_fn(|n| {
                 let value = l.b.ins().load(access, l.guest, host, n as i32 * i32::from(ty.bytes()));
-                BlockArg::Value(if mem.swap && ty != Ty::I8 { l.b.ins().bswap(value) } else { value })
+                BlockArg::Value(match number {
+                    Some(_) => l.loaded_vector(value),
+                    None if mem.swap && ty != Ty::I8 => l.b.ins().bswap(value),
+                    None => value,
+                })
             });
             l.b.ins().jump(done, &values);
         };
@@ -119,8 +124,10 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let host = self.b.ins().iadd(va, distance);
         direct(self, host);
         self.enter(miss);
-        let values: [BlockArg; N] =
-            std::array::from_fn(|n| BlockArg::Value(self.load_slow_at(n, at, ty, access, va, mem)));
+        let values: [BlockArg; N] = std::array::from_fn(|n| {
+            let value = self.load_slow_at(n, at, ty, access, va, mem);
+            BlockArg::Value(if number.is_some() { self.loaded_vector(value) } else { value })
+        });
         self.b.ins().jump(done, &values);
         self.enter(done);
         if number.is_some() { results.map(|result| self.loaded_bits(result)) } else { results }
