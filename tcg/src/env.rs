@@ -32,6 +32,8 @@ pub struct Env<F: Frontend> {
     pub(crate) temps: [u128; TEMPS],
     /// Arguments (0-2) and result (0) of vector helpers.
     pub(crate) vectors: [u128; 4],
+    /// What compiled code calls on a cold path: up to three arguments besides the environment, and the function.
+    pub(crate) slow_call: [u64; 4],
     /// Instructions left before the loop looks around, negative when it must. Kicks subtract [`KICK`] from it.
     pub(crate) budget: AtomicI64,
     /// Not zero when the loop must look around: set with each kick. Template code, which keeps the budget in a register,

@@ -46,7 +46,7 @@ const PAGE_MASK: u64 = !(PAGE_SIZE - 1);
 pub struct Entry {
     /// Page address if loads hit.
     pub read: u64,
-    /// Page address if stores hit.
+    /// Page address if stores hit, which they do only where loads do.
     pub write: u64,
     /// What turns a guest address into a host address.
     pub addend: u64,
@@ -211,6 +211,7 @@ impl Tlb {
         let (at, regime) = (index(gva), usize::from(regime) % REGIMES);
         let (empty, tag) = (Entry::empty(at), gva & PAGE_MASK);
         self.fills += 1;
+        let write = write && page.read;
         self.entries[regime][at] = Entry {
             read: if page.read { tag } else { empty.read },
             write: if write { tag } else { empty.write },

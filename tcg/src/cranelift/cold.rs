@@ -1,30 +1,10 @@
 //! Cold paths that join the hot one again.
 
 use super::lower::Lower;
-use super::slow;
 use crate::frontend::Frontend;
-use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{AbiParam, BlockArg, InstBuilder, Signature, Value};
-use cranelift_codegen::isa::CallConv;
+use cranelift_codegen::ir::{BlockArg, InstBuilder, Value};
 
 impl<F: Frontend> Lower<'_, '_, F> {
-    /// Calls a host function with the environment and up to four integers, without a result. Costs the hot path nothing:
-    /// all registers are kept.
-    pub(super) fn cold_call(&mut self, function: usize, args: &[Value]) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let mut signature = Signature::new(CallConv::PreserveAll);
-            signature.params.extend(std::iter::repeat_n(AbiParam::new(I64), args.len() + 2));
-            let signature = self.b.import_signature(signature);
-            let preserving = self.imm(slow::preserving as *const () as u64);
-            let mut all = vec![self.env, self.imm(function as u64)];
-            all.extend_from_slice(args);
-            self.b.ins().call_indirect(signature, preserving, &all);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        self.call(function, args, false);
-    }
-
     /// Goes on with `result` unless one of `doubts` holds, else with what `otherwise` computes in a cold block.
     pub(super) fn unless(
         &mut self,

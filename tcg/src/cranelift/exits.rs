@@ -161,9 +161,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     pub(super) fn check_raised(&mut self) {
         let raised = self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, raised) as i32);
         let (fault, go_on) = (self.cold_block(), self.b.create_block());
-        if self.b.current_block().is_some_and(|block| self.b.func.layout.is_cold(block)) {
-            self.b.set_cold_block(go_on);
-        }
+        self.keep_cold(go_on);
         self.b.ins().brif(raised, fault, &[], go_on, &[]);
         self.enter(fault);
         let pc = self.own_pc();

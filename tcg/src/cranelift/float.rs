@@ -1,7 +1,9 @@
 //! Floating point on the host's unit, where `float.rs` of this crate says that a helper's call amounts to it.
 //!
 //! Numbers of scalar operations stay in vector registers: the lowest lane of a guest's vector is looked at as a float for
-//! free, and a vector made of a float is only put together where somebody wants the vector. Cases in which the host
+//! free. A scalar operation clears the other lanes of its result, which takes an instruction or two; so most of them are
+//! done as operations on vectors whose other lanes are zero, and so are the result's. Such operands are what loads and
+//! other scalar operations give; a register of unknown origin is cleared of other lanes first. Cases in which the host
 //! differs from the guest's architecture go to a cold block that calls the helper:
 //! - a NaN result: its sign and payload;
 //! - a result of the smallest normal magnitude: it may have been rounded up to that from below, and guests that detect
@@ -13,7 +15,7 @@ use super::lower::{Lower, vector};
 use super::slow;
 use crate::float::{FloatOp, HostFloat, ToIntegral};
 use crate::frontend::{Frontend, Func};
-use crate::ir::{FloatCond, HelperId, Lane, Op, Terminal, Val};
+use crate::ir::{FloatCond, HelperId, Lane, Op, Terminal, VBinary, Val};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
 use cranelift_codegen::ir::types::{F32, F32X4, F64, F64X2, I8X16, I32, I32X4, I64, I64X2};
@@ -28,6 +30,28 @@ pub(super) struct Floats {
     lowest: HashMap<Value, Value>,
     /// The numbers whose bits integers are.
     of_bits: HashMap<Value, Value>,
+    /// Vectors of a number and zeros, as floats of the type, by the same vector as bytes or by the number.
+    clean: HashMap<(Value, Type), Value>,
+    /// Vectors cleared of all but the lowest lane in the present block.
+    cleared: HashMap<(Value, Type), Value>,
+}
+
+impl Floats {
+    /// Another block begins.
+    pub(super) fn begin(&mut self) {
+        self.cleared.clear();
+    }
+}
+
+/// How many operands an operation has that is the same on vectors of zeros above the lowest lane: zeros are the result
+/// there, too, for a divisor with ones there.
+fn whole(op: FloatOp) -> Option<usize> {
+    match op {
+        FloatOp::Sqrt | FloatOp::Integral(_, true) => Some(1),
+        FloatOp::Add | FloatOp::Sub | FloatOp::Mul | FloatOp::Div | FloatOp::AbsDifference => Some(2),
+        FloatOp::MulAdd | FloatOp::MulSub | FloatOp::NegMulSub => Some(3),
+        _ => None,
+    }
 }
 
 /// The floating-point type of a lane, alone and as a vector.
@@ -73,10 +97,120 @@ impl<F: Frontend> Lower<'_, '_, F> {
     /// The vector with a number in its lowest lane and zeros above it.
     fn alone(&mut self, number: Value) -> Value {
         let vector = if self.b.func.dfg.value_type(number) == F32 { F32X4 } else { F64X2 };
-        let v = self.b.ins().scalar_to_vector(vector, number);
-        let v = self.cast(v, I8X16);
+        let v = match self.floats.clean.get(&(number, vector)) {
+            Some(v) => *v,
+            None => self.b.ins().scalar_to_vector(vector, number),
+        };
+        self.of_clean(v)
+    }
+
+    /// The bytes of a vector of floats that are zeros but for the lowest.
+    fn of_clean(&mut self, floats: Value) -> Value {
+        let ty = self.b.func.dfg.value_type(floats);
+        let v = self.cast(floats, I8X16);
+        self.floats.clean.insert((v, ty), floats);
+        let number = self.number_in(floats);
         self.floats.lowest.insert(v, number);
         v
+    }
+
+    /// The lowest of a vector of floats, all others of which are zeros.
+    pub(super) fn number_in(&mut self, floats: Value) -> Value {
+        let ty = self.b.func.dfg.value_type(floats);
+        let number = self.b.ins().extractlane(floats, 0);
+        self.floats.clean.insert((number, ty), floats);
+        number
+    }
+
+    /// A vector as floats, if it is known that all but the lowest are zeros.
+    fn known_clean(&self, v: Value, lane: Lane) -> Option<Value> {
+        let key = (v, types(lane).1);
+        self.floats.clean.get(&key).or_else(|| self.floats.cleared.get(&key)).copied()
+    }
+
+    /// A vector as floats with all but the lowest cleared.
+    fn cleared(&mut self, v: Value, lane: Lane) -> Value {
+        if let Some(known) = self.known_clean(v, lane) {
+            return known;
+        }
+        let (_, ty) = types(lane);
+        let mask = self.constant_vector(if lane == Lane::S { u32::MAX.into() } else { u64::MAX }, 0);
+        let bytes = self.cast(v, I8X16);
+        let bytes = self.b.ins().band(bytes, mask);
+        let floats = self.cast(bytes, ty);
+        self.floats.cleared.insert((v, ty), floats);
+        floats
+    }
+
+    /// Notes of a vector of bytes that those above the lowest lane are zeros.
+    fn note_clean(&mut self, v: Value, lane: Lane) {
+        let (_, ty) = types(lane);
+        let floats = self.cast(v, ty);
+        self.floats.clean.insert((v, ty), floats);
+    }
+
+    /// The vector constant `low`, `high`.
+    pub(super) fn vector_constant(&mut self, low: u64, high: u64) -> Value {
+        let v = self.constant_vector(low, high);
+        if high == 0 {
+            self.note_clean(v, Lane::D);
+        }
+        if high == 0 && low >> 32 == 0 {
+            self.note_clean(v, Lane::S);
+        }
+        v
+    }
+
+    /// Notes what is known of the result of a bitwise operation: a number's sign is changed by these.
+    pub(super) fn note_bitwise(&mut self, op: VBinary, a: Val, b: Val, result: Value) {
+        for lane in [Lane::S, Lane::D] {
+            let [x, y] = [a, b].map(|v| self.known_clean(self.v(v), lane).is_some());
+            let clean = match op {
+                VBinary::And => x || y,
+                VBinary::Or | VBinary::Xor => x && y,
+                VBinary::AndNot => x,
+                _ => false,
+            };
+            if clean {
+                self.note_clean(result, lane);
+            }
+        }
+    }
+
+    /// An operation on vectors of a number and zeros each, if it can be done like that at no cost.
+    fn whole_call(
+        &mut self,
+        host: HostFloat,
+        id: HelperId,
+        args: [Value; 3],
+        imm: u32,
+    ) -> Result<Option<Value>, String> {
+        let Some(count) = whole(host.op) else { return Ok(None) };
+        let mut unknown: Vec<Value> =
+            args[..count].iter().copied().filter(|v| self.known_clean(*v, host.lane).is_none()).collect();
+        unknown.dedup();
+        // Clearing two would cost as much as clearing the result.
+        if unknown.len() > 1 {
+            return Ok(None);
+        }
+        let mut operands = args.map(|v| v);
+        for operand in &mut operands[..count] {
+            *operand = self.cleared(*operand, host.lane);
+        }
+        if host.op == FloatOp::Div {
+            let ones = match host.lane {
+                Lane::S => self.constant_vector(0x3f80_0000 << 32, 0x3f80_0000_3f80_0000),
+                _ => self.constant_vector(0, 1f64.to_bits()),
+            };
+            let divisor = self.cast(operands[1], I8X16);
+            let divisor = self.b.ins().bor(divisor, ones);
+            operands[1] = self.cast(divisor, types(host.lane).1);
+        }
+        let Some((result, doubt)) = self.arithmetic(host.op, operands) else { return Ok(None) };
+        let number = self.b.ins().extractlane(result, 0);
+        let doubts = self.doubt(number, doubt);
+        let result = self.unless(&doubts, result, |l| l.exactly(id, args, imm))?;
+        Ok(Some(self.of_clean(result)))
     }
 
     fn bits_as(&mut self, ty: Type, v: Value) -> Value {
@@ -131,8 +265,15 @@ impl<F: Frontend> Lower<'_, '_, F> {
         matches!(lane, Lane::S | Lane::D).then(|| types(lane).0)
     }
 
-    /// The integer that was loaded as a number.
-    pub(super) fn loaded_bits(&mut self, number: Value) -> Value {
+    /// A number just loaded as a vector of it and zeros, which costs nothing.
+    pub(super) fn loaded_vector(&mut self, number: Value) -> Value {
+        let (_, vector) = types(if self.b.func.dfg.value_type(number) == F32 { Lane::S } else { Lane::D });
+        self.b.ins().scalar_to_vector(vector, number)
+    }
+
+    /// The integer that was loaded as a number, which is in a vector with zeros.
+    pub(super) fn loaded_bits(&mut self, floats: Value) -> Value {
+        let number = self.number_in(floats);
         self.bits_of(number)
     }
 
@@ -156,7 +297,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 return self.alone(number);
             }
             let v = self.b.ins().scalar_to_vector(vector(lane), a);
-            return self.cast(v, I8X16);
+            let v = self.cast(v, I8X16);
+            self.note_clean(v, lane);
+            return v;
         }
         let v = self.lanes(v, lane);
         let v = self.b.ins().insertlane(v, a, n);
@@ -240,7 +383,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             self.set_vector(n, arg);
         }
         let imm = self.imm(imm.into());
-        self.cold_call(function as *const () as usize, &[imm]);
+        self.call_slow(function as *const () as usize, &[imm]);
         Ok(self.vector_result())
     }
 
@@ -321,6 +464,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
                     return Ok(Some(self.cast(v, I8X16)));
                 }
                 _ => {}
+            }
+            if let Some(v) = self.whole_call(host, id, args, imm)? {
+                return Ok(Some(v));
             }
             let Some((result, doubt)) = self.arithmetic(host.op, operands) else { return Ok(None) };
             let doubts = self.doubt(result, doubt);
@@ -632,7 +778,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let [operand, how] = *args else { return Ok(None) };
         let exactly = |l: &mut Self| {
             let function = l.imm(function as u64);
-            l.cold_call(slow::call2::<F> as *const () as usize, &[function, operand, how]);
+            l.call_slow(slow::call2::<F> as *const () as usize, &[function, operand, how]);
             Ok::<Value, String>(l.integer_result())
         };
         match host.op {

@@ -54,8 +54,9 @@ pub fn entry(isa: &dyn TargetIsa) -> Result<Vec<u8>, String> {
 }
 
 /// The way from compiled code to a function `(env, a, b, c)` that is called on a cold path: all registers are saved, so
-/// that the hot paths around need not care. The function's address is the fifth argument.
-pub fn thunk() -> Vec<u8> {
+/// that the hot paths around need not care. The call has one argument, the environment; where `at` says in it are the
+/// three others and the function's address: arguments in registers would bind values of the hot paths to these registers.
+pub fn thunk(at: u32) -> Vec<u8> {
     // push rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
     let mut code = vec![0x50, 0x51, 0x52, 0x56, 0x57, 0x41, 0x50, 0x41, 0x51, 0x41, 0x52, 0x41, 0x53];
     // sub rsp, 256; the stack is aligned to 16 bytes then.
@@ -70,8 +71,14 @@ pub fn thunk() -> Vec<u8> {
         }
     };
     vectors(&mut code, 0x11);
-    // call r8
-    code.extend([0x41, 0xff, 0xd0]);
+    // mov rsi, [rdi + at]; mov rdx, [rdi + at + 8]; mov rcx, [rdi + at + 16]; call [rdi + at + 24]
+    for (opcode, modrm, offset) in [(0x8b, 0xb7, 0), (0x8b, 0x97, 8), (0x8b, 0x8f, 16), (0xff, 0x97, 24)] {
+        if opcode == 0x8b {
+            code.push(0x48);
+        }
+        code.extend([opcode, modrm]);
+        code.extend((at + offset).to_le_bytes());
+    }
     vectors(&mut code, 0x10);
     // add rsp, 256; pop all; ret
     code.extend([0x48, 0x81, 0xc4, 0, 1, 0, 0]);

@@ -66,8 +66,10 @@ pub(super) struct Lower<'a, 'b, F: Frontend> {
     pub(super) own_pc: Option<Value>,
     /// Whether the state's program counter is this block's.
     pub(super) pc_stored: bool,
-    /// The address and value of a store that the next one makes, too.
-    waiting: Option<(Value, Value)>,
+    /// The number, address and value of a store that the next one makes, too.
+    waiting: Option<(usize, Value, Value)>,
+    /// Accesses of the present block that share a look into the TLB.
+    pub(super) pages: super::pages::Pages,
     /// State and host structures.
     pub(super) own: MemFlagsData,
     /// Guest memory.
@@ -133,7 +135,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             b.append_block_param(tail, ty);
         }
         let member = region.members.first().ok_or("an empty region")?;
-        let params = signature(CallConv::PreserveAll, &[I64; 5], None);
+        let params = signature(CallConv::PreserveAll, &[I64], None);
         let slow = (thunk, b.import_signature(params));
         let mut l = Lower {
             b,
@@ -162,6 +164,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             own_pc: None,
             pc_stored: false,
             waiting: None,
+            pages: super::pages::Pages::default(),
             own,
             guest,
             pc: 0,
@@ -233,6 +236,8 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
         // At the entry it is; later, only this code moves it.
         self.pc_stored = self.region.members.len() == 1;
         self.pc = 0;
+        self.find_pages();
+        self.floats.begin();
         self.b.switch_to_block(self.blocks[at]);
         if !member.looped {
             // All that lead here are done.
@@ -265,6 +270,13 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let block = self.b.create_block();
         self.b.set_cold_block(block);
         block
+    }
+
+    /// Makes a block cold if the present one is.
+    pub(super) fn keep_cold(&mut self, block: Block) {
+        if self.b.current_block().is_some_and(|now| self.b.func.layout.is_cold(now)) {
+            self.b.set_cold_block(block);
+        }
     }
 
     pub(super) fn v(&self, v: Val) -> Value {
@@ -305,11 +317,17 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.inst_results(call).first().copied()
     }
 
-    /// Calls a function `(env, a, b, c)` so that no register changes; results come by the state.
-    pub(super) fn call_slow(&mut self, function: usize, args: [Value; 3]) {
-        let (function, thunk) = (self.imm(function as u64), self.imm(self.slow.0));
-        let [a, b, c] = args;
-        self.b.ins().call_indirect(self.slow.1, thunk, &[self.env, a, b, c, function]);
+    /// Calls a function `(env, a, b, c)` with as many of the arguments as it has on a cold path, so that no register
+    /// changes and the hot path is not affected; results come by the state.
+    pub(super) fn call_slow(&mut self, function: usize, args: &[Value]) {
+        let function = self.imm(function as u64);
+        for (n, value) in args.iter().copied().chain([function]).enumerate() {
+            let n = if n == args.len() { 3 } else { n };
+            let at = (offset_of!(Env<F>, slow_call) + 8 * n) as i32;
+            self.b.ins().store(self.own, value, self.env, at);
+        }
+        let thunk = self.imm(self.slow.0);
+        self.b.ins().call_indirect(self.slow.1, thunk, &[self.env]);
     }
 
     pub(super) fn imm(&mut self, value: u64) -> Value {
@@ -368,7 +386,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 let signed = (value << (64 - ty.bits())) as i64 >> (64 - ty.bits());
                 Some(self.b.ins().iconst(int(ty), signed))
             }
-            Op::ConstV(low, high) => Some(self.constant_vector(low, high)),
+            Op::ConstV(low, high) => Some(self.vector_constant(low, high)),
             Op::Get(slot) => {
                 let value = self.slot(slot);
                 Some(match slot.1 {
@@ -381,10 +399,13 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 self.set_slot(slot, value);
                 None
             }
-            Op::Bin(op, ty, a, b) => {
-                let (a, b) = (self.v(a), self.v(b));
-                Some(self.binary(op, ty, a, b))
-            }
+            Op::Bin(op, ty, a, b) => match self.page_of_block(at) {
+                Some(page) => Some(page),
+                None => {
+                    let (a, b) = (self.v(a), self.v(b));
+                    Some(self.binary(op, ty, a, b))
+                }
+            },
             Op::Un(op, ty, a) => {
                 let a = self.v(a);
                 let wide = matches!(ty, Ty::I32 | Ty::I64);
@@ -448,10 +469,10 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 let va = self.v(va);
                 let number = self.loaded_number(at).filter(|_| !mem.swap);
                 match self.partner(at) {
-                    None => Some(self.load(ty, number, va, mem)),
+                    None => Some(self.load(at, ty, number, va, mem)),
                     Some(other) => {
                         let number = number.filter(|number| self.loaded_number(other) == Some(*number));
-                        let [first, second] = self.load_pair(ty, number, va, mem);
+                        let [first, second] = self.load_pair(at, ty, number, va, mem);
                         self.values[other] = Some(second);
                         Some(first)
                     }
@@ -460,15 +481,15 @@ impl<F: Frontend> Lower<'_, '_, F> {
             Op::Store(ty, va, value, mem) => {
                 // The second store of a pair makes both.
                 match (self.waiting.take(), self.partner(at)) {
-                    (Some((va, first)), _) => {
+                    (Some((at, va, first)), _) => {
                         let second = self.v(value);
-                        self.store_pair(ty, va, [first, second], mem);
+                        self.store_pair(at, ty, va, [first, second], mem);
                     }
                     (None, None) => {
                         let (va, value) = (self.v(va), self.v(value));
-                        self.store(ty, va, value, mem);
+                        self.store(at, ty, va, value, mem);
                     }
-                    (None, Some(_)) => self.waiting = Some((self.v(va), self.v(value))),
+                    (None, Some(_)) => self.waiting = Some((at, self.v(va), self.v(value))),
                 }
                 None
             }
@@ -524,7 +545,11 @@ impl<F: Frontend> Lower<'_, '_, F> {
                     None => Some(self.call_vector(id, args, imm)?),
                 }
             }
-            Op::VBin(op, lane, a, b) => Some(self.vector_binary(op, lane, a, b)),
+            Op::VBin(op, lane, a, b) => {
+                let v = self.vector_binary(op, lane, a, b);
+                self.note_bitwise(op, a, b, v);
+                Some(v)
+            }
             Op::VUn(op, lane, a) => Some(self.vector_unary(op, lane, a)),
             Op::VShift(op, lane, a, by) => Some(self.vector_shift(op, lane, a, by)),
             Op::Splat(lane, a) => {

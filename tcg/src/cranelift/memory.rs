@@ -13,9 +13,9 @@ use std::mem::offset_of;
 use vm::ram::PAGE_SIZE;
 
 impl<F: Frontend> Lower<'_, '_, F> {
-    /// Looks an address up in the TLB; gives the host address and, in a block that is entered on a miss, control. The
-    /// tag at `tag` within the entry decides. The current block afterwards is the one for a hit.
-    pub(super) fn translate(&mut self, va: Value, bytes: u8, mem: Mem, tag: usize) -> (Value, Block) {
+    /// Looks `bytes` bytes from an address on up in the TLB; gives the distance to the host address and the block, not
+    /// entered yet, for a miss. The tag at `tag` within the entry decides. The current block afterwards is the one for a hit.
+    pub(super) fn look_up(&mut self, va: Value, bytes: u64, mem: Mem, tag: usize) -> (Value, Block) {
         let table =
             offset_of!(Env<F>, tlb) + offset_of!(Tlb, entries) + usize::from(mem.mmu) * size_of::<[Entry; ENTRIES]>();
         let entry_log2 = size_of::<Entry>().trailing_zeros() as i64;
@@ -24,7 +24,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let entry = self.b.ins().iadd(self.env, index);
         let found = self.b.ins().load(I64, self.own, entry, (table + tag) as i32);
         let distance = self.b.ins().bxor(va, found);
-        let limit = (PAGE_SIZE - u64::from(bytes)) as i64;
+        let limit = (PAGE_SIZE - bytes) as i64;
         let mut miss = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThan, distance, limit);
         if mem.align_log2 != 0 {
             let low = self.b.ins().band_imm_s(va, (1 << mem.align_log2) - 1);
@@ -32,31 +32,33 @@ impl<F: Frontend> Lower<'_, '_, F> {
             miss = self.b.ins().bor(miss, misaligned);
         }
         let (slow, hit) = (self.cold_block(), self.b.create_block());
+        self.keep_cold(hit);
         self.b.ins().brif(miss, slow, &[], hit, &[]);
         self.enter(hit);
-        let addend = self.b.ins().load(I64, self.own, entry, (table + offset_of!(Entry, addend)) as i32);
-        (self.b.ins().iadd(va, addend), slow)
+        (self.b.ins().load(I64, self.own, entry, (table + offset_of!(Entry, addend)) as i32), slow)
     }
 
     /// A load by the slow path; the current block goes on if it succeeded.
-    fn load_slow(&mut self, ty: Ty, as_type: Type, va: Value, mem: Mem) -> Value {
+    fn load_slow(&mut self, at: usize, ty: Ty, as_type: Type, va: Value, mem: Mem) -> Value {
         let access = self.imm(slow::pack(ty.bytes(), mem));
-        self.call_slow(slow::load::<F> as *const () as usize, [va, access, access]);
+        self.call_slow(slow::load::<F> as *const () as usize, &[va, access]);
         self.check_raised();
+        self.forget_pages(at);
         self.b.ins().load(as_type, self.own, self.env, Self::vector_field(0))
     }
 
     /// The same for a store.
-    fn store_slow(&mut self, ty: Ty, va: Value, value: Value, mem: Mem) {
+    fn store_slow(&mut self, at: usize, ty: Ty, va: Value, value: Value, mem: Mem) {
         let access = self.imm(slow::pack(ty.bytes(), mem));
         if ty == Ty::V128 {
             self.set_vector(0, value);
-            self.call_slow(slow::store_vector::<F> as *const () as usize, [va, access, access]);
+            self.call_slow(slow::store_vector::<F> as *const () as usize, &[va, access]);
         } else {
             let wide = self.widen(value, ty);
-            self.call_slow(slow::store::<F> as *const () as usize, [va, access, wide]);
+            self.call_slow(slow::store::<F> as *const () as usize, &[va, access, wide]);
         }
         self.check_raised();
+        self.forget_pages(at);
     }
 
     /// The access right after the one at `at` that goes on where it ends: only what touches neither memory nor registers
@@ -82,82 +84,109 @@ impl<F: Frontend> Lower<'_, '_, F> {
         fits.then_some(next)
     }
 
-    /// Loads a value of type `ty`, as a floating-point number of type `number` if there is one.
-    pub(super) fn load(&mut self, ty: Ty, number: Option<Type>, va: Value, mem: Mem) -> Value {
-        let [value] = self.load_all(ty, number, va, mem);
+    /// Operation `at` loads a value of type `ty`, as a floating-point number of type `number` if there is one.
+    pub(super) fn load(&mut self, at: usize, ty: Ty, number: Option<Type>, va: Value, mem: Mem) -> Value {
+        let [value] = self.load_all(at, ty, number, va, mem);
         value
     }
 
-    /// Two loads, one behind the other.
-    pub(super) fn load_pair(&mut self, ty: Ty, number: Option<Type>, va: Value, mem: Mem) -> [Value; 2] {
-        self.load_all(ty, number, va, mem)
+    /// Two loads, one behind the other, of which operation `at` is the first.
+    pub(super) fn load_pair(&mut self, at: usize, ty: Ty, number: Option<Type>, va: Value, mem: Mem) -> [Value; 2] {
+        self.load_all(at, ty, number, va, mem)
     }
 
     /// Loads one behind the other that share the look into the TLB.
-    fn load_all<const N: usize>(&mut self, ty: Ty, number: Option<Type>, va: Value, mem: Mem) -> [Value; N] {
+    fn load_all<const N: usize>(&mut self, at: usize, ty: Ty, number: Option<Type>, va: Value, mem: Mem) -> [Value; N] {
         let access = number.unwrap_or(int(ty));
         if ty == Ty::V128 && mem.swap {
-            return std::array::from_fn(|n| self.load_slow_at(n, ty, access, va, mem));
+            return std::array::from_fn(|n| self.load_slow_at(n, at, ty, access, va, mem));
         }
-        let (host, miss) = self.translate(va, N as u8 * ty.bytes(), mem, offset_of!(Entry, read));
         let done = self.b.create_block();
-        let results = [(); N].map(|()| self.b.append_block_param(done, access));
-        let values: [BlockArg; N] = std::array::from_fn(|n| {
-            let value = self.b.ins().load(access, self.guest, host, n as i32 * i32::from(ty.bytes()));
-            BlockArg::Value(if mem.swap && ty != Ty::I8 { self.b.ins().bswap(value) } else { value })
-        });
-        self.b.ins().jump(done, &values);
+        self.keep_cold(done);
+        let result = number.map_or(access, |number| number.by(16 / number.bytes()).unwrap_or(number));
+        let results = [(); N].map(|()| self.b.append_block_param(done, result));
+        let direct = |l: &mut Self, host: Value| {
+            let values: [BlockArg; N] = std::array::from_fn(|n| {
+                let value = l.b.ins().load(access, l.guest, host, n as i32 * i32::from(ty.bytes()));
+                BlockArg::Value(match number {
+                    Some(_) => l.loaded_vector(value),
+                    None if mem.swap && ty != Ty::I8 => l.b.ins().bswap(value),
+                    None => value,
+                })
+            });
+            l.b.ins().jump(done, &values);
+        };
+        if let Some((host, alone)) = self.shared_page(at, va, mem) {
+            direct(self, host);
+            self.enter(alone);
+        }
+        let (distance, miss) = self.look_up(va, N as u64 * u64::from(ty.bytes()), mem, offset_of!(Entry, read));
+        let host = self.b.ins().iadd(va, distance);
+        direct(self, host);
         self.enter(miss);
-        let values: [BlockArg; N] = std::array::from_fn(|n| BlockArg::Value(self.load_slow_at(n, ty, access, va, mem)));
+        let values: [BlockArg; N] = std::array::from_fn(|n| {
+            let value = self.load_slow_at(n, at, ty, access, va, mem);
+            BlockArg::Value(if number.is_some() { self.loaded_vector(value) } else { value })
+        });
         self.b.ins().jump(done, &values);
         self.enter(done);
         if number.is_some() { results.map(|result| self.loaded_bits(result)) } else { results }
     }
 
     /// Load number `n` of several.
-    fn load_slow_at(&mut self, n: usize, ty: Ty, as_type: Type, va: Value, mem: Mem) -> Value {
+    fn load_slow_at(&mut self, n: usize, at: usize, ty: Ty, as_type: Type, va: Value, mem: Mem) -> Value {
         let va = self.behind(n, ty, va);
-        self.load_slow(ty, as_type, va, mem)
+        self.load_slow(at, ty, as_type, va, mem)
     }
 
     fn behind(&mut self, n: usize, ty: Ty, va: Value) -> Value {
         if n == 0 { va } else { self.b.ins().iadd_imm_s(va, n as i64 * i64::from(ty.bytes())) }
     }
 
-    pub(super) fn store(&mut self, ty: Ty, va: Value, value: Value, mem: Mem) {
-        self.store_all(ty, va, [value], mem);
+    /// Operation `at` stores.
+    pub(super) fn store(&mut self, at: usize, ty: Ty, va: Value, value: Value, mem: Mem) {
+        self.store_all(at, ty, va, [value], mem);
     }
 
-    /// Two stores, one behind the other.
-    pub(super) fn store_pair(&mut self, ty: Ty, va: Value, values: [Value; 2], mem: Mem) {
-        self.store_all(ty, va, values, mem);
+    /// Two stores, one behind the other, of which operation `at` is the first.
+    pub(super) fn store_pair(&mut self, at: usize, ty: Ty, va: Value, values: [Value; 2], mem: Mem) {
+        self.store_all(at, ty, va, values, mem);
     }
 
-    fn store_all<const N: usize>(&mut self, ty: Ty, va: Value, values: [Value; N], mem: Mem) {
+    fn store_all<const N: usize>(&mut self, at: usize, ty: Ty, va: Value, values: [Value; N], mem: Mem) {
         if ty == Ty::V128 && mem.swap {
-            return self.store_all_slow(ty, va, values, mem);
+            return self.store_all_slow(at, ty, va, values, mem);
         }
-        let (host, miss) = self.translate(va, N as u8 * ty.bytes(), mem, offset_of!(Entry, write));
         let done = self.b.create_block();
-        for (n, value) in values.into_iter().enumerate() {
-            let stored = match self.stored_number(value) {
-                _ if mem.swap && ty != Ty::I8 => self.b.ins().bswap(value),
-                Some(number) => number,
-                None => value,
-            };
-            self.b.ins().store(self.guest, stored, host, n as i32 * i32::from(ty.bytes()));
+        self.keep_cold(done);
+        let direct = |l: &mut Self, host: Value| {
+            for (n, value) in values.into_iter().enumerate() {
+                let stored = match l.stored_number(value) {
+                    _ if mem.swap && ty != Ty::I8 => l.b.ins().bswap(value),
+                    Some(number) => number,
+                    None => value,
+                };
+                l.b.ins().store(l.guest, stored, host, n as i32 * i32::from(ty.bytes()));
+            }
+            l.b.ins().jump(done, &[]);
+        };
+        if let Some((host, alone)) = self.shared_page(at, va, mem) {
+            direct(self, host);
+            self.enter(alone);
         }
-        self.b.ins().jump(done, &[]);
+        let (distance, miss) = self.look_up(va, N as u64 * u64::from(ty.bytes()), mem, offset_of!(Entry, write));
+        let host = self.b.ins().iadd(va, distance);
+        direct(self, host);
         self.enter(miss);
-        self.store_all_slow(ty, va, values, mem);
+        self.store_all_slow(at, ty, va, values, mem);
         self.b.ins().jump(done, &[]);
         self.enter(done);
     }
 
-    fn store_all_slow<const N: usize>(&mut self, ty: Ty, va: Value, values: [Value; N], mem: Mem) {
+    fn store_all_slow<const N: usize>(&mut self, at: usize, ty: Ty, va: Value, values: [Value; N], mem: Mem) {
         for (n, value) in values.into_iter().enumerate() {
             let va = self.behind(n, ty, va);
-            self.store_slow(ty, va, value, mem);
+            self.store_slow(at, ty, va, value, mem);
         }
     }
 }

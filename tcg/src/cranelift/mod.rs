@@ -12,6 +12,7 @@ mod integer;
 mod lazy;
 mod lower;
 mod memory;
+mod pages;
 mod queue;
 mod region;
 mod registers;
@@ -20,6 +21,7 @@ mod vector;
 
 use crate::cache::Block;
 use crate::code_memory::CodeMemory;
+use crate::env::Env;
 use crate::exec::{Compiler, Shared};
 use crate::frontend::Frontend;
 use crate::ir;
@@ -27,6 +29,7 @@ use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use queue::Queue;
 use region::Region;
+use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use vm::log;
@@ -112,7 +115,7 @@ impl<F: Frontend> Cranelift<F> {
             let placed = memory.place(code);
             placed.ok_or(CompileError::Memory { size: code_bytes, why: "too little".into() })
         };
-        let (entry, thunk) = (place(&entry)?, place(&host::thunk())?);
+        let (entry, thunk) = (place(&entry)?, place(&host::thunk(offset_of!(Env<F>, slow_call) as u32))?);
         let worker = Arc::new(Worker {
             isa,
             memory: Mutex::new(memory),

@@ -1,5 +1,5 @@
 //! What compiled code calls when a memory access is not settled by the TLB, and for operations without host code.
-// UNSAFETY: functions come back from addresses that `lower` put into the code; one keeps registers in assembly.
+// UNSAFETY: functions come back from addresses that `lower` put into the code.
 
 #![allow(unsafe_code)]
 
@@ -8,81 +8,6 @@ use crate::float::ToIntegral;
 use crate::frontend::Frontend;
 use crate::interp::{unpack_atomic, unpack_mem};
 use crate::ir::{Mem, Order};
-
-/// Calls `function(env, a, b, c, d)`, as many of the arguments as it has, and keeps every register but the flags: code
-/// on the hot path, where the calls of cold paths join again, then keeps its values in registers. The function gives its
-/// result in the environment.
-///
-/// # Safety
-/// For compiled code only, with the environment's pointer in RDI and the function's in RSI.
-#[cfg(target_arch = "x86_64")]
-#[unsafe(naked)]
-pub unsafe extern "C" fn preserving() {
-    std::arch::naked_asm!(
-        "push rbp",
-        "mov rbp, rsp",
-        "sub rsp, 336",
-        "mov [rsp + 256], rax",
-        "mov [rsp + 264], rcx",
-        "mov [rsp + 272], rdx",
-        "mov [rsp + 280], rsi",
-        "mov [rsp + 288], rdi",
-        "mov [rsp + 296], r8",
-        "mov [rsp + 304], r9",
-        "mov [rsp + 312], r10",
-        "mov [rsp + 320], r11",
-        "movups [rsp], xmm0",
-        "movups [rsp + 16], xmm1",
-        "movups [rsp + 32], xmm2",
-        "movups [rsp + 48], xmm3",
-        "movups [rsp + 64], xmm4",
-        "movups [rsp + 80], xmm5",
-        "movups [rsp + 96], xmm6",
-        "movups [rsp + 112], xmm7",
-        "movups [rsp + 128], xmm8",
-        "movups [rsp + 144], xmm9",
-        "movups [rsp + 160], xmm10",
-        "movups [rsp + 176], xmm11",
-        "movups [rsp + 192], xmm12",
-        "movups [rsp + 208], xmm13",
-        "movups [rsp + 224], xmm14",
-        "movups [rsp + 240], xmm15",
-        "mov rax, rsi",
-        "mov rsi, rdx",
-        "mov rdx, rcx",
-        "mov rcx, r8",
-        "mov r8, r9",
-        "call rax",
-        "movups xmm0, [rsp]",
-        "movups xmm1, [rsp + 16]",
-        "movups xmm2, [rsp + 32]",
-        "movups xmm3, [rsp + 48]",
-        "movups xmm4, [rsp + 64]",
-        "movups xmm5, [rsp + 80]",
-        "movups xmm6, [rsp + 96]",
-        "movups xmm7, [rsp + 112]",
-        "movups xmm8, [rsp + 128]",
-        "movups xmm9, [rsp + 144]",
-        "movups xmm10, [rsp + 160]",
-        "movups xmm11, [rsp + 176]",
-        "movups xmm12, [rsp + 192]",
-        "movups xmm13, [rsp + 208]",
-        "movups xmm14, [rsp + 224]",
-        "movups xmm15, [rsp + 240]",
-        "mov rax, [rsp + 256]",
-        "mov rcx, [rsp + 264]",
-        "mov rdx, [rsp + 272]",
-        "mov rsi, [rsp + 280]",
-        "mov rdi, [rsp + 288]",
-        "mov r8, [rsp + 296]",
-        "mov r9, [rsp + 304]",
-        "mov r10, [rsp + 312]",
-        "mov r11, [rsp + 320]",
-        "mov rsp, rbp",
-        "pop rbp",
-        "ret",
-    )
-}
 
 /// A helper of two integers, its result into the first vector.
 pub extern "C" fn call2<F: Frontend>(env: &mut Env<F>, function: u64, a: u64, b: u64) {
