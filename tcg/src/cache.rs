@@ -230,6 +230,16 @@ impl CodeCache {
         from.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
     }
 
+    /// Cuts exit `exit` of `from` if it is linked.
+    pub fn unlink(&mut self, from: &Arc<Block>, exit: usize) {
+        let to = from.links[exit].load(Ordering::Acquire);
+        // SAFETY: a linked block is in the cache; those that leave it cut their links first.
+        if let Some(to) = unsafe { to.as_ref() } {
+            to.incoming.lock().unwrap().retain(|(block, n)| !Arc::ptr_eq(block, from) || *n != exit);
+            self.cut(from, exit);
+        }
+    }
+
     /// Gives a block template code.
     pub fn install_template(&mut self, block: &Arc<Block>, code: Entries) {
         for exit in 0..2 {

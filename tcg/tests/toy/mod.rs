@@ -582,6 +582,9 @@ impl Compiler<Toy> for Shown {
     fn stats(&self) -> (u64, u64) {
         self.0.stats()
     }
+    fn memory(&self) -> tcg::code_memory::Usage {
+        self.0.memory()
+    }
 }
 
 pub struct Machine {
