@@ -79,7 +79,9 @@ impl Stress {
     /// A random number that belongs to a block.
     fn of_block(&self, key: &BlockKey, what: u64) -> u64 {
         let flushes = self.flushes.load(Ordering::Relaxed);
-        let n = [key.gpa.0, key.mode, flushes, what].into_iter().fold(self.seed, |n, more| mix(n ^ more).wrapping_add(STEP));
+        let n = [key.gpa.0, key.mode, flushes, what]
+            .into_iter()
+            .fold(self.seed, |n, more| mix(n ^ more).wrapping_add(STEP));
         mix(n)
     }
 
