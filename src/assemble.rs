@@ -67,8 +67,9 @@ fn accelerator(config: &Config, cpu: &str) -> Result<Box<dyn Accelerator>> {
     let (template_after, compile_after) = match tier {
         Some(0) => (None, None),
         Some(1) => (Some(0), None),
-        Some(_) => (None, Some(1)),
-        None => (Some(TEMPLATE_AFTER), Some(COMPILE_AFTER)),
+        // Under stress code goes through all tiers.
+        Some(_) if config.accel.stress.is_none() => (None, Some(1)),
+        _ => (Some(TEMPLATE_AFTER), Some(COMPILE_AFTER)),
     };
     let trace_after = template_after.map(|_| TRACE_AFTER);
     let tiers = Tiers { template_after, trace_after, compile_after, synchronous: tier.is_some() };
@@ -92,6 +93,9 @@ fn accelerator(config: &Config, cpu: &str) -> Result<Box<dyn Accelerator>> {
     }
     let mut tcg = Tcg::new(arm, tiers, template, compiler);
     tcg.set_stopwatch(now_ns);
+    if let Some(seed) = config.accel.stress {
+        tcg.set_stress(seed);
+    }
     if config.perf_map {
         tcg.set_code_sink(perf_map()?);
     }

@@ -127,6 +127,8 @@ pub struct Accel {
     pub tier: Option<u8>,
     /// Bytes of host code to keep.
     pub code_bytes: Option<u64>,
+    /// For developers: makes rare things frequent, as random numbers from this seed say. The tier is then the highest.
+    pub stress: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

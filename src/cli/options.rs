@@ -29,7 +29,7 @@ options! {
     ["cpu"] Some("MODEL[,FEATURE=on|off]"), "the CPU: `help` lists them; default max", cpu;
     ["smp"] Some("N"), "number of CPUs; default 1", smp;
     ["m"] Some("SIZE"), "guest RAM: a number of MiB, or with suffix K, M, G or T; default 128M", memory;
-    ["accel"] Some("tcg[,tier=0|1|2|auto][,tb-size=MIB]"), "how guest code is run", accel;
+    ["accel"] Some("tcg[,tier=0|1|2|auto][,tb-size=MIB][,stress=SEED]"), "how guest code is run; stress is for tests of Mimic and slow", accel;
     ["kernel"] Some("FILE"), "kernel to start: Image, compressed Image, EFI zboot or ELF", |b, v| path(&mut b.kernel, "kernel", v);
     ["initrd"] Some("FILE"), "initial RAM disk for the kernel", |b, v| path(&mut b.initrd, "initrd", v);
     ["append"] Some("TEXT"), "the kernel's command line", |b, v| set(&mut b.append, v.to_string());
@@ -305,8 +305,9 @@ fn accel(b: &mut Builder, text: &str) -> Result<(), CliError> {
     let tier = fields.choice("tier", &[("0", Some(0)), ("1", Some(1)), ("2", Some(2)), ("auto", None)])?;
     fields.choice("thread", &[("single", ()), ("multi", ())])?;
     let code_mib = fields.number("tb-size", 1 << 20)?.filter(|mib| *mib != 0);
+    let stress = fields.number("stress", u64::MAX)?;
     fields.finish()?;
-    set(&mut b.accel, Accel { tier: tier.flatten(), code_bytes: code_mib.map(|mib| mib << 20) })
+    set(&mut b.accel, Accel { tier: tier.flatten(), code_bytes: code_mib.map(|mib| mib << 20), stress })
 }
 
 fn short_drive(b: &mut Builder, option: &str, file: &str, rest: &str) -> Result<(), CliError> {

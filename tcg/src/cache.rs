@@ -251,15 +251,30 @@ impl CodeCache {
         from.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
     }
 
+    /// Cuts exit `exit` of `from` if it is linked.
+    pub fn unlink(&mut self, from: &Arc<Block>, exit: usize) {
+        let to = from.links[exit].load(Ordering::Acquire);
+        // SAFETY: a linked block is in the cache; those that leave it cut their links first.
+        if let Some(to) = unsafe { to.as_ref() } {
+            to.incoming.lock().unwrap().retain(|(block, n)| !Arc::ptr_eq(block, from) || *n != exit);
+            self.cut(from, exit);
+        }
+    }
+
     /// Gives a block template code.
     pub fn install_template(&mut self, block: &Arc<Block>, code: Entries) {
+        self.close_fast_links(block);
+        block.template.store(code);
+        self.set_host(block, code);
+    }
+
+    /// Lets template code leave by exits that are not linked.
+    fn close_fast_links(&self, block: &Block) {
         for exit in 0..2 {
             if block.links[exit].load(Ordering::Relaxed).is_null() {
                 block.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
             }
         }
-        block.template.store(code);
-        self.set_host(block, code);
     }
 
     /// Gives a block optimized code: every exit that is linked to it jumps there from now on. The code contains the
@@ -282,6 +297,7 @@ impl CodeCache {
     pub fn install_trace(&mut self, path: &[Arc<Block>], code: Entries) {
         let Some((head, rest)) = path.split_first() else { return };
         for block in rest {
+            self.close_fast_links(block);
             self.within_traces.entry(Arc::as_ptr(block)).or_default().push(head.clone());
             self.traced.entry(Arc::as_ptr(head)).or_default().push(block.clone());
         }

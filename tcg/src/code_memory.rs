@@ -21,6 +21,27 @@ pub struct CodeMemory {
     free: BTreeMap<usize, usize>,
     /// Lengths of stretches in use by entry address.
     used: HashMap<u64, usize>,
+    /// Bytes in use, and the most that ever were.
+    in_use: usize,
+    peak: usize,
+}
+
+/// How full code memory is, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// In use now.
+    pub used: u64,
+    /// In use at most so far.
+    pub peak: u64,
+    /// In all.
+    pub size: u64,
+}
+
+impl std::ops::Add for Usage {
+    type Output = Usage;
+    fn add(self, other: Usage) -> Usage {
+        Usage { used: self.used + other.used, peak: self.peak + other.peak, size: self.size + other.size }
+    }
 }
 
 // SAFETY: the mappings belong to this value alone; code in them is only run through entries it gave out.
@@ -54,6 +75,8 @@ impl CodeMemory {
             size,
             free: BTreeMap::from([(0, size)]),
             used: HashMap::new(),
+            in_use: 0,
+            peak: 0,
         })
     }
 
@@ -74,6 +97,8 @@ impl CodeMemory {
         }
         let entry = self.execute as u64 + at as u64;
         self.used.insert(entry, len);
+        self.in_use += len;
+        self.peak = self.peak.max(self.in_use);
         Some(entry)
     }
 
@@ -92,6 +117,7 @@ impl CodeMemory {
     /// Gives a function's memory back. Nobody may run it any more.
     pub fn free(&mut self, entry: u64) {
         let Some(mut len) = self.used.remove(&entry) else { return };
+        self.in_use -= len;
         let mut at = entry as usize - self.execute as usize;
         if let Some(after) = self.free.remove(&(at + len)) {
             len += after;
@@ -113,7 +139,12 @@ impl CodeMemory {
 
     /// Bytes in use.
     pub fn used_bytes(&self) -> usize {
-        self.size - self.free.values().sum::<usize>()
+        self.in_use
+    }
+
+    /// How full it is.
+    pub fn usage(&self) -> Usage {
+        Usage { used: self.in_use as u64, peak: self.peak as u64, size: self.size as u64 }
     }
 }
 
@@ -134,11 +165,12 @@ mod tests {
     fn stretches_are_reused_and_joined() {
         let mut memory = CodeMemory::new(4096).unwrap();
         let all: Vec<u64> = std::iter::from_fn(|| memory.place(&[0xc3; 100])).collect();
-        assert_eq!((all.len(), memory.used_bytes()), (32, 4096));
+        assert_eq!((all.len(), memory.usage()), (32, Usage { used: 4096, peak: 4096, size: 4096 }));
         for entry in &all {
             memory.free(*entry);
         }
-        assert_eq!((memory.used_bytes(), memory.free.len()), (0, 1));
+        assert_eq!((memory.usage().used, memory.usage().peak, memory.free.len()), (0, 4096, 1));
+        assert_eq!(memory.free.values().sum::<usize>(), 4096);
         let entry = memory.place(&[0xc3; 4096]).unwrap();
         assert_eq!(memory.place(&[0xc3]), None);
         memory.free(entry);

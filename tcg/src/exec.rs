@@ -5,11 +5,13 @@
 #![allow(unsafe_code)]
 
 use crate::cache::{Block, BlockKey, CodeCache, Entries};
-use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
+use crate::code_memory::Usage;
+use crate::env::{Env, JUMP_CACHE, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
 use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
 use crate::ir;
 use crate::mxcsr;
+use crate::stress::Stress;
 use crate::x64::{self, Part, Template};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +50,8 @@ pub trait Compiler<F: Frontend>: Send + Sync {
     fn entry(&self) -> u64;
     /// Blocks compiled so far and bytes of host code made of them.
     fn stats(&self) -> (u64, u64);
+    /// How full its code memory is.
+    fn memory(&self) -> Usage;
 }
 
 /// Told of each piece of host code: its address, its length in bytes, its name.
@@ -80,6 +84,7 @@ pub struct Shared<F: Frontend> {
     flushes: AtomicU64,
     now_ns: fn() -> u64,
     sink: Option<CodeSink>,
+    pub(crate) stress: Option<Stress>,
 }
 
 impl<F: Frontend> Shared<F> {
@@ -91,9 +96,7 @@ impl<F: Frontend> Shared<F> {
         let killed = kill(cache, epoch);
         if killed {
             self.epoch.store(epoch, Ordering::Release);
-            for kicker in self.kickers.lock().unwrap().iter() {
-                kicker.interrupt();
-            }
+            self.kick_all();
         }
         killed
     }
@@ -153,6 +156,9 @@ impl<F: Frontend> Shared<F> {
         if full {
             self.code_memory_full();
         }
+        if self.stress.is_some() {
+            self.stress_install(head);
+        }
     }
 
     /// Gives a block template code, on the vCPU's thread.
@@ -167,7 +173,7 @@ impl<F: Frontend> Shared<F> {
             return;
         }
         crate::opt::optimize(&mut ir, self.helpers);
-        match template.compile(self, &[Part { block: &block, ir: &ir, exit: 0 }], self.warm_after()) {
+        match template.compile(self, &[Part { block: &block, ir: &ir, exit: 0 }], self.warm_after(&block)) {
             Some(Ok(entries)) => {
                 let mut cache = self.cache.lock().unwrap();
                 if block.valid.load(Ordering::Acquire) && block.host.load(Ordering::Acquire) == 0 {
@@ -182,14 +188,33 @@ impl<F: Frontend> Shared<F> {
         }
     }
 
+    /// Runs of a block before it gets template code.
+    fn template_after(&self, key: &BlockKey) -> Option<u32> {
+        let after = self.tiers.template_after?;
+        self.stress.as_ref().map_or(Some(after), |stress| stress.template_after(key))
+    }
+
+    /// Runs of a block before it is optimized.
+    fn optimized_after(&self, key: &BlockKey) -> Option<u32> {
+        let after = self.tiers.compile_after?;
+        Some(self.stress.as_ref().map_or(after, |stress| stress.compile_after(key)))
+    }
+
     /// Runs after which template code asks for optimization.
-    pub(crate) fn hot_after(&self) -> Option<u32> {
-        self.compiler.as_ref().and(self.tiers.compile_after)
+    pub(crate) fn hot_after(&self, block: &Block) -> Option<u32> {
+        self.compiler.as_ref().and_then(|_| self.optimized_after(&block.key))
+    }
+
+    /// Instructions between looks around.
+    fn slice(&self) -> u64 {
+        self.stress.as_ref().map_or(SLICE, Stress::slice)
     }
 
     /// Runs after which the first template code of a block asks for something better.
-    fn warm_after(&self) -> Option<u32> {
-        [self.tiers.trace_after, self.hot_after()].into_iter().flatten().min()
+    fn warm_after(&self, block: &Block) -> Option<u32> {
+        let traced = self.tiers.trace_after;
+        let traced = traced.map(|after| self.stress.as_ref().map_or(after, |stress| stress.trace_after(&block.key)));
+        [traced, self.hot_after(block)].into_iter().flatten().min()
     }
 
     /// Gives the first block of `path` a trace. Gives whether it did.
@@ -244,8 +269,8 @@ impl<F: Frontend> Shared<F> {
 
     /// Runs of a block before it is compiled, at least one.
     #[cfg(feature = "cranelift")]
-    pub(crate) fn compile_after(&self) -> u32 {
-        self.tiers.compile_after.unwrap_or(u32::MAX).max(1)
+    pub(crate) fn compile_after(&self, block: &Block) -> u32 {
+        self.optimized_after(&block.key).unwrap_or(u32::MAX).max(1)
     }
 
     /// Translates the code at `key` anew, for a compiler.
@@ -262,11 +287,27 @@ impl<F: Frontend> Shared<F> {
     /// Throws everything away because compiled code has outgrown its memory.
     pub fn code_memory_full(&self) {
         self.flushes.fetch_add(1, Ordering::Relaxed);
-        let mut cache = self.cache.lock().unwrap();
-        self.retire(&mut cache, |cache, epoch| {
+        self.flush();
+    }
+
+    /// Throws everything away, on whatever thread.
+    pub(crate) fn flush(&self) {
+        self.change(|cache, epoch| {
             cache.flush(epoch);
             true
         });
+    }
+
+    /// [`retire`](Self::retire) for those who do not hold the lock of the cache.
+    pub(crate) fn change(&self, kill: impl FnOnce(&mut CodeCache, u64) -> bool) {
+        self.retire(&mut self.cache.lock().unwrap(), kill);
+    }
+
+    /// Makes every vCPU look around.
+    pub(crate) fn kick_all(&self) {
+        for kicker in self.kickers.lock().unwrap().iter() {
+            kicker.interrupt();
+        }
     }
 
     /// The template tier.
@@ -292,7 +333,7 @@ impl<F: Frontend> Shared<F> {
 }
 
 /// The owning pointer of a block that a raw pointer has led to.
-fn owner(block: &Block) -> Arc<Block> {
+pub(crate) fn owner(block: &Block) -> Arc<Block> {
     let pointer = std::ptr::from_ref(block);
     // SAFETY: every block is made by `Arc::new`, and who reaches it by a raw pointer keeps it alive.
     unsafe {
@@ -352,6 +393,7 @@ impl<F: Frontend> Tcg<F> {
                 flushes: AtomicU64::new(0),
                 now_ns: || 0,
                 sink: None,
+                stress: None,
             }),
         }
     }
@@ -367,6 +409,13 @@ impl<F: Frontend> Tcg<F> {
     pub fn set_code_sink(&mut self, sink: CodeSink) {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.sink = Some(sink);
+        }
+    }
+
+    /// Makes rare things frequent, as the numbers behind `seed` say: see `stress.rs`. For tests; before there are vCPUs.
+    pub fn set_stress(&mut self, seed: u64) {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.stress = Some(Stress::new(seed));
         }
     }
 
@@ -437,6 +486,11 @@ impl<F: Frontend> Env<F> {
     /// Drops pointers to blocks that were invalidated; part of storing to code.
     pub(crate) fn sync_with_cache(&mut self) {
         self.forget_blocks();
+        self.end_slice();
+    }
+
+    /// Makes the vCPU look around as a kick does, from its own thread.
+    pub(crate) fn end_slice(&mut self) {
         self.look.store(1, Ordering::Release);
         // A loop in compiled code must end even if an earlier kick, not seen yet, made the one of the invalidation void.
         if self.budget.load(Ordering::Relaxed) >= 0 {
@@ -447,6 +501,14 @@ impl<F: Frontend> Env<F> {
     /// Whether blocks that this vCPU may still know were thrown away.
     pub(crate) fn behind_cache(&self) -> bool {
         self.kicker.epoch.load(Ordering::Relaxed) != self.shared.epoch.load(Ordering::Acquire)
+    }
+
+    /// A block that was executed lately, one of those that the jump cache has near entry `start`.
+    pub(crate) fn known_block(&self, start: usize) -> Option<Arc<Block>> {
+        const LOOKS: usize = 256;
+        let mut entries = (0..LOOKS).map(|n| self.jumps[start.wrapping_add(n) % JUMP_CACHE].block);
+        // SAFETY: blocks in the jump cache live until this vCPU has acknowledged the epoch of their death.
+        entries.find_map(|block| unsafe { block.as_ref() }).map(owner)
     }
 
     /// Finds or makes the block at the program counter.
@@ -510,6 +572,9 @@ impl<F: Frontend> Env<F> {
         drop(cache);
         self.remember(block_key, pointer);
         self.learn_jump(key, pointer);
+        if shared.stress.is_some() {
+            self.stress_lookup();
+        }
         Ok(pointer)
     }
 
@@ -569,7 +634,7 @@ impl<F: Frontend> Env<F> {
         home: &(Arc<vm::Ram>, u64),
     ) -> Option<Arc<Block>> {
         let shared = self.shared.clone();
-        let template = shared.template.as_ref().filter(|_| shared.tiers.template_after == Some(0))?;
+        let template = shared.template.as_ref().filter(|_| shared.template_after(&key) == Some(0))?;
         let mut ir = std::mem::take(&mut self.ir);
         ir.clear();
         shared.frontend.translate(key.mode, code, BLOCK_LIMIT, &mut ir);
@@ -579,7 +644,8 @@ impl<F: Frontend> Env<F> {
         log!(IrOpt, "OPT: block at {pc}\n{}", ir.display(shared.frontend.names()));
         let decoded = interp::Code::of_host_block(&ir);
         let block = Arc::new(Block::new(key, ir.len_bytes, ir.insns, decoded, home.clone()));
-        let compiled = template.compile(&shared, &[Part { block: &block, ir: &ir, exit: 0 }], shared.warm_after());
+        let compiled =
+            template.compile(&shared, &[Part { block: &block, ir: &ir, exit: 0 }], shared.warm_after(&block));
         let insns = ir.insns;
         self.ir = ir;
         match compiled {
@@ -779,12 +845,12 @@ impl<F: Frontend> Env<F> {
     fn count_run(&mut self, shared: &Arc<Shared<F>>, block: &Block) -> bool {
         let runs = block.runs.count();
         if let Some(template) = &shared.template
-            && shared.tiers.template_after == Some(runs)
+            && shared.template_after(&block.key) == Some(runs)
         {
             shared.install_template(template, block);
             return block.host.load(Ordering::Acquire) != 0;
         }
-        if shared.tiers.compile_after.is_some_and(|after| runs >= after) {
+        if shared.optimized_after(&block.key).is_some_and(|after| runs >= after) {
             self.request(shared, block);
         }
         false
@@ -792,7 +858,7 @@ impl<F: Frontend> Env<F> {
 
     /// Finds something better for a block whose template code has run often.
     fn warmed_up(&mut self, shared: &Arc<Shared<F>>, block: &Block) {
-        let hot = shared.hot_after().is_some_and(|after| block.runs.get() >= after);
+        let hot = shared.hot_after(block).is_some_and(|after| block.runs.get() >= after);
         match &shared.template {
             Some(template) if !hot => shared.trace(template, &owner(block)),
             _ => self.request(shared, block),
@@ -886,6 +952,9 @@ impl<F: Frontend> TcgVcpu<F> {
                 shared.frontend.poll(env);
             }
         }
+        if shared.stress.is_some() {
+            env.stress_look_around();
+        }
         let installs = shared.installs.load(Ordering::Acquire);
         if shared.template.is_some() && std::mem::replace(&mut self.installs, installs) != installs {
             env.refresh_jumps();
@@ -948,7 +1017,7 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
             if left == Some(0) {
                 break Stop::Budget;
             }
-            let slice = left.unwrap_or(SLICE).min(SLICE) as i64;
+            let slice = left.unwrap_or(u64::MAX).min(self.env.shared.slice()) as i64;
             self.env.look.store(0, Ordering::Relaxed);
             self.env.budget.store(slice, Ordering::SeqCst);
             if self.env.kicker.kicked.load(Ordering::Acquire) {
@@ -957,7 +1026,7 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
             }
             let pause = self.env.slice();
             let idle = self.env.budget.load(Ordering::Relaxed) == slice && self.env.look.load(Ordering::Relaxed) == 0;
-            if pause == Pause::Budget && idle && left.is_some() {
+            if pause == Pause::Budget && idle && (left.is_some() || self.env.shared.stress.is_some()) {
                 // Not even one block fits.
                 self.run_part(slice as u32);
             }
@@ -1027,6 +1096,8 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
         let (env, shared) = (&*self.env, &*self.env.shared);
         let template = shared.template.as_ref().map_or((0, 0), Template::stats);
         let optimized = shared.compiler.as_ref().map_or((0, 0), |compiler| compiler.stats());
+        let memory = shared.template.as_ref().map_or(Usage::default(), Template::memory)
+            + shared.compiler.as_ref().map_or(Usage::default(), |compiler| compiler.memory());
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let blocks = shared.cache.lock().unwrap().len() as u64;
         let mut all = vec![
@@ -1042,6 +1113,9 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
             ("regions", optimized.0),
             ("regions: bytes", optimized.1),
             ("regions: microseconds", load(&shared.spent_ns[1]) / 1000),
+            ("code memory: bytes in use", memory.used),
+            ("code memory: bytes in use at most", memory.peak),
+            ("code memory: bytes in all", memory.size),
             ("block look-ups", env.lookups),
             ("TLB fills", env.tlb.fills),
             ("page walks", env.tlb.walks),

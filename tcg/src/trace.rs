@@ -41,7 +41,7 @@ impl<F: Frontend> Shared<F> {
     /// Gives a warm block a trace, on the vCPU's thread. From then on its runs are counted towards optimization, with a
     /// trace or without.
     pub(crate) fn trace(&self, template: &Template<F>, head: &Arc<Block>) {
-        let hot_after = self.hot_after();
+        let hot_after = self.hot_after(head);
         let path = choose(self, head);
         if path.len() > 1 && !self.emit_trace(template, &path, hot_after) || path.len() == 1 {
             head.runs.ask_at(hot_after.unwrap_or(u32::MAX));

@@ -66,7 +66,7 @@ fn defaults() {
         cpu: Cpu { model: "max".into(), features: vec![] },
         ram_bytes: 128 << 20,
         cpus: 1,
-        accel: Accel { tier: None, code_bytes: None },
+        accel: Accel::default(),
         kernel: None,
         initrd: None,
         append: None,
@@ -97,7 +97,7 @@ fn defaults() {
 fn one_dash_or_two_and_every_simple_option() {
     let config = system(
         "--machine type=virt,gic-version=3,secure=off,accel=tcg --cpu cortex-a57,+crc32,-sve,pmu=off -m size=1.5G \
-         -smp cpus=1,sockets=1 -accel tcg,tier=1,tb-size=64,thread=single -kernel Image -initrd initrd.img --append quiet \
+         -smp cpus=1,sockets=1 -accel tcg,tier=1,tb-size=64,thread=single,stress=0x10 -kernel Image -initrd initrd.img --append quiet \
          -dtb board.dtb -no-reboot -no-shutdown -S -d in_asm,op_opt,guest_errors,int,int -D log.txt -name guest=me,process=p \
          -rtc base=2000-03-01 -echr 0x14 -pidfile pid -nodefaults -no-user-config -vga none -nic none -net none",
     );
@@ -105,7 +105,7 @@ fn one_dash_or_two_and_every_simple_option() {
     let features = [("crc32", true), ("sve", false), ("pmu", false)].map(|(name, on)| (name.to_string(), on));
     assert_eq!(config.cpu, Cpu { model: "cortex-a57".into(), features: features.to_vec() });
     assert_eq!((config.ram_bytes, config.cpus), (3 << 29, 1));
-    assert_eq!(config.accel, Accel { tier: Some(1), code_bytes: Some(64 << 20) });
+    assert_eq!(config.accel, Accel { tier: Some(1), code_bytes: Some(64 << 20), stress: Some(16) });
     assert_eq!(config.kernel, Some("Image".into()));
     assert_eq!(config.initrd, Some("initrd.img".into()));
     assert_eq!(config.append.as_deref(), Some("quiet"));

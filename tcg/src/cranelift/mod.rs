@@ -20,7 +20,7 @@ mod slow;
 mod vector;
 
 use crate::cache::Block;
-use crate::code_memory::CodeMemory;
+use crate::code_memory::{CodeMemory, Usage};
 use crate::env::Env;
 use crate::exec::{Compiler, Shared};
 use crate::frontend::Frontend;
@@ -244,7 +244,7 @@ impl Worker {
         shared.install_region(head, &members, &entered, entry);
         for member in members.iter().filter(|m| !m.is_optimized()) {
             // It is compiled by itself only if it is still entered often by other ways.
-            member.runs.set(shared.compile_after() / 2);
+            member.runs.set(shared.compile_after(member) / 2);
         }
     }
 }
@@ -270,5 +270,9 @@ impl<F: Frontend> Compiler<F> for Cranelift<F> {
 
     fn stats(&self) -> (u64, u64) {
         (self.worker.functions.load(Ordering::Relaxed), self.worker.bytes.load(Ordering::Relaxed))
+    }
+
+    fn memory(&self) -> Usage {
+        self.worker.memory.lock().unwrap().usage()
     }
 }

@@ -50,7 +50,7 @@ impl<F: Frontend> Queue<F> {
             let (shared, block) = self.hottest()?;
             // Not under the lock: with the last of its owners the machine goes, and this queue with it.
             let Some(shared) = shared.upgrade() else { continue };
-            let after = shared.compile_after();
+            let after = shared.compile_after(&block);
             if block.runs.get() >= after - after / 4 {
                 return Some((shared, block));
             }

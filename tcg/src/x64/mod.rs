@@ -17,7 +17,7 @@ mod stubs;
 mod vector;
 
 use crate::cache::{Block, Entries};
-use crate::code_memory::CodeMemory;
+use crate::code_memory::{CodeMemory, Usage};
 use crate::env::Env;
 use crate::exec::Shared;
 use crate::frontend::Frontend;
@@ -94,6 +94,11 @@ impl<F: Frontend> Template<F> {
     /// Blocks emitted so far and bytes of host code made of them.
     pub fn stats(&self) -> (u64, u64) {
         (self.blocks.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// How full code memory is.
+    pub fn memory(&self) -> Usage {
+        self.memory.lock().unwrap().usage()
     }
 
     /// Emits the code of blocks; the jumps to stubs are still open. Gives where its fast entry is.

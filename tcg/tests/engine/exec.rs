@@ -210,7 +210,7 @@ fn data_beside_code_does_not_invalidate_it() {
         m.cpu().regs.x[3] = 2000;
         m.run_from(CODE);
         let after = m.tcg.shared().translated.load(Ordering::Relaxed);
-        assert_eq!((before, after), (before, before), "{tier:?}");
+        assert!(after == before || tier.is_stress(), "{tier:?}: {} instructions", after - before);
         assert_eq!(m.ram.load(CODE + 60, 4), Some(7));
     });
 }

@@ -8,5 +8,6 @@ mod ops;
 mod random;
 mod reference;
 mod regions;
+mod stress;
 #[path = "../toy/mod.rs"]
 mod toy;

@@ -1,17 +1,19 @@
 //! Several blocks compiled as one: exact stops and faults inside them, loops, kicks, and code that changes under them.
 
-use crate::random::{random_state, snippet};
+use crate::random::{number, random_state, snippet};
 use crate::reference::WINDOW;
 use crate::toy::*;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
+use tcg::exec::Compiler;
 use tcg::ir::{Block, Cond, Op, Slot, Terminal, Ty};
 use vm::vcpu::{Stop, Vcpu};
 use vm_memory::{Bytes, GuestAddress};
 
 /// Tiers that compile blocks when others around them have run, too.
-const TIERS: [Tier; 7] = [
+const TIERS: [Tier; 9] = [
     Tier::Compiled(3),
     Tier::Compiled(40),
     Tier::Background(3),
@@ -19,12 +21,14 @@ const TIERS: [Tier; 7] = [
     Tier::Traced(3),
     Tier::Traced(40),
     Tier::TracedMixed(20, 300),
+    Tier::Stress(4),
+    Tier::StressBackground(5),
 ];
 
 /// A machine beside one that interprets the same program.
-struct Pair {
+pub struct Pair {
     tier: Tier,
-    tested: Machine,
+    pub tested: Machine,
     oracle: Machine,
 }
 
@@ -84,7 +88,12 @@ impl Pair {
             assert_ne!(self.tested.tcg.shared().traces.load(Ordering::Relaxed), 0, "{:?}: no traces", self.tier);
             return;
         }
-        let (functions, blocks) = (self.tested.compiled(), self.tested.compiler.as_ref().unwrap().blocks());
+        if matches!(self.tier, Tier::StressBackground(_)) {
+            // What the thread brings to an end before all is thrown away again is chance.
+            return;
+        }
+        let compiler = self.tested.compiler.as_ref().unwrap();
+        let (functions, blocks) = (compiler.stats().0, compiler.blocks());
         assert!(blocks > functions, "{:?}: {blocks} blocks in {functions} functions", self.tier);
     }
 }
@@ -215,7 +224,7 @@ fn a_kick_ends_an_endless_loop_of_two_blocks() {
             assert_eq!(m.vcpu.run(None).unwrap(), Stop::Kicked, "{tier:?}");
             kick.join().unwrap();
             let regs = m.cpu().regs;
-            let behind = u64::from(regs.pc == CODE + 12);
+            let behind = u64::from([CODE + 4, CODE + 12].contains(&regs.pc));
             assert_eq!(regs.x[0], regs.x[1] + behind, "{tier:?} at {:#x}", regs.pc);
         }
     }
@@ -237,7 +246,8 @@ fn a_block_changed_by_a_device_is_left_out() {
         pair.warm_up([0, 0, 0, 0, 0, 0, 0, 60]);
         let before = pair.tested.tcg.shared().translated.load(Ordering::Relaxed);
         pair.warm_up([0, 0, 0, 0, 0, 0, 0, 60]);
-        assert_eq!(pair.tested.tcg.shared().translated.load(Ordering::Relaxed), before, "{tier:?}");
+        let after = pair.tested.tcg.shared().translated.load(Ordering::Relaxed);
+        assert!(after == before || tier.is_stress(), "{tier:?}: {} instructions", after - before);
     }
 }
 
@@ -387,41 +397,45 @@ fn random_program(rng: &mut Rng, table: &mut Vec<Block>) -> Vec<u32> {
     words
 }
 
-#[test]
-fn random_programs_do_what_the_interpreter_does() {
-    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    let (programs, first) = (number("TCG_PROGRAMS", 150), number("TCG_SEED", 1));
-    for tier in TIERS {
-        let mut pair = Pair::new(tier);
-        for seed in first..first + programs {
-            let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-            let mut table = Vec::new();
-            let words = random_program(&mut rng, &mut table);
+/// Random programs with the numbers `seeds`, on a machine of this tier and in the interpreter.
+pub fn random_programs(tier: Tier, seeds: Range<u64>) -> Pair {
+    let mut pair = Pair::new(tier);
+    for seed in seeds {
+        let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut table = Vec::new();
+        let words = random_program(&mut rng, &mut table);
+        pair.both(|m| {
+            *m.tcg.shared().frontend.table.write().unwrap() = table.clone();
+            m.code(CODE, &words);
+            m.code(0x2000, &[add(4, 3), loop_on(5, 2), jump(1), jump_to(6)]);
+            m.cpu().vector = 0x2000;
+            m.cpu().pages.insert((DATA + WINDOW as u64, None), Page { rwx: 0, ..Page::plain(0) });
+        });
+        for _ in 0..6 {
+            let mut before = random_state(&mut rng);
+            before.regs.x[5] = rng.below(60) as u64;
+            before.regs.x[6] = CODE + 4 * rng.below(words.len()) as u64;
+            before.regs.x[7] = rng.below(60) as u64;
             pair.both(|m| {
-                *m.tcg.shared().frontend.table.write().unwrap() = table.clone();
-                m.code(CODE, &words);
-                m.code(0x2000, &[add(4, 3), loop_on(5, 2), jump(1), jump_to(6)]);
-                m.cpu().vector = 0x2000;
-                m.cpu().pages.insert((DATA + WINDOW as u64, None), Page { rwx: 0, ..Page::plain(0) });
+                m.ram.write(DATA, &before.memory).unwrap();
+                m.start(CODE);
+                m.cpu().regs = before.regs;
             });
-            for _ in 0..6 {
-                let mut before = random_state(&mut rng);
-                before.regs.x[5] = rng.below(60) as u64;
-                before.regs.x[6] = CODE + 4 * rng.below(words.len()) as u64;
-                before.regs.x[7] = rng.below(60) as u64;
-                pair.both(|m| {
-                    m.ram.write(DATA, &before.memory).unwrap();
-                    m.start(CODE);
-                    m.cpu().regs = before.regs;
-                });
-                for _ in 0..12 {
-                    let n = if rng.one_in(2) { rng.below(600) } else { rng.below(12) } as u64;
-                    if pair.step(n, &format!("seed {seed}")) == Stop::Idle {
-                        break;
-                    }
+            for _ in 0..12 {
+                let n = if rng.one_in(2) { rng.below(600) } else { rng.below(12) } as u64;
+                if pair.step(n, &format!("seed {seed}")) == Stop::Idle {
+                    break;
                 }
             }
         }
-        pair.is_of_regions();
+    }
+    pair
+}
+
+#[test]
+fn random_programs_do_what_the_interpreter_does() {
+    let (programs, first) = (number("TCG_PROGRAMS", 150), number("TCG_SEED", 1));
+    for tier in TIERS {
+        random_programs(tier, first..first + programs).is_of_regions();
     }
 }

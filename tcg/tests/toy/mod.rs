@@ -554,9 +554,29 @@ pub enum Tier {
     Small,
     /// The same by the thread.
     SmallBackground,
+    /// All tiers by turns, as the seed says, optimized on the spot.
+    Stress(u64),
+    /// The same by the thread.
+    StressBackground(u64),
+    /// The same into very little memory.
+    SmallStress(u64),
 }
 
-pub const TIERS: [Tier; 14] = [
+impl Tier {
+    fn seed(self) -> Option<u64> {
+        match self {
+            Tier::Stress(seed) | Tier::StressBackground(seed) | Tier::SmallStress(seed) => Some(seed),
+            _ => None,
+        }
+    }
+
+    /// Whether code is thrown away without need.
+    pub fn is_stress(self) -> bool {
+        self.seed().is_some()
+    }
+}
+
+pub const TIERS: [Tier; 17] = [
     Tier::Interpreter,
     Tier::Template(0),
     Tier::Template(1),
@@ -571,6 +591,9 @@ pub const TIERS: [Tier; 14] = [
     Tier::Background(1),
     Tier::Small,
     Tier::SmallBackground,
+    Tier::Stress(1),
+    Tier::StressBackground(2),
+    Tier::SmallStress(3),
 ];
 
 /// A compiler that tests can look into.
@@ -587,6 +610,9 @@ impl Compiler<Toy> for Shown {
     }
     fn stats(&self) -> (u64, u64) {
         self.0.stats()
+    }
+    fn memory(&self) -> tcg::code_memory::Usage {
+        self.0.memory()
     }
 }
 
@@ -638,10 +664,14 @@ impl Machine {
             Tier::Background(n) => (None, Some(n), 16 << 20, true),
             Tier::Small => (None, Some(1), 64 << 10, false),
             Tier::SmallBackground => (None, Some(1), 64 << 10, true),
+            Tier::Stress(_) => (Some(0), Some(1), 16 << 20, false),
+            Tier::StressBackground(_) => (Some(0), Some(1), 16 << 20, true),
+            Tier::SmallStress(_) => (Some(0), Some(1), 64 << 10, true),
         };
         let trace_after = match tier {
             Tier::Traced(n) | Tier::TracedMixed(n, _) => Some(n),
             Tier::SmallTemplate => Some(3),
+            tier if tier.is_stress() => Some(1),
             _ => None,
         };
         let tiers = Tiers { template_after, trace_after, compile_after, synchronous: !background };
@@ -650,7 +680,10 @@ impl Machine {
         let toy = Toy { table: RwLock::default(), translations: AtomicU64::new(0) };
         let compiler = memory.map(|(bytes, background)| Arc::new(Cranelift::<Toy>::new(bytes, background).unwrap()));
         let shown = compiler.clone().map(|c| Box::new(Shown(c)) as Box<dyn Compiler<Toy>>);
-        let tcg = Tcg::new(toy, tiers, template, shown);
+        let mut tcg = Tcg::new(toy, tiers, template, shown);
+        if let Some(seed) = tier.seed() {
+            tcg.set_stress(seed);
+        }
         let bus = AddressSpace::new();
         let (ram, rom) = (Ram::new(RAM_SIZE).unwrap(), Ram::new(0x1000).unwrap());
         let device = Arc::new(Recorder::default());

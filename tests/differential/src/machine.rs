@@ -57,6 +57,9 @@ impl Compiler<Arm> for Counted {
     fn stats(&self) -> (u64, u64) {
         self.0.stats()
     }
+    fn memory(&self) -> tcg::code_memory::Usage {
+        self.0.memory()
+    }
 }
 
 /// A machine and its vCPU.
