@@ -5,7 +5,7 @@
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 
@@ -17,8 +17,9 @@ pub struct CodeMemory {
     write: *mut u8,
     execute: *mut u8,
     size: usize,
-    /// Free stretches by offset.
+    /// Free stretches: lengths by offset, and lengths with offsets.
     free: BTreeMap<usize, usize>,
+    by_length: BTreeSet<(usize, usize)>,
     /// Lengths of stretches in use by entry address.
     used: HashMap<u64, usize>,
     /// Bytes in use, and the most that ever were.
@@ -74,6 +75,7 @@ impl CodeMemory {
             execute: execute.cast(),
             size,
             free: BTreeMap::from([(0, size)]),
+            by_length: BTreeSet::from([(size, 0)]),
             used: HashMap::new(),
             in_use: 0,
             peak: 0,
@@ -90,10 +92,10 @@ impl CodeMemory {
     /// Sets memory for a function of `len` bytes aside; gives its entry, or `None` when there is no room.
     pub fn reserve(&mut self, len: usize) -> Option<u64> {
         let len = len.max(1).next_multiple_of(ALIGN);
-        let (&at, &room) = self.free.iter().find(|(_, room)| **room >= len)?;
-        self.free.remove(&at);
+        let (room, at) = self.by_length.range((len, 0)..).next().copied()?;
+        self.take_free(at);
         if room > len {
-            self.free.insert(at + len, room - len);
+            self.add_free(at + len, room - len);
         }
         let entry = self.execute as u64 + at as u64;
         self.used.insert(entry, len);
@@ -119,17 +121,29 @@ impl CodeMemory {
         let Some(mut len) = self.used.remove(&entry) else { return };
         self.in_use -= len;
         let mut at = entry as usize - self.execute as usize;
-        if let Some(after) = self.free.remove(&(at + len)) {
+        if let Some(after) = self.take_free(at + len) {
             len += after;
         }
         if let Some((&before, &room)) = self.free.range(..at).next_back()
             && before + room == at
         {
-            self.free.remove(&before);
+            self.take_free(before);
             at = before;
             len += room;
         }
+        self.add_free(at, len);
+    }
+
+    fn add_free(&mut self, at: usize, len: usize) {
         self.free.insert(at, len);
+        self.by_length.insert((len, at));
+    }
+
+    /// Takes the free stretch that begins at `at`, if one does; gives its length.
+    fn take_free(&mut self, at: usize) -> Option<usize> {
+        let len = self.free.remove(&at)?;
+        self.by_length.remove(&(len, at));
+        Some(len)
     }
 
     /// Bytes in all.
@@ -170,6 +184,7 @@ mod tests {
             memory.free(*entry);
         }
         assert_eq!((memory.usage().used, memory.usage().peak, memory.free.len()), (0, 4096, 1));
+        assert_eq!(memory.by_length.len(), 1);
         assert_eq!(memory.free.values().sum::<usize>(), 4096);
         let entry = memory.place(&[0xc3; 4096]).unwrap();
         assert_eq!(memory.place(&[0xc3]), None);
