@@ -134,10 +134,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
             return known;
         }
         let (_, ty) = types(lane);
-        let mask = self.constant_vector(if lane == Lane::S { u32::MAX.into() } else { u64::MAX }, 0);
-        let bytes = self.cast(v, I8X16);
-        let bytes = self.b.ins().band(bytes, mask);
-        let floats = self.cast(bytes, ty);
+        // Not by a mask: constants are moved out of loops, and spilled.
+        let number = self.lowest(v, lane);
+        let floats = self.b.ins().scalar_to_vector(ty, number);
         self.floats.cleared.insert((v, ty), floats);
         floats
     }

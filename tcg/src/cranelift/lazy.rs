@@ -86,8 +86,10 @@ pub(super) fn last_sets(ir: &Ir, number: impl Fn(u16) -> Option<usize>, from: us
 /// Whether an operation is worth doing late: it makes a small thing of larger ones.
 fn is_late(ir: &Ir, op: &Op) -> bool {
     match *op {
-        Op::Cmp(..) | Op::Carry(..) | Op::Overflow(..) | Op::Const(..) => true,
-        Op::Zext(_, a) => matches!(ir.ops[a.0 as usize], Op::Cmp(..) | Op::Carry(..) | Op::Overflow(..)),
+        Op::Cmp(..) | Op::FloatCmp(..) | Op::Carry(..) | Op::Overflow(..) | Op::Const(..) | Op::ConstV(..) => true,
+        Op::Zext(_, a) => {
+            matches!(ir.ops[a.0 as usize], Op::Cmp(..) | Op::FloatCmp(..) | Op::Carry(..) | Op::Overflow(..))
+        }
         Op::Bin(Binary::And | Binary::Shr, _, _, b) => matches!(ir.ops[b.0 as usize], Op::Const(..)),
         _ => false,
     }
@@ -96,7 +98,7 @@ fn is_late(ir: &Ir, op: &Op) -> bool {
 /// Whether the value says yes or no.
 fn is_flag(ir: &Ir, v: Val) -> bool {
     match ir.ops[v.0 as usize] {
-        Op::Cmp(..) | Op::Carry(..) | Op::Overflow(..) => true,
+        Op::Cmp(..) | Op::FloatCmp(..) | Op::Carry(..) | Op::Overflow(..) => true,
         Op::Zext(_, a) => is_flag(ir, a),
         Op::Const(_, c) => c <= 1,
         Op::Bin(Binary::And, _, _, b) => ir.as_const(b) == Some(1),
@@ -158,9 +160,6 @@ impl Recipe {
             return None;
         }
         let types = leaves.iter().map(|v| op(*v).result()).collect::<Option<Vec<Ty>>>()?;
-        if types.contains(&Ty::V128) {
-            return None;
-        }
         let mut ops: Vec<Op> = types.iter().enumerate().map(|(n, ty)| Op::Get(Slot(n as u16, *ty))).collect();
         let place = |v: Val| {
             let at = leaves.iter().position(|leaf| *leaf == v);

@@ -121,7 +121,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
         let guest = MemFlagsData::new().with_notrap().with_alias_region(Some(alias(1, "guest")));
         let variables = region.slots.iter().map(|(_, ty)| b.declare_var(int(*ty))).collect();
         let (spent, base_pc, kind) = (b.declare_var(I64), b.declare_var(I64), b.declare_var(I32));
-        let leaves = [Ty::I8, Ty::I16, Ty::I32, Ty::I64]
+        let leaves = [Ty::I8, Ty::I16, Ty::I32, Ty::I64, Ty::V128]
             .map(|ty| (ty, std::array::from_fn(|_| b.declare_var(int(ty)))))
             .to_vec();
         let blocks = region.members.iter().map(|_| b.create_block()).collect();

@@ -105,9 +105,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.keep_cold(done);
         let result = number.map_or(access, |number| number.by(16 / number.bytes()).unwrap_or(number));
         let results = [(); N].map(|()| self.b.append_block_param(done, result));
-        let direct = |l: &mut Self, host: Value| {
+        let direct = |l: &mut Self, host: Value, from: i32| {
             let values: [BlockArg; N] = std::array::from_fn(|n| {
-                let value = l.b.ins().load(access, l.guest, host, n as i32 * i32::from(ty.bytes()));
+                let value = l.b.ins().load(access, l.guest, host, from + n as i32 * i32::from(ty.bytes()));
                 BlockArg::Value(match number {
                     Some(_) => l.loaded_vector(value),
                     None if mem.swap && ty != Ty::I8 => l.b.ins().bswap(value),
@@ -116,13 +116,13 @@ impl<F: Frontend> Lower<'_, '_, F> {
             });
             l.b.ins().jump(done, &values);
         };
-        if let Some((host, alone)) = self.shared_page(at, va, mem) {
-            direct(self, host);
+        if let Some((host, from, alone)) = self.shared_page(at, va, mem) {
+            direct(self, host, from);
             self.enter(alone);
         }
         let (distance, miss) = self.look_up(va, N as u64 * u64::from(ty.bytes()), mem, offset_of!(Entry, read));
         let host = self.b.ins().iadd(va, distance);
-        direct(self, host);
+        direct(self, host, 0);
         self.enter(miss);
         let values: [BlockArg; N] = std::array::from_fn(|n| {
             let value = self.load_slow_at(n, at, ty, access, va, mem);
@@ -159,24 +159,24 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         let done = self.b.create_block();
         self.keep_cold(done);
-        let direct = |l: &mut Self, host: Value| {
+        let direct = |l: &mut Self, host: Value, from: i32| {
             for (n, value) in values.into_iter().enumerate() {
                 let stored = match l.stored_number(value) {
                     _ if mem.swap && ty != Ty::I8 => l.b.ins().bswap(value),
                     Some(number) => number,
                     None => value,
                 };
-                l.b.ins().store(l.guest, stored, host, n as i32 * i32::from(ty.bytes()));
+                l.b.ins().store(l.guest, stored, host, from + n as i32 * i32::from(ty.bytes()));
             }
             l.b.ins().jump(done, &[]);
         };
-        if let Some((host, alone)) = self.shared_page(at, va, mem) {
-            direct(self, host);
+        if let Some((host, from, alone)) = self.shared_page(at, va, mem) {
+            direct(self, host, from);
             self.enter(alone);
         }
         let (distance, miss) = self.look_up(va, N as u64 * u64::from(ty.bytes()), mem, offset_of!(Entry, write));
         let host = self.b.ins().iadd(va, distance);
-        direct(self, host);
+        direct(self, host, 0);
         self.enter(miss);
         self.store_all_slow(at, ty, va, values, mem);
         self.b.ins().jump(done, &[]);

@@ -40,8 +40,8 @@ struct Group {
     writes: bool,
     /// Operations, in order, and their offsets.
     accesses: Vec<(usize, i64)>,
-    /// The distance, once there is one.
-    distance: Option<Variable>,
+    /// The distance, once there is one, with the address of the first access and its offset.
+    found: Option<(Variable, Value, i64)>,
 }
 
 /// The groups of a block.
@@ -168,15 +168,18 @@ impl<F: Frontend> Lower<'_, '_, F> {
                                 high: end,
                                 writes,
                                 accesses: vec![(at, offset)],
-                                distance: None,
+                                found: None,
                             }),
                         }
                     }
                 }
                 Op::Call(id, ..) | Op::CallV(id, ..) => {
                     let helper = &self.shared.helpers[usize::from(id.0)];
-                    if helper.reads_slots || helper.writes_slots || helper.raises {
+                    // Arithmetic changes no translation.
+                    if helper.host.is_none() && helper.function.is_none() {
                         open = groups.len();
+                    }
+                    if helper.writes_slots {
                         places.registers.clear();
                     }
                 }
@@ -209,33 +212,35 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
     }
 
-    /// The host address for the access that is operation `at`, if it is in a group; and a cold block, not entered yet, for
-    /// the case that it has to look for itself.
-    pub(super) fn shared_page(&mut self, at: usize, va: Value, mem: Mem) -> Option<(Value, Block)> {
+    /// A host address and the offset from it for the access that is operation `at`, if it is in a group; and a cold block,
+    /// not entered yet, for the case that it has to look for itself.
+    pub(super) fn shared_page(&mut self, at: usize, va: Value, mem: Mem) -> Option<(Value, i32, Block)> {
         let &(group, offset) = self.pages.of.get(&at)?;
-        let Group { low, high, writes, distance, .. } = self.pages.groups[group];
-        if let Some(variable) = distance {
+        let Group { low, high, writes, found, .. } = self.pages.groups[group];
+        if let Some((variable, first, from)) = found {
             let distance = self.b.use_var(variable);
             let (hit, miss) = (self.b.create_block(), self.cold_block());
             self.b.ins().brif(distance, hit, &[], miss, &[]);
             self.enter(hit);
-            return Some((self.b.ins().iadd(va, distance), miss));
+            let host = self.b.ins().iadd(first, distance);
+            return Some((host, offset.wrapping_sub(from) as i32, miss));
         }
         let variable = self.b.declare_var(I64);
-        self.pages.groups[group].distance = Some(variable);
+        self.pages.groups[group].found = Some((variable, va, offset));
         let zero = self.imm(0);
         self.b.def_var(variable, zero);
         let start = if low == offset { va } else { self.b.ins().iadd_imm_s(va, low.wrapping_sub(offset)) };
         let tag = if writes { offset_of!(Entry, write) } else { offset_of!(Entry, read) };
         let (found, miss) = self.look_up(start, (high - low) as u64, mem, tag);
         self.b.def_var(variable, found);
-        Some((self.b.ins().iadd(va, found), miss))
+        Some((self.b.ins().iadd(va, found), 0, miss))
     }
 
     /// After the slow path of operation `at`: the groups around it look anew.
     pub(super) fn forget_pages(&mut self, at: usize) {
         let later = |group: &Group| group.accesses.last().is_some_and(|(last, _)| *last > at);
-        let alive: Vec<Variable> = self.pages.groups.iter().filter(|g| later(g)).filter_map(|g| g.distance).collect();
+        let alive: Vec<Variable> =
+            self.pages.groups.iter().filter(|g| later(g)).filter_map(|g| Some(g.found?.0)).collect();
         for variable in alive {
             let zero = self.imm(0);
             self.b.def_var(variable, zero);

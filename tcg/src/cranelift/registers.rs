@@ -67,7 +67,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
 
     fn leaf(&self, ty: Ty, at: usize) -> Variable {
         let of_type = self.leaves.iter().find(|(t, _)| *t == ty);
-        of_type.expect("leaves are integers").1[at]
+        of_type.expect("there are leaves of each type").1[at]
     }
 
     pub(super) fn define_kind(&mut self, kind: usize) {

@@ -173,6 +173,88 @@ fn pairs_are_two_accesses_wherever_they_lie() {
     });
 }
 
+/// Accesses of 8 bytes around `x0` in one instruction: whether it is a load, the offset, the register.
+const AROUND: [(bool, i64, usize); 8] = [
+    (true, 0, 1),
+    (true, 16, 2),
+    (false, 8, 3),
+    (true, 8, 4),
+    (true, -8, 5),
+    (false, 16, 2),
+    (true, 40, 6),
+    (false, -24, 7),
+];
+
+fn around(accesses: &[(bool, i64, usize)]) -> Block {
+    let mut ir = Block::default();
+    for (load, offset, register) in accesses {
+        let base = ir.get(X[0]);
+        let va = ir.add_imm(Ty::I64, base, *offset as u64);
+        if *load {
+            ir.ops.push(Op::Load(Ty::I64, va, plain()));
+            let value = Val(ir.ops.len() as u32 - 1);
+            ir.set(X[*register], value);
+        } else {
+            let value = ir.get(X[*register]);
+            ir.ops.push(Op::Store(Ty::I64, va, value, plain()));
+        }
+    }
+    ir
+}
+
+#[test]
+fn accesses_around_one_address_are_what_they_are_alone() {
+    let at = 0x40_0000;
+    // What the two pages allow; the first is apart from the second in memory and behind it.
+    let rights = [(6, 6), (6, 4), (6, 0), (4, 6), (0, 6), (4, 4), (6, 2), (2, 6)];
+    on_every_tier(|tier, m| {
+        let pattern: Vec<u8> = (0..0x2000u32).map(|n| (n * 7 + n / 256) as u8).collect();
+        for ((first, second), rotate) in rights.into_iter().zip([0, 1, 2, 3, 4, 5, 6, 7]) {
+            m.cpu().pages.insert((at, None), Page { rwx: first, ..Page::plain(0x1_1000) });
+            m.cpu().pages.insert((at + 0x1000, None), Page { rwx: second, ..Page::plain(0x1_0000) });
+            m.vcpu.env.flush_tlb();
+            let mut accesses = AROUND;
+            accesses.rotate_left(rotate);
+            program(m, around(&accesses));
+            let starts =
+                [0x800, 0xfc0, 0xfd8, 0xfe0, 0xfe8, 0xff0, 0xff4, 0xff8, 0xffc, 0x1000, 0x1008, 0x1018, 0x1400];
+            for va in starts {
+                let old = [at + va as u64, 11, 12, 13, 14, 15, 16, 17];
+                let (mut x, mut memory, mut fault) = (old, pattern.clone(), None);
+                for (load, offset, register) in accesses {
+                    let place = (va + offset) as usize;
+                    let allowed = |byte: usize| {
+                        let rwx = if byte < 0x1000 { first } else { second };
+                        rwx & if load { 4 } else { 2 } != 0
+                    };
+                    let intent = if load { Intent::Read } else { Intent::Write };
+                    // An access that spans both pages faults where the page begins that does not allow it.
+                    let bad = [(place, place), (place + 7, 0x1000)].into_iter().find(|(byte, _)| !allowed(*byte));
+                    fault = bad.map(|(_, address)| (Kind::Fault(intent), at + address as u64));
+                    if fault.is_some() {
+                        break;
+                    }
+                    let wrapped = |k: usize| ((place + k) % 0x2000 + 0x1000) % 0x2000;
+                    if load {
+                        x[register] = u64::from_le_bytes(std::array::from_fn(|k| memory[wrapped(k)]));
+                    } else {
+                        (0..8).for_each(|k| memory[wrapped(k)] = x[register].to_le_bytes()[k]);
+                    }
+                }
+                for _ in 0..4 {
+                    m.ram.write(0x1_0000, &pattern).unwrap();
+                    m.cpu().regs.x = old;
+                    m.run_from(CODE);
+                    let raised = m.cpu().taken.first().map(|(kind, _, address)| (*kind, *address));
+                    assert_eq!(raised, fault, "{tier:?} {va:#x} {first} {second}");
+                    assert_eq!(m.cpu().regs.x, x, "{tier:?} {va:#x} {first} {second}");
+                    assert!(m.read(0x1_0000, 0x2000) == memory, "{tier:?} {va:#x} {first} {second}");
+                }
+            }
+        }
+    });
+}
+
 #[test]
 fn nothing_is_stored_when_the_second_page_faults() {
     on_every_tier(|tier, m| {
