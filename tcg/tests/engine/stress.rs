@@ -31,7 +31,7 @@ fn every_tier_takes_part_and_code_goes() {
     assert_eq!(stress["instructions executed"], calm["instructions executed"]);
     assert!(stress["instructions translated"] > 2 * calm["instructions translated"], "{stress:#?} {calm:#?}");
     assert!(stress["exits: budget or kick"] > 2 * calm["exits: budget or kick"], "{stress:#?} {calm:#?}");
-    assert!(stress["page walks"] > 2 * calm["page walks"], "{stress:#?} {calm:#?}");
+    assert!(stress["page walks"] > calm["page walks"], "{stress:#?} {calm:#?}");
 }
 
 #[test]
