@@ -15,6 +15,15 @@ const CPUS: [&str; 2] = ["cortex-a57", "max"];
 const GICS: [&str; 2] = ["2", "3"];
 /// The interpreter alone, everything compiled at once, and what users get.
 const TIERS: [&str; 4] = ["tcg,tier=0", "tcg,tier=1", "tcg,tier=2", "tcg"];
+/// The same under stress, and with little room for code; with one interrupt controller for each CPU.
+const STRESS: [&str; 6] = [
+    "tcg,tier=0,stress=1",
+    "tcg,tier=1,stress=2",
+    "tcg,tier=2,stress=3",
+    "tcg,stress=4",
+    "tcg,tb-size=1",
+    "tcg,tb-size=1,stress=5",
+];
 /// An image takes seconds; only one that hangs takes this long, whatever else the host has to do.
 const TIMEOUT: Duration = Duration::from_secs(240);
 
@@ -51,6 +60,11 @@ struct Run {
 /// # Errors
 /// It took too long; with what it printed.
 fn run(image: &str, arguments: &[&str], enough: usize) -> Result<Run, String> {
+    run_and_look(image, arguments, enough, |_| ())
+}
+
+/// The same; `look` is given the id of the process when it has printed enough.
+fn run_and_look(image: &str, arguments: &[&str], enough: usize, look: impl FnOnce(u32)) -> Result<Run, String> {
     let kernel = format!("{}/tests/guest-images/{image}.bin", env!("CARGO_MANIFEST_DIR"));
     let child = Command::new(env!("CARGO_BIN_EXE_mimic"))
         .args(["system-aarch64", "-m", "128", "-nographic", "-kernel", &kernel])
@@ -80,6 +94,7 @@ fn run(image: &str, arguments: &[&str], enough: usize) -> Result<Run, String> {
     let mut lines = Vec::new();
     loop {
         if lines.len() >= enough {
+            look(machine.child.id());
             return Ok(Run { lines, status: None });
         }
         match told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -128,9 +143,9 @@ fn judge(run: &Run, deviations: &[&str]) -> Result<(), String> {
 /// Runs `check` for every machine, a few at once, and reports all that fail.
 fn on_every_machine(check: impl Fn(&str, &[&str]) -> Result<(), String> + Sync) {
     let mut machines = Vec::new();
-    for cpu in CPUS {
-        for gic in GICS {
-            for tier in TIERS {
+    for (n, cpu) in CPUS.into_iter().enumerate() {
+        for (m, gic) in GICS.into_iter().enumerate() {
+            for tier in TIERS.into_iter().chain(STRESS.into_iter().filter(|_| n == m)) {
                 machines.push((cpu, format!("virt,gic-version={gic}"), tier));
             }
         }
@@ -195,6 +210,68 @@ fn wfi_loses_no_wakeup() {
 #[test]
 fn self_modifying_code() {
     passes("selfmod");
+}
+
+#[test]
+fn many_blocks() {
+    passes("manyblocks");
+}
+
+/// Bytes of the mappings of code memory that may be executed, and of what of them is in memory, as the kernel says.
+fn mapped_code(pid: u32) -> (u64, u64) {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).expect("the process is alive");
+    let (mut size, mut resident, mut inside) = (0, 0, false);
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        if !first.ends_with(':') {
+            inside = line.contains("mimic-code") && second.contains('x');
+        } else if inside {
+            let bytes = || second.parse::<u64>().expect("KiB") << 10;
+            match first {
+                "Size:" => size += bytes(),
+                "Rss:" => resident += bytes(),
+                _ => {}
+            }
+        }
+    }
+    (size, resident)
+}
+
+/// The guest's code takes several MiB of host code on every tier.
+#[test]
+fn code_memory_is_capped() {
+    const CAP: u64 = 1 << 20;
+    for (tier, bounds) in [
+        ("tcg,tb-size=1", CAP / 2..CAP + 1),
+        ("tcg,tb-size=1,stress=7", CAP / 8..CAP + 1),
+        ("tcg,tier=1,tb-size=1", CAP / 2..CAP + 1),
+        ("tcg,tier=2,tb-size=1", CAP / 2..CAP + 1),
+        ("tcg,tier=2,tb-size=1,stress=8", CAP / 8..CAP + 1),
+        // Without the cap it does take more.
+        ("tcg,tb-size=64", 2 * CAP..64 * CAP),
+    ] {
+        let run = run("manyblocks", &["-accel", tier, "-d", "stats"], usize::MAX).unwrap();
+        assert_eq!(run.status, Some(0), "{tier}: {}", tail(&run.lines));
+        assert!(run.lines.iter().any(|line| line.ends_with("PASS")), "{tier}: {}", tail(&run.lines));
+        let counter = |name: &str| {
+            // The log and the guest's console may share a line.
+            let value = run.lines.iter().find_map(|line| line.strip_suffix(name)?.split_whitespace().next_back());
+            value.and_then(|value| value.parse::<u64>().ok()).unwrap_or_else(|| panic!("{tier}: no `{name}`"))
+        };
+        let most = counter(" code memory: bytes in use at most");
+        assert!(bounds.contains(&most), "{tier}: {most} bytes at most");
+        assert!(counter(" code memory: bytes in use") <= most, "{tier}");
+        assert_eq!(counter(" code memory: bytes in all") <= CAP, most <= CAP, "{tier}");
+        assert_eq!(counter(" flushes for lack of memory") > 0, most <= CAP, "{tier}");
+    }
+    // It stays, stopped, when the guest powers off: what does the host see?
+    let mut seen = (0, 0);
+    let arguments = ["-accel", "tcg,tb-size=1", "-no-shutdown"];
+    let run = run_and_look("manyblocks", &arguments, 3, |pid| seen = mapped_code(pid)).unwrap();
+    assert_eq!(run.lines.last().map(String::as_str), Some("PASS"), "{}", tail(&run.lines));
+    assert_eq!(seen.0, CAP, "bytes mapped");
+    assert!((CAP / 4..=CAP).contains(&seen.1), "{} bytes in memory", seen.1);
 }
 
 #[test]

@@ -63,16 +63,23 @@ pub struct Run {
 impl Emulator {
     /// `program` is QEMU's `qemu-system-aarch64`, or Mimic, which wants the system's name as first argument.
     pub fn new(program: &Path) -> Emulator {
-        let is_mimic = program.file_name().is_some_and(|name| name == "mimic");
-        let arguments = if is_mimic { vec!["system-aarch64".to_owned()] } else { Vec::new() };
-        Emulator {
+        let mut emulator = Emulator {
             program: program.to_owned(),
-            arguments,
+            arguments: Vec::new(),
             steps: Vec::new(),
             timeout: Duration::from_secs(120),
             log: None,
             disks: 0,
+        };
+        if emulator.is_mimic() {
+            emulator.args(["system-aarch64"]);
         }
+        emulator
+    }
+
+    /// Whether the program is Mimic.
+    pub fn is_mimic(&self) -> bool {
+        self.program.file_name().is_some_and(|name| name == "mimic")
     }
 
     /// Name for messages.

@@ -6,7 +6,7 @@ use differential::sequences::Sequences;
 use differential::{compare, oracle};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: differential [--cases N] [--row NAME] [--seed N] [--cpu NAME] [--tier interp|compiled|both] [--replay LINE] [--rows] [--sequences N] [--unallocated N]";
+const USAGE: &str = "usage: differential [--cases N] [--row NAME] [--seed N] [--cpu NAME] [--tier interp|template|compiled|stress|all] [--replay LINE] [--rows] [--sequences N] [--unallocated N]";
 
 fn main() -> ExitCode {
     match start() {
@@ -42,12 +42,16 @@ fn start() -> Result<bool, String> {
                     "interp" => vec![Tier::Interpreter],
                     "template" => vec![Tier::Template],
                     "compiled" => vec![Tier::Compiled],
-                    "both" => tiers,
+                    "stress" => vec![Tier::Stress(0)],
+                    "all" | "both" => tiers,
                     other => return Err(format!("no tier `{other}`\n{USAGE}")),
                 }
             }
             _ => return Err(format!("unknown option `{option}`\n{USAGE}")),
         }
+    }
+    if let [Tier::Stress(stress)] = &mut tiers[..] {
+        *stress = seed;
     }
     if let Some(count) = sequences {
         let mut machines = Sequences::new()?;

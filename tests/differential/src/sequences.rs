@@ -36,7 +36,7 @@ impl Sequences {
     /// # Errors
     /// What their parts say, as text.
     pub fn new() -> Result<Self, String> {
-        let others = [Tier::Interpreter, Tier::Template, Tier::Compiled]
+        let others = [Tier::Interpreter, Tier::Template, Tier::Compiled, Tier::Stress(1)]
             .map(|tier| Machine::new(tier, "max").map(|m| (tier, m)));
         let others = others.into_iter().collect::<Result<_, _>>()?;
         Ok(Sequences { stepped: Machine::new(Tier::Stepped, "max")?, others })

@@ -9,8 +9,12 @@ const TIERS: [Tier; 3] = [Tier::Interpreter, Tier::Template, Tier::Compiled];
 
 /// Starts both sides; `None`, said aloud, where this host lacks the other side.
 fn bench(cpu: &str) -> Option<Bench> {
+    bench_of(cpu, &TIERS)
+}
+
+fn bench_of(cpu: &str, tiers: &[Tier]) -> Option<Bench> {
     match oracle::build() {
-        Ok(runner) => Some(Bench::new(&runner, &TIERS, cpu).expect("both sides start")),
+        Ok(runner) => Some(Bench::new(&runner, tiers, cpu).expect("both sides start")),
         Err(missing) => {
             eprintln!("skipped: no differential test on this host: {}", missing.0);
             None
@@ -33,6 +37,16 @@ fn every_row_does_what_qemu_does() {
             ["hvc", "smc", "hlt", "brk", "dcps1", "dcps2", "dcps3", "eret", "drps", "ereta", "sysl", "msr_imm"];
         assert!(completed > 0 || undefined.contains(&row.name), "all {all} cases of {} ended with a fault", row.name);
     }
+}
+
+#[test]
+fn stress_changes_nothing() {
+    let tiers = [Tier::Stress(1), Tier::Stress(2)];
+    let Some(mut bench) = bench_of("max", &tiers) else { return };
+    let options = Options { cases: 60_000, row: None, seed: 4, tiers: &tiers, verbose: false };
+    let report = bench.run(&options).expect("the runner runs to the end");
+    assert!(report.text.is_empty(), "{}", report.text.join("\n"));
+    assert!(bench.compiled_everything(), "too little was compiled");
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub struct Case {
     pub disk: Disk,
     /// Further arguments of the emulator.
     pub arguments: &'static [&'static str],
+    /// Of how Mimic runs guests: nothing for another emulator, which then does not run the case.
+    pub accel: Option<&'static str>,
     /// The kernel's command line, after the console.
     pub append: String,
     /// Patterns waited for in turn, and what is typed then; see `Emulator::step`.
@@ -95,6 +97,33 @@ pub fn all() -> Vec<Case> {
             ..poweroff(kernel, "max", "2")
         });
     }
+    // Tiers change and code goes all the time: see docs/testing.md.
+    for (cpu, stress) in [("max", "tcg,stress=1"), ("cortex-a57", "tcg,stress=2")] {
+        cases.push(Case {
+            name: format!("stress debian-12 {cpu}"),
+            accel: Some(stress),
+            append: "quiet mimic.test=shell".into(),
+            steps: &[(PROMPT, "echo $((6 * 7))-$(uname -m)\r"), (r"42-aarch64[\s\S]*# ", "poweroff -f\r")],
+            // A tenth of the usual speed, or less.
+            timeout_s: 600,
+            ..poweroff("debian-12", cpu, "3")
+        });
+    }
+    cases.push(Case {
+        name: "little code memory debian-13".into(),
+        accel: Some("tcg,tb-size=1"),
+        arguments: &["-d", "stats"],
+        expect: &[
+            USERSPACE,
+            r"reboot: Power down",
+            // More than half of the MiB was in use, and not more than all of it; it was full more than once.
+            r" (5[3-9]\d{4}|[6-9]\d{5}|10[0-3]\d{4}|104[0-7]\d{3}|1048[0-4]\d\d|10485[0-6]\d|104857[0-6]) code memory: bytes in use at most",
+            r" 1048576 code memory: bytes in all",
+            r" ([2-9]|\d\d+) flushes for lack of memory",
+        ],
+        timeout_s: 360,
+        ..poweroff("debian-13", "max", "2")
+    });
     cases.push(Case {
         name: "shell debian-12".into(),
         quick: true,
@@ -162,6 +191,7 @@ fn poweroff(kernel: &'static str, cpu: &'static str, gic: &str) -> Case {
         initrd: Initrd::Busybox,
         disk: Disk::None,
         arguments: &[],
+        accel: None,
         append: "mimic.test=poweroff".into(),
         steps: &[],
         stop: Stop::Exited(0),

@@ -43,6 +43,11 @@ pub fn run(options: &Options) -> Result<Tally> {
     for case in &skipped {
         println!("boot {:<44} skipped: `cargo xtask fetch rootfs-arm64` makes its disk", case.name);
     }
+    let mimic = Emulator::new(&options.emulator).is_mimic();
+    let (cases, skipped): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(|case| mimic || case.accel.is_none());
+    for case in &skipped {
+        println!("boot {:<44} skipped: it is about Mimic's translator", case.name);
+    }
     for kernel in ["debian-12", "debian-13"] {
         if cases.iter().any(|case| case.kernel == kernel) || chosen("warnings") {
             fetch::fetch(kernel, &options.emulator)?;
@@ -106,6 +111,7 @@ fn boot(case: &Case, emulator: &Path, work: &Path) -> Result<Duration> {
     let mut machine = Emulator::new(emulator);
     machine
         .args(["-M", &case.machine, "-cpu", case.cpu, "-m", case.memory, "-nographic"])
+        .args(case.accel.map(|accel| ["-accel", accel]).into_iter().flatten())
         .args(case.arguments)
         .kernel(&image, initrd)
         .append(&format!("console=ttyAMA0 {}", case.append))
