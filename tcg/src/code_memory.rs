@@ -3,12 +3,16 @@
 
 #![allow(unsafe_code)]
 
+use crate::cache::KeyHasher;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use std::collections::{BTreeMap, HashMap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::c_void;
+use std::hash::BuildHasherDefault;
 use std::ptr::null_mut;
 
+/// Bytes that the host is asked to provide at once: one page at a time would cost a fault for each.
+const STEP: usize = 1 << 18;
 /// Alignment of functions.
 const ALIGN: usize = 32;
 
@@ -17,10 +21,13 @@ pub struct CodeMemory {
     write: *mut u8,
     execute: *mut u8,
     size: usize,
-    /// Free stretches by offset.
+    /// Free stretches by offset, and the same by length and offset.
     free: BTreeMap<usize, usize>,
+    free_by_len: BTreeSet<(usize, usize)>,
     /// Lengths of stretches in use by entry address.
-    used: HashMap<u64, usize>,
+    used: HashMap<u64, usize, BuildHasherDefault<KeyHasher>>,
+    /// What lies below this has been provided by the host.
+    provided: usize,
 }
 
 // SAFETY: the mappings belong to this value alone; code in them is only run through entries it gave out.
@@ -53,7 +60,9 @@ impl CodeMemory {
             execute: execute.cast(),
             size,
             free: BTreeMap::from([(0, size)]),
-            used: HashMap::new(),
+            free_by_len: BTreeSet::from([(size, 0)]),
+            used: HashMap::default(),
+            provided: 0,
         })
     }
 
@@ -67,14 +76,37 @@ impl CodeMemory {
     /// Sets memory for a function of `len` bytes aside; gives its entry, or `None` when there is no room.
     pub fn reserve(&mut self, len: usize) -> Option<u64> {
         let len = len.max(1).next_multiple_of(ALIGN);
-        let (&at, &room) = self.free.iter().find(|(_, room)| **room >= len)?;
-        self.free.remove(&at);
+        let &(room, at) = self.free_by_len.range((len, 0)..).next()?;
+        self.take_free(at, room);
         if room > len {
-            self.free.insert(at + len, room - len);
+            self.add_free(at + len, room - len);
+        }
+        if at + len > self.provided {
+            self.provide(at + len);
         }
         let entry = self.execute as u64 + at as u64;
         self.used.insert(entry, len);
         Some(entry)
+    }
+
+    fn take_free(&mut self, at: usize, room: usize) {
+        self.free.remove(&at);
+        self.free_by_len.remove(&(room, at));
+    }
+
+    fn add_free(&mut self, at: usize, room: usize) {
+        self.free.insert(at, room);
+        self.free_by_len.insert((room, at));
+    }
+
+    /// Lets the host provide the memory below `end` and a little more. A host that cannot does it page by page later.
+    fn provide(&mut self, end: usize) {
+        let end = end.next_multiple_of(STEP).min(self.size);
+        for (map, how) in [(self.write, Advice::LinuxPopulateWrite), (self.execute, Advice::LinuxPopulateRead)] {
+            // SAFETY: the stretch lies in the mappings; the advice changes nothing that a program could see.
+            let _ = unsafe { madvise(map.add(self.provided).cast(), end - self.provided, how) };
+        }
+        self.provided = end;
     }
 
     /// Writes a function to the memory that was reserved for it at `entry`.
@@ -93,17 +125,18 @@ impl CodeMemory {
     pub fn free(&mut self, entry: u64) {
         let Some(mut len) = self.used.remove(&entry) else { return };
         let mut at = entry as usize - self.execute as usize;
-        if let Some(after) = self.free.remove(&(at + len)) {
+        if let Some(&after) = self.free.get(&(at + len)) {
+            self.take_free(at + len, after);
             len += after;
         }
         if let Some((&before, &room)) = self.free.range(..at).next_back()
             && before + room == at
         {
-            self.free.remove(&before);
+            self.take_free(before, room);
             at = before;
             len += room;
         }
-        self.free.insert(at, len);
+        self.add_free(at, len);
     }
 
     /// Bytes in all.

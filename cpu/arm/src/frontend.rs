@@ -256,8 +256,7 @@ impl Frontend for Arm {
         a64::translate(self.features, mode, code, limit, ir);
     }
     fn walk(&self, env: &mut Env, gva: Gva, intent: Intent, mmu: u8) -> Result<Translation, Exception> {
-        let view = env.bus().view();
-        match mmu::walk(&env.cpu, &view, gva.0, intent, mmu) {
+        match mmu::walk(&env.cpu, env.view(), gva.0, intent, mmu) {
             Ok(walked) => {
                 // Executable at EL1 in one address space only: from now on the key tells them apart.
                 env.cpu.local_kernel_code |= mmu == mmu::EL1 && walked.page.execute && !walked.page.global;

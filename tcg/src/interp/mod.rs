@@ -40,11 +40,12 @@ pub struct Code {
 impl Code {
     /// What must be known of a block that is never interpreted.
     pub(crate) fn of_host_block(ir: &crate::ir::Block) -> Code {
-        let marks = ir.ops.iter().filter_map(|op| match op {
+        let mut marks = Vec::with_capacity(ir.insns as usize);
+        marks.extend(ir.ops.iter().filter_map(|op| match op {
             crate::ir::Op::Insn { pc } => Some((0, *pc)),
             _ => None,
-        });
-        Code { uops: Box::default(), marks: marks.collect(), exits: decode::exits(ir) }
+        }));
+        Code { uops: Box::default(), marks: marks.into_boxed_slice(), exits: decode::exits(ir) }
     }
 
     /// The guest instruction that micro-operation `uop` belongs to, as distance from the block.

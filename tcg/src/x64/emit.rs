@@ -1,6 +1,6 @@
 //! One pass over a block's IR that emits host code for each operation.
 
-use super::asm::{Alu, Asm, Cc, Gpr, Hole, Mem, R14, R15, RAX, RBP, RCX, RDI, Xmm};
+use super::asm::{Alu, Asm, Cc, Gpr, Hole, Holes, Mem, R14, R15, RAX, RBP, RCX, RDI, Xmm};
 use super::integer::{complement, subtraction};
 use super::registers::{Bank, CLOBBERED, Loc, TooComplex};
 use super::stubs::{ARGUMENTS, Stubs};
@@ -28,7 +28,7 @@ pub enum Flags {
 /// Code out of the way, emitted behind the block.
 pub struct Cold {
     /// Jumps that lead to it.
-    pub from: Vec<Hole>,
+    pub from: Holes,
     /// Where it goes on.
     pub back: usize,
     pub what: ColdPath,
@@ -68,6 +68,7 @@ pub enum Data {
 pub struct Buffers {
     /// The code.
     pub asm: Asm,
+    pairs: Vec<bool>,
     /// Number of the last operation that needs a value, 0 if none does.
     last: Vec<u32>,
     /// For each operation the first value that dies with it, and for each value the next one; [`NONE`] ends the list.
@@ -95,6 +96,8 @@ pub struct Emit<'a, F: Frontend> {
     pub stubs: &'a Stubs,
     /// Number of the operation at hand.
     pub at: usize,
+    /// Which operations begin a pair of accesses.
+    pairs: Vec<bool>,
     /// Number of the last operation that needs a value, 0 if none does.
     pub last: Vec<u32>,
     /// The values that die with each operation, as lists.
@@ -134,15 +137,26 @@ pub fn is_wide(ty: Ty) -> bool {
     matches!(ty, Ty::I32 | Ty::I64)
 }
 
-/// The second half of a pair of accesses that `at` begins, and its distance: the same access at the address plus a small
-/// constant, with nothing in between but the sum. One look into the TLB serves both.
-pub fn pair(ir: &Ir, at: usize) -> Option<(usize, i32)> {
+/// How far behind the first half of a pair the second one is.
+const PAIR: usize = 3;
+
+/// Notes the operations that begin a pair of accesses: the second is the same access at the address plus a small constant,
+/// with nothing in between but the sum. One look into the TLB serves both.
+fn find_pairs(ir: &Ir, pairs: &mut [bool]) {
+    for at in 0..ir.ops.len() {
+        if matches!(ir.ops[at], Op::Load(..) | Op::Store(..)) && (at < PAIR || !pairs[at - PAIR]) {
+            pairs[at] = begins_pair(ir, at);
+        }
+    }
+}
+
+fn begins_pair(ir: &Ir, at: usize) -> bool {
     let sum = |va: Val, base: Val, ty: Ty| {
         let by = Some(ty.bytes().into());
         matches!(ir.ops[va.0 as usize], Op::Bin(Binary::Add, Ty::I64, a, b) if a == base && ir.as_const(b) == by)
     };
-    let second = at + 3;
-    let paired = match (ir.ops[at], *ir.ops.get(second)?) {
+    let Some(second) = ir.ops.get(at + PAIR) else { return false };
+    let paired = match (ir.ops[at], *second) {
         (Op::Load(ty, base, mem), Op::Load(t, va, m)) => {
             (t, m, ty != Ty::V128, mem.swap) == (ty, mem, true, false) && sum(va, base, ty)
         }
@@ -151,22 +165,17 @@ pub fn pair(ir: &Ir, at: usize) -> Option<(usize, i32)> {
         }
         _ => false,
     };
-    let pure = || ir.ops[at + 1].is_pure() && ir.ops[at + 2].is_pure();
-    let free = || at < 3 || pair(ir, at - 3).is_none();
-    match ir.ops[at] {
-        Op::Load(ty, ..) | Op::Store(ty, ..) if paired && pure() && free() => Some((second, ty.bytes().into())),
-        _ => None,
-    }
+    paired && ir.ops[at + 1].is_pure() && ir.ops[at + 2].is_pure()
 }
 
 /// The operands that operation `at` really reads.
-fn reads(ir: &Ir, at: usize, mut f: impl FnMut(Val)) {
-    if at >= 3 && pair(ir, at - 3).is_some() {
+fn reads(ir: &Ir, pairs: &[bool], at: usize, mut f: impl FnMut(Val)) {
+    if at >= PAIR && pairs[at - PAIR] {
         // The first half of the pair does its work.
         return;
     }
-    if let Some((second, _)) = pair(ir, at)
-        && let Op::Store(_, _, value, _) = ir.ops[second]
+    if pairs[at]
+        && let Op::Store(_, _, value, _) = ir.ops[at + PAIR]
     {
         f(value);
     }
@@ -206,9 +215,11 @@ impl<'a, F: Frontend> Emit<'a, F> {
         let mut last = renew(&mut buffers.last, n + 1, 0u32);
         let end = n as u32;
         ir.end_operand(|v| last[v.0 as usize] = end);
+        let mut pairs = renew(&mut buffers.pairs, n, false);
+        find_pairs(ir, &mut pairs);
         for (at, op) in ir.ops.iter().enumerate().rev() {
             if last[at] != 0 || !op.is_pure() {
-                reads(ir, at, |v| last[v.0 as usize] = last[v.0 as usize].max(at as u32));
+                reads(ir, &pairs, at, |v| last[v.0 as usize] = last[v.0 as usize].max(at as u32));
             }
         }
         let mut first_death = renew(&mut buffers.first_death, n + 1, NONE);
@@ -223,6 +234,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
             block,
             stubs,
             at: 0,
+            pairs,
             last,
             first_death,
             next_death,
@@ -247,6 +259,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
     pub fn into_buffers(self) -> Buffers {
         Buffers {
             asm: self.asm,
+            pairs: self.pairs,
             last: self.last,
             first_death: self.first_death,
             next_death: self.next_death,
@@ -265,7 +278,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
         self.head();
         for at in 0..self.ir.ops.len() {
             self.at = at;
-            let second = at >= 3 && pair(self.ir, at - 3).is_some();
+            let second = at >= PAIR && self.pairs[at - PAIR];
             if self.last[at] == 0 && self.ir.ops[at].is_pure() || second {
                 // What dies here was kept for the first half.
                 self.finish_operation();
@@ -278,6 +291,14 @@ impl<'a, F: Frontend> Emit<'a, F> {
         self.terminal()?;
         self.cold_paths();
         Ok(())
+    }
+
+    /// The second half of a pair of accesses that operation `at` begins, and its distance.
+    pub fn pair(&self, at: usize) -> Option<(usize, i32)> {
+        match self.ir.ops[at] {
+            Op::Load(ty, ..) | Op::Store(ty, ..) if self.pairs[at] => Some((at + PAIR, ty.bytes().into())),
+            _ => None,
+        }
     }
 
     /// Puts the result of the operation at hand where it is, unless nobody wants it.
@@ -584,7 +605,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
     /// After a call that may raise: leaves if it did.
     pub fn check_raised(&mut self) {
         self.asm.alu_mem_imm(Alu::Cmp, true, env!(F, raised), 0);
-        let from = vec![self.asm.jcc(Cc::Ne)];
+        let from = self.asm.jcc(Cc::Ne).into();
         let back = self.asm.code.len();
         self.cold.push(Cold { from, back, what: ColdPath::Fault { pc: self.pc } });
     }
@@ -597,7 +618,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
         self.asm.load(8, R14, Self::slot(F::PC));
         self.fast_entry = self.asm.code.len();
         self.asm.alu_imm(Alu::Sub, true, R15, self.block.insns as i32);
-        let mut from = vec![self.asm.jcc(Cc::S)];
+        let mut from = Holes::from(self.asm.jcc(Cc::S));
         self.asm.alu_mem_imm(Alu::Cmp, false, env!(F, look), 0);
         from.push(self.asm.jcc(Cc::Ne));
         self.cold.push(Cold { from, back: 0, what: ColdPath::Budget });
@@ -607,7 +628,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
             self.asm.alu_imm(Alu::Add, false, RCX, 1);
             self.asm.store(4, Mem::at(RAX, 0), RCX);
             self.asm.alu_imm(Alu::Cmp, false, RCX, hot_after.min(i32::MAX as u32) as i32);
-            let from = vec![self.asm.jcc(Cc::E)];
+            let from = self.asm.jcc(Cc::E).into();
             self.cold.push(Cold { from, back: 0, what: ColdPath::Hot });
         }
     }
