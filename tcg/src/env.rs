@@ -18,7 +18,7 @@ use vm::{AddressSpace, FlatView};
 /// Cells for values of a block that live in no register; 16 bytes each.
 pub const TEMPS: usize = 256;
 /// Entries of the jump cache.
-pub const JUMP_CACHE: usize = 4096;
+pub const JUMP_CACHE: usize = 1 << 14;
 /// Entries that the blocks of one page can be in: one for each four bytes.
 const PAGE_JUMPS: usize = 1024;
 
@@ -363,7 +363,7 @@ impl<F: Frontend> Env<F> {
         }
     }
 
-    /// Forgets the blocks of the page of `va`. They lie in one aligned quarter of the cache, see [`jump_index`].
+    /// Forgets the blocks of the page of `va`. They lie in one aligned part of the cache, see [`jump_index`].
     pub(crate) fn clear_page_jumps(&mut self, va: u64) {
         if !self.may_have_jumps(va) {
             return;

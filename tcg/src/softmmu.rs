@@ -21,7 +21,7 @@ use vm::{Backing, FlatView, Gpa, Gva, log};
 /// Entries of each regime's first table: enough for 64 MiB of small pages.
 pub const ENTRIES: usize = 1 << 14;
 /// Regimes that a front end may have.
-pub const REGIMES: usize = 4;
+pub const REGIMES: usize = 6;
 /// Sets of the second table; each has a way for every [`WAYS`]th address space.
 const SETS: usize = 4096;
 /// Ways of a set.

@@ -109,6 +109,7 @@ extern "C" fn write_sysreg(env: &mut Env, index: u64, iss: u64, value: u64) -> u
         After::Asid => {
             // Translations and code are tagged with the ASID; the block ends here, and the loop looks at it anew.
             write(&mut env.cpu, value);
+            env.cpu.update_mode();
         }
     }
     0
@@ -221,7 +222,7 @@ extern "C" fn cache(env: &mut Env, va: u64, flags: u64) -> u64 {
     let cpu = &env.cpu;
     let regime = cpu.pstate.el.min(1);
     let intent = if flags & CACHE_INVALIDATE != 0 { Intent::Write } else { Intent::Read };
-    if intent == Intent::Read && env.may_load(va, regime) {
+    if intent == Intent::Read && !cpu.is_visiting() && env.may_load(va, regime) {
         return 0;
     }
     if let Err(fault) = mmu::walk(cpu, env.view(), va, intent, regime) {
