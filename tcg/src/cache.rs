@@ -59,6 +59,8 @@ pub struct Block {
     pub copies: AtomicU32,
     /// False once the guest code has changed.
     pub valid: AtomicBool,
+    /// The program counter that jump caches have it under, 0 for none, [`Block::SEVERAL`] for more than one.
+    pub learned_at: AtomicU64,
     /// Blocks that the two fixed exits lead to within the page, null if not linked.
     pub links: [AtomicPtr<Block>; 2],
     /// Entries of the code of those blocks, 0 if not linked: what optimized code jumps through.
@@ -102,6 +104,21 @@ impl OwnCode {
 }
 
 impl Block {
+    /// In jump caches under several program counters.
+    pub const SEVERAL: u64 = u64::MAX;
+
+    /// Notes that a jump cache has it under a program counter.
+    pub fn learn(&self, pc: u64) {
+        let known = self.learned_at.load(Ordering::Relaxed);
+        if known == pc && pc != 0 || known == Self::SEVERAL {
+            return;
+        }
+        let first = pc != 0 && self.learned_at.compare_exchange(0, pc, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !first {
+            self.learned_at.store(Self::SEVERAL, Ordering::Relaxed);
+        }
+    }
+
     /// Whether it has optimized code of its own.
     pub fn is_optimized(&self) -> bool {
         self.optimized.load().host != 0
@@ -130,6 +147,7 @@ impl Block {
             queued: AtomicBool::new(false),
             copies: AtomicU32::new(0),
             valid: AtomicBool::new(true),
+            learned_at: AtomicU64::new(0),
             links: Default::default(),
             host_links: Default::default(),
             fast_links: Default::default(),
@@ -146,7 +164,7 @@ impl Block {
 
 /// Mixes the two words of a [`BlockKey`]. The guest can choose addresses that collide and slows only itself down.
 #[derive(Default)]
-struct KeyHasher(u64);
+pub(crate) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {
@@ -181,6 +199,7 @@ pub struct CodeCache {
     /// The same for traces.
     within_traces: HashMap<*const Block, Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
     traced: HashMap<*const Block, Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
+    /// Dead blocks in order of the epochs that they died in.
     graveyard: Vec<(u64, Arc<Block>)>,
     /// The RAM that blocks were made from.
     rams: HashMap<RamId, Arc<Ram>, BuildHasherDefault<KeyHasher>>,
@@ -438,6 +457,12 @@ impl CodeCache {
         self.members.clear();
         self.within_traces.clear();
         self.traced.clear();
+    }
+
+    /// The blocks that died after `epoch`, as far as they are not freed.
+    pub fn died_after(&self, epoch: u64) -> &[(u64, Arc<Block>)] {
+        let first = self.graveyard.partition_point(|(died, _)| *died <= epoch);
+        &self.graveyard[first..]
     }
 
     /// Keeps a block that was never in the cache until every vCPU has seen `epoch`.

@@ -3,12 +3,16 @@
 
 #![allow(unsafe_code)]
 
+use crate::cache::KeyHasher;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::c_void;
+use std::hash::BuildHasherDefault;
 use std::ptr::null_mut;
 
+/// Bytes that the host is asked to provide at once: one page at a time would cost a fault for each.
+const STEP: usize = 1 << 18;
 /// Alignment of functions.
 const ALIGN: usize = 32;
 
@@ -19,12 +23,14 @@ pub struct CodeMemory {
     size: usize,
     /// Free stretches: lengths by offset, and lengths with offsets.
     free: BTreeMap<usize, usize>,
-    by_length: BTreeSet<(usize, usize)>,
+    free_by_len: BTreeSet<(usize, usize)>,
     /// Lengths of stretches in use by entry address.
-    used: HashMap<u64, usize>,
+    used: HashMap<u64, usize, BuildHasherDefault<KeyHasher>>,
     /// Bytes in use, and the most that ever were.
     in_use: usize,
     peak: usize,
+    /// What lies below this has been provided by the host.
+    provided: usize,
 }
 
 /// How full code memory is, in bytes.
@@ -75,10 +81,11 @@ impl CodeMemory {
             execute: execute.cast(),
             size,
             free: BTreeMap::from([(0, size)]),
-            by_length: BTreeSet::from([(size, 0)]),
-            used: HashMap::new(),
+            free_by_len: BTreeSet::from([(size, 0)]),
+            used: HashMap::default(),
             in_use: 0,
             peak: 0,
+            provided: 0,
         })
     }
 
@@ -92,16 +99,39 @@ impl CodeMemory {
     /// Sets memory for a function of `len` bytes aside; gives its entry, or `None` when there is no room.
     pub fn reserve(&mut self, len: usize) -> Option<u64> {
         let len = len.max(1).next_multiple_of(ALIGN);
-        let (room, at) = self.by_length.range((len, 0)..).next().copied()?;
-        self.take_free(at);
+        let &(room, at) = self.free_by_len.range((len, 0)..).next()?;
+        self.take_free(at, room);
         if room > len {
             self.add_free(at + len, room - len);
+        }
+        if at + len > self.provided {
+            self.provide(at + len);
         }
         let entry = self.execute as u64 + at as u64;
         self.used.insert(entry, len);
         self.in_use += len;
         self.peak = self.peak.max(self.in_use);
         Some(entry)
+    }
+
+    fn take_free(&mut self, at: usize, room: usize) {
+        self.free.remove(&at);
+        self.free_by_len.remove(&(room, at));
+    }
+
+    fn add_free(&mut self, at: usize, room: usize) {
+        self.free.insert(at, room);
+        self.free_by_len.insert((room, at));
+    }
+
+    /// Lets the host provide the memory below `end` and a little more. A host that cannot does it page by page later.
+    fn provide(&mut self, end: usize) {
+        let end = end.next_multiple_of(STEP).min(self.size);
+        for (map, how) in [(self.write, Advice::LinuxPopulateWrite), (self.execute, Advice::LinuxPopulateRead)] {
+            // SAFETY: the stretch lies in the mappings; the advice changes nothing that a program could see.
+            let _ = unsafe { madvise(map.add(self.provided).cast(), end - self.provided, how) };
+        }
+        self.provided = end;
     }
 
     /// Writes a function to the memory that was reserved for it at `entry`.
@@ -121,29 +151,18 @@ impl CodeMemory {
         let Some(mut len) = self.used.remove(&entry) else { return };
         self.in_use -= len;
         let mut at = entry as usize - self.execute as usize;
-        if let Some(after) = self.take_free(at + len) {
+        if let Some(&after) = self.free.get(&(at + len)) {
+            self.take_free(at + len, after);
             len += after;
         }
         if let Some((&before, &room)) = self.free.range(..at).next_back()
             && before + room == at
         {
-            self.take_free(before);
+            self.take_free(before, room);
             at = before;
             len += room;
         }
         self.add_free(at, len);
-    }
-
-    fn add_free(&mut self, at: usize, len: usize) {
-        self.free.insert(at, len);
-        self.by_length.insert((len, at));
-    }
-
-    /// Takes the free stretch that begins at `at`, if one does; gives its length.
-    fn take_free(&mut self, at: usize) -> Option<usize> {
-        let len = self.free.remove(&at)?;
-        self.by_length.remove(&(len, at));
-        Some(len)
     }
 
     /// Bytes in all.
@@ -184,7 +203,7 @@ mod tests {
             memory.free(*entry);
         }
         assert_eq!((memory.usage().used, memory.usage().peak, memory.free.len()), (0, 4096, 1));
-        assert_eq!(memory.by_length.len(), 1);
+        assert_eq!(memory.free_by_len.len(), 1);
         assert_eq!(memory.free.values().sum::<usize>(), 4096);
         let entry = memory.place(&[0xc3; 4096]).unwrap();
         assert_eq!(memory.place(&[0xc3]), None);

@@ -18,7 +18,7 @@ use vm::{AddressSpace, FlatView};
 /// Cells for values of a block that live in no register; 16 bytes each.
 pub const TEMPS: usize = 256;
 /// Entries of the jump cache.
-pub const JUMP_CACHE: usize = 4096;
+pub const JUMP_CACHE: usize = 1 << 14;
 /// Entries that the blocks of one page can be in: one for each four bytes.
 const PAGE_JUMPS: usize = 1024;
 
@@ -41,7 +41,7 @@ pub struct Env<F: Frontend> {
     pub(crate) look: AtomicU32,
     /// Not zero when an exception waits in `exception`.
     pub(crate) raised: u64,
-    /// Mode and space of the running code, as the jump cache has them ([`tag_of`]).
+    /// Mode and number of the space of the running code, as the jump cache has them ([`tag_of`]).
     pub(crate) tag: u64,
     /// Host registers of template code during slow memory accesses.
     pub(crate) saved: [u64; 8],
@@ -58,6 +58,11 @@ pub struct Env<F: Frontend> {
     pub(crate) known: Box<[Known]>,
     /// Which entries of `known` count.
     pub(crate) known_generation: u64,
+    /// The epoch of the code cache whose dead are forgotten.
+    pub(crate) forgotten: u64,
+    /// What the jump cache knows address spaces by: a number, 0 for the space's own name.
+    space_numbers: Box<[u32]>,
+    next_space_number: u32,
     /// How often host code came back to the loop, by the code it left with; the last counts interpreted blocks.
     pub(crate) exits: [u64; 8],
     /// Looks for blocks that the jump cache did not know.
@@ -86,7 +91,7 @@ pub(crate) const KICK: i64 = 1 << 40;
 #[derive(Clone, Copy)]
 pub(crate) struct Jump {
     pub pc: u64,
-    /// Mode and space ([`tag_of`]).
+    /// Mode and number of the space ([`tag_of`]).
     pub tag: u64,
     /// Where template code goes: the block's fast entry, or the way back to the loop.
     pub fast: u64,
@@ -107,8 +112,10 @@ pub(crate) struct Known {
     pub block: *const Block,
 }
 
+/// Address spaces that keys may name are below this.
+const SPACES: usize = (1 << 16) + 2;
 /// Blocks that are remembered by physical address.
-const KNOWN: usize = 1 << 14;
+const KNOWN: usize = 1 << 16;
 
 fn known_index(key: &BlockKey) -> usize {
     ((key.gpa.0 >> 2) ^ (key.gpa.0 >> 16)) as usize % KNOWN
@@ -246,6 +253,11 @@ impl<F: Frontend> Env<F> {
         &self.bus
     }
 
+    /// What lies where in the guest's memory, as this vCPU knows it.
+    pub fn view(&self) -> &FlatView {
+        &self.view
+    }
+
     /// Levels of the interrupt inputs.
     pub fn pins(&self) -> u32 {
         self.pins.levels()
@@ -273,6 +285,8 @@ impl<F: Frontend> Env<F> {
             // SAFETY: an entry is numbers and a pointer, for which zeros are valid; generation 0 never counts.
             (&raw mut (*this).known).write(Box::new_zeroed_slice(KNOWN).assume_init());
             (*this).known_generation = 1;
+            (&raw mut (*this).space_numbers).write(vec![0; SPACES].into_boxed_slice());
+            (*this).next_space_number = SPACES as u32;
             (*this).mxcsr = crate::mxcsr::DEFAULT;
             (&raw mut (*this).view).write(bus.view());
             (&raw mut (*this).bus).write(bus);
@@ -329,6 +343,22 @@ impl<F: Frontend> Env<F> {
         self.known[known_index(&key)] = Known { key, generation, block };
     }
 
+    /// Forgets one block.
+    pub(crate) fn forget_block(&mut self, block: &Block) {
+        let known = &mut self.known[known_index(&block.key)];
+        if std::ptr::eq(known.block, block) {
+            known.generation = 0;
+        }
+        let jumps = match block.learned_at.load(Ordering::Relaxed) {
+            0 => return,
+            Block::SEVERAL => &mut self.jumps[..],
+            pc => &mut self.jumps[jump_index(pc)..][..1],
+        };
+        for jump in jumps.iter_mut().filter(|jump| std::ptr::eq(jump.block, block)) {
+            *jump = Jump::EMPTY;
+        }
+    }
+
     pub(crate) fn clear_jumps(&mut self) {
         if self.jump_pages != [0; 16] {
             self.jumps.fill(Jump::EMPTY);
@@ -336,7 +366,7 @@ impl<F: Frontend> Env<F> {
         }
     }
 
-    /// Forgets the blocks of the page of `va`. They lie in one aligned quarter of the cache, see [`jump_index`].
+    /// Forgets the blocks of the page of `va`. They lie in one aligned part of the cache, see [`jump_index`].
     pub(crate) fn clear_page_jumps(&mut self, va: u64) {
         if !self.may_have_jumps(va) {
             return;
@@ -350,12 +380,31 @@ impl<F: Frontend> Env<F> {
         }
     }
 
-    /// Forgets the blocks of one address space.
-    pub(crate) fn clear_space_jumps(&mut self, space: u32) {
-        for jump in &mut self.jumps {
-            if jump.tag >> 32 == u64::from(space) {
-                *jump = Jump::EMPTY;
-            }
+    /// The number that the jump cache and the table of code pages know an address space by now.
+    pub(crate) fn space_number(&self, space: u32) -> u32 {
+        match self.space_numbers.get(space as usize) {
+            Some(0) | None => space,
+            Some(number) => *number,
+        }
+    }
+
+    /// Forgets the blocks and code pages of one address space, which gets another number.
+    pub(crate) fn renumber_space(&mut self, space: u32) {
+        let old = self.space_number(space);
+        if self.next_space_number == u32::MAX {
+            // None is left: everything is forgotten, and counting begins anew.
+            self.clear_jumps();
+            self.tlb.forget_code();
+            self.space_numbers.fill(0);
+            self.next_space_number = SPACES as u32;
+        }
+        self.next_space_number += 1;
+        let number = self.next_space_number;
+        if let Some(place) = self.space_numbers.get_mut(space as usize) {
+            *place = number;
+        }
+        if (self.tag >> 32) as u32 == old {
+            self.tag = tag_of(self.tag & u64::from(u32::MAX), number);
         }
     }
 

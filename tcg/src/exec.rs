@@ -21,11 +21,13 @@ use vm::vcpu::{AccelError, Accelerator, BootRegs, Intent, Kick, PageFault, Stop,
 use vm::{BadState, Gpa, Gva, LoadError, Saved, log};
 
 /// Instructions between looks around when nobody kicks.
-const SLICE: u64 = 20_000;
+const SLICE: u64 = 200_000;
 /// Instructions of a block at most.
 const BLOCK_LIMIT: u32 = 32;
 /// Blocks in the cache before all are thrown away.
 const MAX_BLOCKS: usize = 1 << 19;
+/// Blocks that die at once before it is quicker to forget all.
+const MANY_DEAD: usize = 64;
 
 /// How guest code may be executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -485,7 +487,7 @@ enum Pause {
 impl<F: Frontend> Env<F> {
     /// Drops pointers to blocks that were invalidated; part of storing to code.
     pub(crate) fn sync_with_cache(&mut self) {
-        self.forget_blocks();
+        self.forget_dead();
         self.end_slice();
     }
 
@@ -496,6 +498,22 @@ impl<F: Frontend> Env<F> {
         if self.budget.load(Ordering::Relaxed) >= 0 {
             self.budget.fetch_sub(KICK, Ordering::AcqRel);
         }
+    }
+
+    /// Forgets the blocks that died since it did so last.
+    fn forget_dead(&mut self) {
+        let shared = self.shared.clone();
+        let cache = shared.cache.lock().unwrap();
+        // It changes under the lock of the cache only.
+        let epoch = shared.epoch.load(Ordering::Acquire);
+        let dead = cache.died_after(self.forgotten);
+        // Optimized code was entered for other blocks, too.
+        if dead.len() > MANY_DEAD || dead.iter().any(|(_, block)| block.is_optimized()) {
+            self.forget_blocks();
+        } else {
+            dead.iter().for_each(|(_, block)| self.forget_block(block));
+        }
+        self.forgotten = epoch;
     }
 
     /// Whether blocks that this vCPU may still know were thrown away.
@@ -581,7 +599,9 @@ impl<F: Frontend> Env<F> {
     /// Puts a block into the jump cache.
     fn learn_jump(&mut self, key: Key, block: *const Block) {
         // SAFETY: who found the block keeps it alive.
-        let fast = match unsafe { &*block }.fast.load(Ordering::Acquire) {
+        let found = unsafe { &*block };
+        found.learn(key.pc.0);
+        let fast = match found.fast.load(Ordering::Acquire) {
             0 => self.shared.template.as_ref().map_or(0, Template::no_code),
             fast => fast,
         };
@@ -598,14 +618,16 @@ impl<F: Frontend> Env<F> {
         at: u64,
     ) -> Arc<Block> {
         loop {
-            let mut code = vec![0; (PAGE_SIZE - at % PAGE_SIZE).min(u64::from(BLOCK_LIMIT) * 16) as usize];
-            if ram.read(at, &mut code).is_none() {
-                code.clear();
-            }
+            let mut bytes = [0; BLOCK_LIMIT as usize * 16];
+            let len = (PAGE_SIZE - at % PAGE_SIZE).min(bytes.len() as u64) as usize;
+            let code = match ram.read(at, &mut bytes[..len]) {
+                Some(()) => &bytes[..len],
+                None => &[],
+            };
             let home = (ram.clone(), at);
-            let block = match self.emit_block(cache, pc, key, &code, &home) {
+            let block = match self.emit_block(cache, pc, key, code, &home) {
                 Some(block) => block,
-                None => Arc::new(self.translate_block(pc, key, &code, BLOCK_LIMIT, home)),
+                None => Arc::new(self.translate_block(pc, key, code, BLOCK_LIMIT, home)),
             };
             if cache.insert(block.clone()) {
                 // SAFETY: `at` lies in the block of RAM.
@@ -613,8 +635,9 @@ impl<F: Frontend> Env<F> {
                 self.protect_code(host);
             }
             // A device that wrote before the bytes were marked as code has told nobody.
-            let mut now = vec![0; (block.len_bytes as usize).min(code.len())];
-            if ram.read(at, &mut now).is_none() || code.starts_with(&now) {
+            let mut now = [0; BLOCK_LIMIT as usize * 16];
+            let now = &mut now[..(block.len_bytes as usize).min(code.len())];
+            if ram.read(at, now).is_none() || code.starts_with(now) {
                 return block;
             }
             self.shared.clone().retire(cache, |cache, epoch| {
@@ -742,12 +765,7 @@ impl<F: Frontend> Env<F> {
     /// Executes blocks until the budget is used up or something else must be looked at.
     fn slice(&mut self) -> Pause {
         let shared = self.shared.clone();
-        let frontend = &shared.frontend;
-        let key = frontend.key(&self.cpu);
-        let (mode, space) = (key.mode, key.space);
-        self.tag = tag_of(mode, space);
-        self.enter_space();
-        let mut found = self.lookup(key);
+        let mut found = self.lookup_now(&shared);
         loop {
             let block = match found {
                 // SAFETY: blocks in the jump cache and behind links live until this vCPU has acknowledged the epoch of
@@ -771,7 +789,10 @@ impl<F: Frontend> Env<F> {
                 self.before_compiled();
                 let exit = enter(self, host);
                 self.after_compiled();
-                self.exits[exit as usize & 7] += 1;
+                if shared.template.is_none() {
+                    // Else `next` counts.
+                    self.exits[exit as usize & 7] += 1;
+                }
                 match exit {
                     HOT => {
                         // SAFETY: compiled code names the block it left from, which is alive as above.
@@ -804,13 +825,10 @@ impl<F: Frontend> Env<F> {
                 (Some(exit), block)
             };
             found = match exit {
-                Some(exit @ (Exit::First | Exit::Second)) => {
-                    let link = block.links[exit as usize].load(Ordering::Acquire);
-                    if link.is_null() { self.follow(&shared, block, exit as usize, mode, space) } else { Ok(link) }
-                }
+                Some(exit @ (Exit::First | Exit::Second)) => self.follow(&shared, block, exit as usize),
                 Some(Exit::Indirect) => {
-                    let pc = Gva(self.pc());
-                    self.lookup(Key { pc, mode, space })
+                    let key = self.key_here();
+                    self.lookup(key)
                 }
                 Some(Exit::Resync) => return Pause::Resync,
                 Some(Exit::Raised) => {
@@ -822,9 +840,68 @@ impl<F: Frontend> Env<F> {
         }
     }
 
+    /// What the block at the program counter is found by, in the mode and space of the code that ran last.
+    fn key_here(&mut self) -> Key {
+        Key { pc: Gva(self.pc()), mode: self.tag & u64::from(u32::MAX), space: (self.tag >> 32) as u32 }
+    }
+
+    /// What the block at the program counter is found by, with the number of its space.
+    fn key_now(&self, shared: &Shared<F>) -> Key {
+        let key = shared.frontend.key(&self.cpu);
+        Key { space: self.space_number(key.space), ..key }
+    }
+
+    /// Finds the block at the program counter whatever mode and space are now.
+    fn lookup_now(&mut self, shared: &Shared<F>) -> Result<*const Block, F::Exception> {
+        let key = self.key_now(shared);
+        self.tag = tag_of(key.mode, key.space);
+        self.enter_space();
+        self.lookup(key)
+    }
+
+    /// What comes after host code that left with `exit`: the entry of other host code, or a code below [`EXIT_CODES`] when the
+    /// loop must see to it.
+    fn next(&mut self, exit: u32) -> u64 {
+        self.exits[exit as usize & 7] += 1;
+        if self.look.load(Ordering::Relaxed) != 0 {
+            return exit.into();
+        }
+        // SAFETY: the environment never changes what it shares, and outlives this call.
+        let shared = unsafe { &*Arc::as_ptr(&self.shared) };
+        let found = match exit_of(exit) {
+            // SAFETY: compiled code names the block it left from, which is alive as in `slice`.
+            Some(exit @ (Exit::First | Exit::Second)) => self.follow(shared, unsafe { &*self.left }, exit as usize),
+            Some(Exit::Indirect) => {
+                let key = self.key_here();
+                self.lookup(key)
+            }
+            Some(exit @ (Exit::Resync | Exit::Raised)) => {
+                if exit == Exit::Raised {
+                    // SAFETY: as above.
+                    self.take_raised(shared, unsafe { &*self.left });
+                }
+                if self.halted {
+                    return Exit::Resync as u64;
+                }
+                let pins = self.pins.levels();
+                if pins != 0 {
+                    shared.frontend.interrupt(self, pins);
+                }
+                self.lookup_now(shared)
+            }
+            None => return exit.into(),
+        };
+        // The loop finds a fault again, and interprets what has no code.
+        // SAFETY: as in `slice`.
+        match found.map_or(0, |block| unsafe { &*block }.host.load(Ordering::Acquire)) {
+            0 => Exit::Indirect as u64,
+            host => host,
+        }
+    }
+
     /// Enters the handler of the exception that `block` raised. The instruction that raised it counts as executed, those
     /// after it do not.
-    fn take_raised(&mut self, shared: &Arc<Shared<F>>, block: &Block) {
+    fn take_raised(&mut self, shared: &Shared<F>, block: &Block) {
         let unused = block.insns.saturating_sub(block.code.insns_to(self.fault_pc));
         self.budget.fetch_add(unused.into(), Ordering::Relaxed);
         let pc = self.pc().wrapping_add(self.fault_pc.into());
@@ -878,16 +955,13 @@ impl<F: Frontend> Env<F> {
     }
 
     /// Finds the block behind a fixed exit and links it if it lies in the same page.
-    fn follow(
-        &mut self,
-        shared: &Arc<Shared<F>>,
-        from: &Block,
-        exit: usize,
-        mode: u64,
-        space: u32,
-    ) -> Result<*const Block, F::Exception> {
-        let pc = Gva(self.pc());
-        let to = self.lookup(Key { pc, mode, space })?;
+    fn follow(&mut self, shared: &Shared<F>, from: &Block, exit: usize) -> Result<*const Block, F::Exception> {
+        let link = from.links[exit].load(Ordering::Acquire);
+        if !link.is_null() {
+            return Ok(link);
+        }
+        let key = self.key_here();
+        let to = self.lookup(key)?;
         // SAFETY: as in `slice`.
         let to_key = unsafe { (*to).key };
         let start = from.key.gpa.0 % PAGE_SIZE;
@@ -904,6 +978,13 @@ impl<F: Frontend> Env<F> {
     }
 }
 
+/// What the entry stub calls when host code has left: see [`Env::next`].
+pub(crate) extern "C" fn next<F: Frontend>(env: &mut Env<F>, exit: u32) -> u64 {
+    env.next(exit)
+}
+
+/// Codes that host code leaves with are smaller.
+pub(crate) const EXIT_CODES: u64 = 8;
 /// Codes that host code leaves with beside those of [`exit_of`].
 const HOT: u32 = x64::HOT as u32;
 const INDIRECT: u32 = Exit::Indirect as u32;
@@ -931,7 +1012,9 @@ impl<F: Frontend> TcgVcpu<F> {
         env.kicker.running.store(true, Ordering::Release);
         drop(kickers);
         if behind {
+            // Blocks that died meanwhile may be gone, too.
             env.forget_blocks();
+            env.forgotten = epoch;
             shared.bury();
         }
     }
@@ -942,8 +1025,8 @@ impl<F: Frontend> TcgVcpu<F> {
         let shared = env.shared.clone();
         let epoch = shared.epoch.load(Ordering::Acquire);
         if env.kicker.epoch.load(Ordering::Relaxed) != epoch {
-            env.forget_blocks();
-            env.kicker.epoch.store(epoch, Ordering::Release);
+            env.forget_dead();
+            env.kicker.epoch.store(env.forgotten, Ordering::Release);
             shared.bury();
         }
         if env.kicker.kicked.swap(false, Ordering::AcqRel) {
@@ -978,7 +1061,7 @@ impl<F: Frontend> TcgVcpu<F> {
     fn run_part(&mut self, limit: u32) {
         let env = &mut *self.env;
         let shared = env.shared.clone();
-        let key = shared.frontend.key(&env.cpu);
+        let key = env.key_now(&shared);
         let page = match env.fetch_page(key.pc, key.space) {
             Ok(page) => page,
             Err(exception) => return env.take_fetch_fault(&shared, exception),

@@ -21,7 +21,7 @@ use vm::{Backing, FlatView, Gpa, Gva, log};
 /// Entries of each regime's first table: enough for 64 MiB of small pages.
 pub const ENTRIES: usize = 1 << 14;
 /// Regimes that a front end may have.
-pub const REGIMES: usize = 4;
+pub const REGIMES: usize = 6;
 /// Sets of the second table; each has a way for every [`WAYS`]th address space.
 const SETS: usize = 4096;
 /// Ways of a set.
@@ -30,11 +30,13 @@ const WAYS: usize = 4;
 const SPACES: usize = 1 << 16;
 /// Large pages remembered.
 const LARGE: usize = 32;
+/// The key of no large page: no address has it.
+const NO_LARGE: (u64, u64) = (1, 0);
 /// Bits of the filter over large pages that were forgotten while pieces of them may be in the tables.
 const LOST: usize = 1 << 14;
 /// Bits of the filter over host pages that stores may reach without a look.
 const WRITABLE: usize = 1 << 16;
-/// Pages of code remembered.
+/// Pages of code remembered for each of [`WAYS`] address spaces.
 const FETCH: usize = 512;
 
 const PAGE_MASK: u64 = !(PAGE_SIZE - 1);
@@ -113,11 +115,13 @@ pub struct Tlb {
     second: Box<[Second]>,
     space_generations: Box<[u32]>,
     large: Box<[Option<(u64, Second)>; LARGE]>,
+    /// The address of each and the bits of it that count, to find the one for an address quickly.
+    large_keys: [(u64, u64); LARGE],
     large_next: usize,
     /// Large pages forgotten in favour of others, as a filter by page number, and the log2 of their sizes.
     lost: Box<[u64; LOST / 64]>,
     lost_sizes: u64,
-    fetch: Box<[Option<FetchEntry>; FETCH]>,
+    fetch: Box<[Option<FetchEntry>]>,
     generation: u32,
     /// Entries put into the first tables so far.
     pub fills: u64,
@@ -142,8 +146,9 @@ impl Tlb {
             (&raw mut (*this).second).write(second);
             (&raw mut (*this).space_generations).write(vec![0; SPACES].into_boxed_slice());
             (&raw mut (*this).large).write(Box::new([const { None }; LARGE]));
+            (*this).large_keys = [NO_LARGE; LARGE];
             (&raw mut (*this).lost).write(Box::new([0; LOST / 64]));
-            (&raw mut (*this).fetch).write(Box::new([const { None }; FETCH]));
+            (&raw mut (*this).fetch).write(vec![None; FETCH * WAYS].into_boxed_slice());
             (*this).generation = 1;
         }
     }
@@ -164,8 +169,13 @@ fn writable_bit(host: *mut u8) -> usize {
     (host as usize >> 12) % WRITABLE
 }
 
-fn fetch_index(page: u64) -> usize {
-    ((page >> 12) ^ (page >> 20)) as usize % FETCH
+/// First way of the set that a page of code may be in.
+fn fetch_set(page: u64) -> usize {
+    (((page >> 12) ^ (page >> 20)) as usize % FETCH) * WAYS
+}
+
+fn fetch_index(page: u64, space: u32) -> usize {
+    fetch_set(page) + space as usize % WAYS
 }
 
 impl Tlb {
@@ -231,9 +241,15 @@ impl Tlb {
         }
     }
 
+    /// Forgets which pages code was fetched from.
+    pub(crate) fn forget_code(&mut self) {
+        self.fetch.fill(None);
+    }
+
     fn clear_all(&mut self) {
         self.clear_first();
         self.large.fill(None);
+        self.large_keys = [NO_LARGE; LARGE];
         if self.lost_sizes != 0 {
             self.lost.fill(0);
             self.lost_sizes = 0;
@@ -293,7 +309,9 @@ impl Tlb {
                     second.generation = 0;
                 }
             }
-            self.fetch[fetch_index(canonical)].take_if(|e| hits(e.page));
+            for entry in &mut self.fetch[fetch_set(canonical)..][..WAYS] {
+                entry.take_if(|e| hits(e.page));
+            }
         }
         false
     }
@@ -356,10 +374,7 @@ impl<F: Frontend> Env<F> {
 
     /// Forgets where code was found whose [`Key`](crate::frontend::Key) names the space.
     pub fn flush_code_space(&mut self, space: u32) {
-        for entry in self.tlb.fetch.iter_mut().filter(|e| e.as_ref().is_some_and(|e| e.space == space)) {
-            *entry = None;
-        }
-        self.clear_space_jumps(space);
+        self.renumber_space(space);
     }
 
     /// Makes the first tables that code may use now those of the current address space. Others keep what they have: an
@@ -371,6 +386,11 @@ impl<F: Frontend> Env<F> {
         for regime in (0..REGIMES).filter(|regime| regimes >> regime & 1 != 0) {
             self.tlb.enter_space(regime, space);
         }
+    }
+
+    /// Whether the first table lets loads through at `va`: no more is known than that it does.
+    pub fn may_load(&self, va: u64, mmu: u8) -> bool {
+        self.tlb.entries[usize::from(mmu) % REGIMES][index(va)].read == va & PAGE_MASK
     }
 
     /// Drops write permission for a host page that now holds code.
@@ -411,7 +431,8 @@ impl<F: Frontend> Env<F> {
             page.gpa = Gpa(page.gpa.0 + offset);
             return Ok(page);
         }
-        for (base, large) in self.tlb.large.iter().flatten() {
+        for n in (0..LARGE).filter(|n| gva.0 & self.tlb.large_keys[*n].1 == self.tlb.large_keys[*n].0) {
+            let Some((base, large)) = &self.tlb.large[n] else { continue };
             let size_mask = (1u64 << large.page.page_log2) - 1;
             if (gva.0 ^ base) & !size_mask == 0
                 && large.tag == u64::from(want.mmu)
@@ -455,6 +476,7 @@ impl<F: Frontend> Env<F> {
                 self.tlb.large_next = (self.tlb.large_next + 1) % LARGE;
                 self.tlb.large_next
             });
+            self.tlb.large_keys[place] = (gva.0 & !size_mask, !size_mask);
             if let Some((base, old)) = self.tlb.large[place].replace((gva.0 & !size_mask, large))
                 && (base != gva.0 & !size_mask
                     || old.space != page.space
@@ -710,7 +732,7 @@ impl<F: Frontend> Env<F> {
     /// The physical page that code at `gva` was fetched from, and its mode bits, if that is still known.
     pub(crate) fn fetched_page(&self, gva: Gva, space: u32) -> Option<(Gpa, u64)> {
         let (page, regime) = (gva.0 & PAGE_MASK, self.shared.frontend.fetch_regime(&self.cpu));
-        let entry = self.tlb.fetch[fetch_index(page)].as_ref()?;
+        let entry = self.tlb.fetch[fetch_index(page, space)].as_ref()?;
         let same = entry.page == page && entry.space == space && entry.regime == regime && entry.code.ram.is_some();
         same.then_some((entry.code.gpa, entry.code.code_mode))
     }
@@ -723,7 +745,7 @@ impl<F: Frontend> Env<F> {
         let shared = self.shared.clone();
         let regime = shared.frontend.fetch_regime(&self.cpu);
         let page = gva.0 & PAGE_MASK;
-        let at = fetch_index(page);
+        let at = fetch_index(page, space);
         if let Some(entry) = &self.tlb.fetch[at]
             && entry.page == page
             && entry.space == space

@@ -1,11 +1,10 @@
-//! Guest RAM: anonymous memory, mapped once, of which the host gives large pages where it can.
+//! Guest RAM: anonymous memory, mapped once. Nobody shares it, and faults of anonymous memory are the cheapest.
 // UNSAFETY: guest RAM is read and written by the guest, devices and the host at the same time; only raw pointers can
 // say so. Bounds are checked here before a pointer is made.
 
 #![allow(unsafe_code)]
 
 use crate::addr::Gpa;
-use rustix::mm::{Advice, madvise};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -151,10 +150,6 @@ impl Ram {
             .with_mmap_flags(MAP_PRIVATE_ANONYMOUS_NORESERVE)
             .build()
             .map_err(|e| fail(e.to_string()))?;
-        // A guest touches most of its memory: a fault for each 4 KiB costs more than the zeros of 2 MiB at once, and large
-        // pages make the host's own address translation cheaper. A host without them is no worse off.
-        // SAFETY: the advice changes nothing that a program could see, and the range is the mapping just made.
-        let _ = unsafe { madvise(map.as_ptr().cast(), size, Advice::LinuxHugepage) };
         Ok(Arc::new(Ram { id, map: Arc::new(map) }))
     }
 

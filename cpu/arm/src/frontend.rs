@@ -210,7 +210,7 @@ impl Frontend for Arm {
     const NAME: &'static str = "aarch64";
     const BYTE_SLOTS: &'static [Slot] = &[state::N, state::Z, state::C, state::V];
     const PC: Slot = state::PC;
-    const MMU_REGIMES: usize = 4;
+    const MMU_REGIMES: usize = 6;
 
     fn names(&self) -> Names<'static> {
         Names { slots: state::SLOTS, helpers: &HELPER_NAMES }
@@ -256,11 +256,14 @@ impl Frontend for Arm {
         a64::translate(self.features, mode, code, limit, ir);
     }
     fn walk(&self, env: &mut Env, gva: Gva, intent: Intent, mmu: u8) -> Result<Translation, Exception> {
-        let view = env.bus().view();
-        match mmu::walk(&env.cpu, &view, gva.0, intent, mmu) {
+        match mmu::walk(&env.cpu, env.view(), gva.0, intent, mmu) {
             Ok(walked) => {
                 // Executable at EL1 in one address space only: from now on the key tells them apart.
-                env.cpu.local_kernel_code |= mmu == mmu::EL1 && walked.page.execute && !walked.page.global;
+                let local = matches!(mmu, mmu::EL1 | mmu::VISITING_EL1) && walked.page.execute && !walked.page.global;
+                if local && !env.cpu.local_kernel_code {
+                    env.cpu.local_kernel_code = true;
+                    env.cpu.update_mode();
+                }
                 if intent == Intent::Fetch && walked.page.code_mode != 0 && !env.cpu.guarded_seen {
                     env.cpu.guarded_seen = true;
                     env.cpu.update_mode();
@@ -278,7 +281,14 @@ impl Frontend for Arm {
     }
     fn regimes(&self, cpu: &Cpu) -> u8 {
         let bits = |regimes: &[u8]| regimes.iter().fold(0, |bits, regime| bits | 1 << regime);
-        if cpu.pstate.el == 0 { bits(&[mmu::EL0]) } else { bits(&[mmu::EL1, mmu::EL1_PAN, mmu::EL0_FOR_EL1]) }
+        match cpu.pstate.el {
+            0 => bits(&[mmu::EL0]),
+            _ if cpu.is_visiting() => {
+                bits(&[mmu::VISITING_EL1, mmu::VISITING_EL0_FOR_EL1])
+                    | if cpu.pstate.pan { bits(&[mmu::EL1_PAN]) } else { 0 }
+            }
+            _ => bits(&[mmu::EL1, mmu::EL1_PAN, mmu::EL0_FOR_EL1]),
+        }
     }
     fn space(&self, cpu: &Cpu) -> u32 {
         cpu.asid()

@@ -38,6 +38,8 @@ helpers! {
     TLBI = 14, full F2 tlbi;
     STEP_DONE = 15, full F0 step_done;
     AUTH_RETURN = 16, full F2 auth_return;
+    READ_AT_EL1 = 17, plain F2 read_at_el1;
+    MASK_INTERRUPTS = 18, plain F1 mask_interrupts;
 }
 
 fn refuse(env: &mut Env, syndrome: Syndrome) -> u64 {
@@ -70,6 +72,17 @@ extern "C" fn read_sysreg(env: &mut Env, index: u64, iss: u64) -> u64 {
     }
 }
 
+/// Reads a register that has no slot, where nothing can refuse it.
+extern "C" fn read_at_el1(env: &mut Env, index: u64, _iss: u64) -> u64 {
+    REGISTERS.get(index as usize).and_then(|register| register.read).map_or(0, |read| read(&env.cpu))
+}
+
+/// MSR DAIFSet at EL1 without software step.
+extern "C" fn mask_interrupts(env: &mut Env, mask: u64) -> u64 {
+    env.cpu.pstate.daif |= (mask & 0xf) as u8;
+    0
+}
+
 extern "C" fn write_sysreg(env: &mut Env, index: u64, iss: u64, value: u64) -> u64 {
     let Some(register) = REGISTERS.get(index as usize) else { return refuse(env, Syndrome::undefined()) };
     if refused(env, register.grant(&env.cpu, true), iss) {
@@ -96,6 +109,7 @@ extern "C" fn write_sysreg(env: &mut Env, index: u64, iss: u64, value: u64) -> u
         After::Asid => {
             // Translations and code are tagged with the ASID; the block ends here, and the loop looks at it anew.
             write(&mut env.cpu, value);
+            env.cpu.update_mode();
         }
     }
     0
@@ -208,8 +222,10 @@ extern "C" fn cache(env: &mut Env, va: u64, flags: u64) -> u64 {
     let cpu = &env.cpu;
     let regime = cpu.pstate.el.min(1);
     let intent = if flags & CACHE_INVALIDATE != 0 { Intent::Write } else { Intent::Read };
-    let view = env.bus().view();
-    if let Err(fault) = mmu::walk(cpu, &view, va, intent, regime) {
+    if intent == Intent::Read && !cpu.is_visiting() && env.may_load(va, regime) {
+        return 0;
+    }
+    if let Err(fault) = mmu::walk(cpu, env.view(), va, intent, regime) {
         env.raise(Exception::of_maintenance(fault, va));
     }
     0
@@ -228,8 +244,7 @@ extern "C" fn address_translate(env: &mut Env, va: u64, kind: u64) -> u64 {
     if regime == mmu::EL1_PAN && !env.cpu.pstate.pan {
         regime = mmu::EL1;
     }
-    let view = env.bus().view();
-    env.cpu.sys.par_el1 = match mmu::walk(&env.cpu, &view, va, intent, regime) {
+    env.cpu.sys.par_el1 = match mmu::walk(&env.cpu, env.view(), va, intent, regime) {
         Ok(walked) => {
             let device = walked.attributes & 0xf0 == 0;
             let shareability = if device || walked.attributes == 0x44 { 2 } else { walked.shareability };

@@ -16,6 +16,10 @@ pub const EL1: u8 = 1;
 pub const EL1_PAN: u8 = 2;
 /// Rights of EL0, for instructions of EL1 (LDTR, STTR): apart, for EL1 may use another address space than EL0 does.
 pub const EL0_FOR_EL1: u8 = 3;
+/// Rights of EL1 and of EL0 for EL1 while EL1 is visiting an address space ([`Cpu::is_visiting`]): apart, so that the
+/// tables of the one where it stays are not emptied.
+pub const VISITING_EL1: u8 = 4;
+pub const VISITING_EL0_FOR_EL1: u8 = 5;
 
 /// SCTLR_EL1 bits.
 pub const SCTLR_M: u64 = 1;
@@ -115,6 +119,13 @@ impl Cpu {
         self.asid_bits(ttbr >> 48)
     }
 
+    /// Whether EL1 executes in an address space that it only passes through, as operating systems do that unmap themselves
+    /// from EL0: they have a pair of ASIDs for each process, the odd one for EL0 and the way in and out. It is a guess that
+    /// decides where translations are kept, never what they are.
+    pub fn is_visiting(&self) -> bool {
+        self.local_kernel_code && self.pstate.el != 0 && self.asid() & 1 != 0
+    }
+
     /// The bits of an ASID that count (TCR_EL1.AS).
     pub fn asid_bits(&self, asid: u64) -> u32 {
         let wide = self.sys.tcr_el1 >> 36 & 1 != 0 && self.model.features.has(Feature::ASID16);
@@ -140,7 +151,11 @@ impl Cpu {
 /// # Errors
 /// The fault that the access takes.
 pub fn walk(cpu: &Cpu, view: &FlatView, va: u64, intent: Intent, regime: u8) -> Result<Walked, Fault> {
-    let regime = if regime == EL0_FOR_EL1 { EL0 } else { regime };
+    let regime = match regime {
+        EL0_FOR_EL1 | VISITING_EL0_FOR_EL1 => EL0,
+        VISITING_EL1 => EL1,
+        regime => regime,
+    };
     if cpu.sys.sctlr_el1 & SCTLR_M == 0 {
         return flat(cpu, va, intent);
     }

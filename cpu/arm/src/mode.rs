@@ -55,6 +55,10 @@ mode! {
     /// FPCR asks for what the host's floating-point unit does by default: RMode, FZ and DN are zero. (AHP and FZ16 concern
     /// half precision alone, which is never done by the host.)
     host_float with_host_float: 22, 1;
+    /// EL1 uses SP_EL0 (PSTATE.SP is clear): it is not where it is else.
+    shared_sp with_shared_sp: 23, 1;
+    /// EL1 visits another address space ([`Cpu::is_visiting`]).
+    visiting with_visiting: 24, 1;
     /// The program counter is no multiple of 4: its fetch is a PC alignment fault.
     pc_misaligned with_pc_misaligned: 20, 1;
 }
@@ -90,6 +94,8 @@ impl Cpu {
             .with_il(p.il.into())
             .with_bt(if el0 { bit(35) } else { bit(36) })
             .with_bti(self.guarded_seen.into())
+            .with_visiting(self.is_visiting().into())
+            .with_shared_sp((!el0 && !p.spsel).into())
             .with_host_float((self.fpcr & HOST_FPCR == 0).into())
             .0;
     }

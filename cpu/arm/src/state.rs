@@ -11,7 +11,8 @@ use tcg::{Slot, Ty};
 /// Exception levels are numbers 0 to 3 here; only 0 and 1 are implemented.
 pub const LEVELS: usize = 4;
 
-/// One processing element. The part before `pstate` is addressed by translated code.
+/// One processing element. The part before `pstate` is addressed by translated code, and the two registers that have slots
+/// behind it.
 #[repr(C, align(16))]
 pub struct Cpu {
     /// X0 to X30.
@@ -108,6 +109,11 @@ slots! {
     TPIDR_EL0: tpidr_el0, TPIDRRO_EL0: tpidrro_el0, TPIDR_EL1: tpidr_el1, BTYPE: btype,
 }
 
+/// The slot of SP_EL0 while another stack pointer is in use.
+pub const SP_EL0: Slot = Slot(offset_of!(Cpu, sp_el) as u16, Ty::I64);
+/// The slot of ELR_EL1.
+pub const ELR_EL1: Slot = Slot((offset_of!(Cpu, elr) + 8) as u16, Ty::I64);
+
 /// The slot of X`n`, n at most 30.
 pub const fn x(n: u8) -> Slot {
     Slot((offset_of!(Cpu, x) + n as usize * 8) as u16, Ty::I64)
@@ -196,6 +202,8 @@ pub static SLOTS: &[(&str, Slot)] = &[
     ("tpidrro_el0", TPIDRRO_EL0),
     ("tpidr_el1", TPIDR_EL1),
     ("btype", BTYPE),
+    ("sp_el0", SP_EL0),
+    ("elr_el1", ELR_EL1),
 ];
 
 impl Cpu {

@@ -42,13 +42,14 @@ pub struct Code {
 impl Code {
     /// What must be known of a block that is never interpreted.
     pub(crate) fn of_host_block(ir: &crate::ir::Block) -> Code {
-        let marks = ir.ops.iter().filter_map(|op| match op {
+        let mut marks = Vec::with_capacity(ir.insns as usize);
+        marks.extend(ir.ops.iter().filter_map(|op| match op {
             crate::ir::Op::Insn { pc } => Some((0, *pc)),
             _ => None,
-        });
+        }));
         Code {
             uops: Box::default(),
-            marks: marks.collect(),
+            marks: marks.into_boxed_slice(),
             exits: decode::exits(ir),
             indirect: decode::is_indirect(ir),
         }

@@ -10,7 +10,7 @@ use crate::cache::Block;
 use crate::env::Env;
 use crate::frontend::{Frontend, Func};
 use crate::ir::{AtomicOp, Binary, Cond, FloatCond, Lane, Mem, Order, Ty, Unary};
-use crate::softmmu::{ENTRIES, read_host, write_host};
+use crate::softmmu::{ENTRIES, REGIMES, read_host, write_host};
 use std::sync::atomic::{Ordering, fence};
 
 /// How a block ended.
@@ -481,7 +481,7 @@ pub(crate) unsafe fn run<F: Frontend>(env: &mut Env<F>, block: &Block) -> Exit {
 #[cold]
 fn load_with_mem<F: Frontend>(env: &mut Env<F>, va: u64, bytes: u8, imm: u64) -> Option<u128> {
     let mem = unpack_mem(imm);
-    let entry = env.tlb.entries[usize::from(mem.mmu & 3)][(va >> 12) as usize % ENTRIES];
+    let entry = env.tlb.entries[usize::from(mem.mmu) % REGIMES][(va >> 12) as usize % ENTRIES];
     let aligned = va & ((1u64 << mem.align_log2) - 1) == 0;
     if va ^ entry.read <= PAGE - u64::from(bytes) && aligned && !mem.swap {
         // SAFETY: the entry says that the page is RAM at `addend`; the access stays in the page.
@@ -494,7 +494,7 @@ fn load_with_mem<F: Frontend>(env: &mut Env<F>, va: u64, bytes: u8, imm: u64) ->
 #[cold]
 fn store_with_mem<F: Frontend>(env: &mut Env<F>, va: u64, bytes: u8, value: u128, imm: u64) -> bool {
     let mem = unpack_mem(imm);
-    let entry = env.tlb.entries[usize::from(mem.mmu & 3)][(va >> 12) as usize % ENTRIES];
+    let entry = env.tlb.entries[usize::from(mem.mmu) % REGIMES][(va >> 12) as usize % ENTRIES];
     let aligned = va & ((1u64 << mem.align_log2) - 1) == 0;
     if va ^ entry.write <= PAGE - u64::from(bytes) && aligned && !mem.swap {
         // SAFETY: as above; the entry allows stores.

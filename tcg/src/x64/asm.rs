@@ -115,6 +115,33 @@ pub enum Shift {
 #[must_use]
 pub struct Hole(usize);
 
+/// A few holes.
+#[derive(Clone, Copy, Default)]
+pub struct Holes([Option<Hole>; 2]);
+
+impl Holes {
+    /// One more, two at most.
+    pub fn push(&mut self, hole: Hole) {
+        let place = usize::from(self.0[0].is_some());
+        debug_assert!(self.0[place].is_none());
+        self.0[place] = Some(hole);
+    }
+}
+
+impl From<Hole> for Holes {
+    fn from(hole: Hole) -> Holes {
+        Holes([Some(hole), None])
+    }
+}
+
+impl IntoIterator for Holes {
+    type Item = Hole;
+    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<Hole>, 2>>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter().flatten()
+    }
+}
+
 /// A buffer of code.
 #[derive(Default)]
 pub struct Asm {
@@ -138,8 +165,17 @@ impl Asm {
 
     /// Prefix, REX, opcode bytes, ModRM and what follows it. `byte_operand` tells that register numbers 4 to 7 mean spl
     /// to dil, which needs a REX prefix.
+    #[inline]
     fn op(&mut self, prefix: Option<u8>, wide: bool, opcode: &[u8], reg: u8, rm: Rm, byte_operand: bool) {
-        self.code.extend(prefix);
+        // An instruction is put together beside the code: one look for room serves all its bytes.
+        let (mut bytes, mut len) = ([0u8; 16], 0);
+        let mut put = |byte: u8| {
+            bytes[len & 15] = byte;
+            len += 1;
+        };
+        if let Some(prefix) = prefix {
+            put(prefix);
+        }
         let (base, index) = match rm {
             Rm::Reg(r) => (r, 0),
             Rm::Mem(m) => (m.base, m.index.unwrap_or(0)),
@@ -147,26 +183,29 @@ impl Asm {
         let rex = u8::from(wide) << 3 | (reg >> 3) << 2 | (index >> 3) << 1 | base >> 3;
         let low_byte = byte_operand && ((4..8).contains(&reg) || matches!(rm, Rm::Reg(4..8)));
         if rex != 0 || low_byte {
-            self.byte(0x40 | rex);
+            put(0x40 | rex);
         }
-        self.code.extend_from_slice(opcode);
+        opcode.iter().for_each(|byte| put(*byte));
         let reg = (reg & 7) << 3;
         match rm {
-            Rm::Reg(r) => self.byte(0xc0 | reg | r & 7),
+            Rm::Reg(r) => put(0xc0 | reg | r & 7),
             Rm::Mem(m) => {
                 let short = i8::try_from(m.disp).is_ok();
                 let mode = if short { 0x40 } else { 0x80 };
                 match m.index {
                     // rsp and r12 as base need the second byte.
-                    None if m.base & 7 != 4 => self.byte(mode | reg | m.base & 7),
+                    None if m.base & 7 != 4 => put(mode | reg | m.base & 7),
                     index => {
-                        self.byte(mode | reg | 4);
-                        self.byte((index.unwrap_or(4) & 7) << 3 | m.base & 7);
+                        put(mode | reg | 4);
+                        put((index.unwrap_or(4) & 7) << 3 | m.base & 7);
                     }
                 }
-                if short { self.byte(m.disp as u8) } else { self.imm32(m.disp) }
+                if short { put(m.disp as u8) } else { m.disp.to_le_bytes().into_iter().for_each(put) }
             }
         }
+        let end = self.code.len() + len;
+        self.code.extend_from_slice(&bytes);
+        self.code.truncate(end);
     }
 
     /// `mov d, s` of 64 or 32 bits; the latter clears the upper half.

@@ -1,6 +1,6 @@
 //! One pass over the IR of a block, or of several that follow one another, that emits host code for each operation.
 
-use super::asm::{Alu, Asm, Cc, Gpr, Hole, Mem, R14, R15, RAX, RBP, RCX, RDI, Xmm};
+use super::asm::{Alu, Asm, Cc, Gpr, Hole, Holes, Mem, R14, R15, RAX, RBP, RCX, RDI, Xmm};
 use super::integer::{complement, subtraction};
 use super::registers::{Bank, CLOBBERED, Loc, TooComplex};
 use super::stubs::{ARGUMENTS, Stubs};
@@ -38,7 +38,7 @@ pub struct Cold {
     /// The part that it belongs to.
     pub part: usize,
     /// Jumps that lead to it.
-    pub from: Vec<Hole>,
+    pub from: Holes,
     /// Where it goes on.
     pub back: usize,
     pub what: ColdPath,
@@ -82,6 +82,7 @@ pub enum Data {
 pub struct Buffers {
     /// The code.
     pub asm: Asm,
+    pairs: Vec<bool>,
     /// Number of the last operation that needs a value, 0 if none does.
     last: Vec<u32>,
     /// For each operation the first value that dies with it, and for each value the next one; [`NONE`] ends the list.
@@ -115,6 +116,8 @@ pub struct Emit<'a, F: Frontend> {
     pub stubs: &'a Stubs,
     /// Number of the operation at hand.
     pub at: usize,
+    /// Which operations begin a pair of accesses.
+    pairs: Vec<bool>,
     /// Number of the last operation that needs a value, 0 if none does.
     pub last: Vec<u32>,
     /// The values that die with each operation, as lists.
@@ -154,15 +157,26 @@ pub fn is_wide(ty: Ty) -> bool {
     matches!(ty, Ty::I32 | Ty::I64)
 }
 
-/// The second half of a pair of accesses that `at` begins, and its distance: the same access at the address plus a small
-/// constant, with nothing in between but the sum. One look into the TLB serves both.
-pub fn pair(ir: &Ir, at: usize) -> Option<(usize, i32)> {
+/// How far behind the first half of a pair the second one is.
+const PAIR: usize = 3;
+
+/// Notes the operations that begin a pair of accesses: the second is the same access at the address plus a small constant,
+/// with nothing in between but the sum. One look into the TLB serves both.
+fn find_pairs(ir: &Ir, pairs: &mut [bool]) {
+    for at in 0..ir.ops.len() {
+        if matches!(ir.ops[at], Op::Load(..) | Op::Store(..)) && (at < PAIR || !pairs[at - PAIR]) {
+            pairs[at] = begins_pair(ir, at);
+        }
+    }
+}
+
+fn begins_pair(ir: &Ir, at: usize) -> bool {
     let sum = |va: Val, base: Val, ty: Ty| {
         let by = Some(ty.bytes().into());
         matches!(ir.ops[va.0 as usize], Op::Bin(Binary::Add, Ty::I64, a, b) if a == base && ir.as_const(b) == by)
     };
-    let second = at + 3;
-    let paired = match (ir.ops[at], *ir.ops.get(second)?) {
+    let Some(second) = ir.ops.get(at + PAIR) else { return false };
+    let paired = match (ir.ops[at], *second) {
         (Op::Load(ty, base, mem), Op::Load(t, va, m)) => {
             (t, m, ty != Ty::V128, mem.swap) == (ty, mem, true, false) && sum(va, base, ty)
         }
@@ -171,22 +185,17 @@ pub fn pair(ir: &Ir, at: usize) -> Option<(usize, i32)> {
         }
         _ => false,
     };
-    let pure = || ir.ops[at + 1].is_pure() && ir.ops[at + 2].is_pure();
-    let free = || at < 3 || pair(ir, at - 3).is_none();
-    match ir.ops[at] {
-        Op::Load(ty, ..) | Op::Store(ty, ..) if paired && pure() && free() => Some((second, ty.bytes().into())),
-        _ => None,
-    }
+    paired && ir.ops[at + 1].is_pure() && ir.ops[at + 2].is_pure()
 }
 
 /// The operands that operation `at` really reads.
-fn reads(ir: &Ir, at: usize, mut f: impl FnMut(Val)) {
-    if at >= 3 && pair(ir, at - 3).is_some() {
+fn reads(ir: &Ir, pairs: &[bool], at: usize, mut f: impl FnMut(Val)) {
+    if at >= PAIR && pairs[at - PAIR] {
         // The first half of the pair does its work.
         return;
     }
-    if let Some((second, _)) = pair(ir, at)
-        && let Op::Store(_, _, value, _) = ir.ops[second]
+    if pairs[at]
+        && let Op::Store(_, _, value, _) = ir.ops[at + PAIR]
     {
         f(value);
     }
@@ -227,6 +236,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
             insns_after: 0,
             stubs,
             at: 0,
+            pairs: emptied(&mut buffers.pairs),
             last: emptied(&mut buffers.last),
             first_death: emptied(&mut buffers.first_death),
             next_death: emptied(&mut buffers.next_death),
@@ -251,6 +261,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
     pub fn into_buffers(self) -> Buffers {
         Buffers {
             asm: self.asm,
+            pairs: self.pairs,
             last: self.last,
             first_death: self.first_death,
             next_death: self.next_death,
@@ -300,9 +311,12 @@ impl<'a, F: Frontend> Emit<'a, F> {
         renew(&mut self.last, n + 1, 0);
         let (end, last) = (n as u32, &mut self.last);
         ir.end_operand(|v| last[v.0 as usize] = end);
+        renew(&mut self.pairs, n, false);
+        find_pairs(ir, &mut self.pairs);
+        let pairs = &self.pairs;
         for (at, op) in ir.ops.iter().enumerate().rev() {
             if last[at] != 0 || !op.is_pure() {
-                reads(ir, at, |v| last[v.0 as usize] = last[v.0 as usize].max(at as u32));
+                reads(ir, pairs, at, |v| last[v.0 as usize] = last[v.0 as usize].max(at as u32));
             }
         }
         renew(&mut self.first_death, n + 1, NONE);
@@ -325,7 +339,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
     fn operations(&mut self) -> Result<(), TooComplex> {
         for at in 0..self.ir.ops.len() {
             self.at = at;
-            let second = at >= 3 && pair(self.ir, at - 3).is_some();
+            let second = at >= PAIR && self.pairs[at - PAIR];
             if self.last[at] == 0 && self.ir.ops[at].is_pure() || second {
                 // What dies here was kept for the first half.
                 self.finish_operation();
@@ -339,8 +353,16 @@ impl<'a, F: Frontend> Emit<'a, F> {
     }
 
     /// Puts code out of the way of the part at hand.
-    pub fn put_aside(&mut self, from: Vec<Hole>, back: usize, what: ColdPath) {
+    pub fn put_aside(&mut self, from: Holes, back: usize, what: ColdPath) {
         self.cold.push(Cold { part: self.part, from, back, what });
+    }
+
+    /// The second half of a pair of accesses that operation `at` begins, and its distance.
+    pub fn pair(&self, at: usize) -> Option<(usize, i32)> {
+        match self.ir.ops[at] {
+            Op::Load(ty, ..) | Op::Store(ty, ..) if self.pairs[at] => Some((at + PAIR, ty.bytes().into())),
+            _ => None,
+        }
     }
 
     /// Puts the result of the operation at hand where it is, unless nobody wants it.
@@ -647,7 +669,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
     /// After a call that may raise: leaves if it did.
     pub fn check_raised(&mut self) {
         self.asm.alu_mem_imm(Alu::Cmp, true, env!(F, raised), 0);
-        let from = vec![self.asm.jcc(Cc::Ne)];
+        let from = self.asm.jcc(Cc::Ne).into();
         let back = self.asm.code.len();
         self.put_aside(from, back, ColdPath::Fault { pc: self.pc });
     }
@@ -661,13 +683,13 @@ impl<'a, F: Frontend> Emit<'a, F> {
         self.fast_entry = self.asm.code.len();
         self.turn_to(0);
         self.asm.alu_imm(Alu::Sub, true, R15, (self.block.insns + self.insns_after) as i32);
-        let from = vec![self.asm.jcc(Cc::S)];
+        let from = self.asm.jcc(Cc::S).into();
         self.put_aside(from, 0, ColdPath::Budget);
         if let Some(hot_after) = self.hot_after {
             self.block.runs.ask_at(hot_after);
             self.asm.mov_imm(RAX, std::ptr::from_ref(self.block.runs.cell()) as u64);
             self.asm.alu_mem_imm(Alu::Sub, false, Mem::at(RAX, 0), 1);
-            let from = vec![self.asm.jcc(Cc::E)];
+            let from = self.asm.jcc(Cc::E).into();
             self.put_aside(from, 0, ColdPath::Hot);
         }
     }

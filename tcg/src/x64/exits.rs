@@ -70,7 +70,7 @@ impl<F: Frontend> Emit<'_, F> {
                 let cc = self.condition(c)?;
                 let aside = self.asm.jcc(if exit == 0 { cc.not() } else { cc });
                 let distances = [to, other];
-                self.put_aside(vec![aside], 0, ColdPath::SideExit { exit: 1 - exit, distance: distances[1 - exit] });
+                self.put_aside(aside.into(), 0, ColdPath::SideExit { exit: 1 - exit, distance: distances[1 - exit] });
                 self.move_pc(distances[exit]);
             }
             _ => return Err(TooComplex),
@@ -78,7 +78,7 @@ impl<F: Frontend> Emit<'_, F> {
         if self.ir.ops.iter().any(|op| op.may_leave() && !matches!(op, Op::Load(..))) {
             self.asm.alu_mem_imm(Alu::Cmp, false, env!(F, look), 0);
             let stale = self.asm.jcc(Cc::Ne);
-            self.put_aside(vec![stale], 0, ColdPath::Stale);
+            self.put_aside(stale.into(), 0, ColdPath::Stale);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Floating point on the host's unit, where a helper's call amounts to it (`float.rs` of this crate says when). Where the
 //! host may differ, code out of the way calls the helper.
 
-use super::asm::{Alu, Cc, Hole, RAX, RCX, Xmm};
+use super::asm::{Alu, Cc, Holes, RAX, RCX, Xmm};
 use super::emit::{ColdPath, Emit};
 use super::registers::{Loc, TooComplex};
 use crate::float::{FloatOp, HostFloat, ToIntegral};
@@ -107,7 +107,7 @@ impl<F: Frontend> Emit<'_, F> {
             self.asm.sse_with(packed(lane), 0x2e, a, b);
             let doubt = self.asm.jcc(Cc::P);
             let d = self.new_xmm()?;
-            self.exactly(vec![doubt], function as *const () as u64, imm, exact, d);
+            self.exactly(doubt.into(), function as *const () as u64, imm, exact, d);
             self.result(Loc::Xmm(d));
             return Ok(true);
         }
@@ -171,9 +171,9 @@ impl<F: Frontend> Emit<'_, F> {
     }
 
     /// Jumps taken when the number in `d` is a NaN or, with `tiny`, may have been rounded up to the smallest normal one.
-    fn doubt_one(&mut self, lane: Lane, d: Xmm, tiny: bool) -> Vec<Hole> {
+    fn doubt_one(&mut self, lane: Lane, d: Xmm, tiny: bool) -> Holes {
         self.asm.sse_with(packed(lane), 0x2e, d, d);
-        let mut doubts = vec![self.asm.jcc(Cc::P)];
+        let mut doubts = Holes::from(self.asm.jcc(Cc::P));
         if tiny {
             let wide = lane == Lane::D;
             self.asm.xmm_to(wide, RAX, d);
@@ -190,7 +190,7 @@ impl<F: Frontend> Emit<'_, F> {
     }
 
     /// The same for any lane of a vector.
-    fn doubt_all(&mut self, lane: Lane, d: Xmm, tiny: bool) -> Result<Vec<Hole>, TooComplex> {
+    fn doubt_all(&mut self, lane: Lane, d: Xmm, tiny: bool) -> Result<Holes, TooComplex> {
         // Twice the number loses the sign.
         let twice = if tiny { Some(self.new_xmm()?) } else { None };
         self.asm.movdqa(0, d);
@@ -211,10 +211,10 @@ impl<F: Frontend> Emit<'_, F> {
         }
         self.asm.sse(0xd7, RAX, 0);
         self.asm.test(false, RAX, RAX);
-        Ok(vec![self.asm.jcc(Cc::Ne)])
+        Ok(self.asm.jcc(Cc::Ne).into())
     }
 
-    fn exactly(&mut self, from: Vec<Hole>, function: u64, imm: u32, args: [Xmm; 3], d: Xmm) {
+    fn exactly(&mut self, from: Holes, function: u64, imm: u32, args: [Xmm; 3], d: Xmm) {
         let back = self.asm.code.len();
         let xmms = self.xmms_in_use();
         self.put_aside(from, back, ColdPath::VectorHelper { function, imm, args, d, xmms });
@@ -256,7 +256,7 @@ impl<F: Frontend> Emit<'_, F> {
                 self.asm.convert_to_int(scalar(host.lane), bits == 64, d, 0);
                 // What the host gives for all that is out of range is the only number that minus one overflows.
                 self.asm.alu_imm(Alu::Cmp, bits == 64, d, 1);
-                let from = vec![self.asm.jcc(Cc::O)];
+                let from = self.asm.jcc(Cc::O).into();
                 let back = self.asm.code.len();
                 let xmms = self.xmms_in_use();
                 let function = function as *const () as u64;

@@ -1,7 +1,7 @@
 //! Guest memory: the look into the TLB inline, the rest out of the way.
 
-use super::asm::{Alu, Cc, Gpr, Hole, Mem as Operand, RAX, RBP, RCX, Shift};
-use super::emit::{ColdPath, Data, Emit, pair};
+use super::asm::{Alu, Cc, Gpr, Holes, Mem as Operand, RAX, RBP, RCX, Shift};
+use super::emit::{ColdPath, Data, Emit};
 use super::registers::{Loc, TooComplex};
 use super::slow;
 use crate::env::Env;
@@ -15,12 +15,12 @@ use vm::ram::PAGE_SIZE;
 impl<F: Frontend> Emit<'_, F> {
     /// Looks an address up: on a hit rcx is what turns it into a host address. `tag` is the field of the entry that
     /// decides. Gives the jumps to the slow path.
-    fn look_up(&mut self, va: Gpr, bytes: u8, mem: Mem, tag: usize) -> Vec<Hole> {
+    fn look_up(&mut self, va: Gpr, bytes: u8, mem: Mem, tag: usize) -> Holes {
         let table =
             offset_of!(Env<F>, tlb) + offset_of!(Tlb, entries) + usize::from(mem.mmu) * size_of::<[Entry; ENTRIES]>();
         let entry_log2 = size_of::<Entry>().trailing_zeros() as u8;
         let field = |field: usize| Operand::indexed(RBP, RAX, (table + field) as i32);
-        let mut misses = Vec::new();
+        let mut misses = Holes::default();
         if mem.align_log2 != 0 {
             self.asm.test_imm(false, va, (1 << mem.align_log2) - 1);
             misses.push(self.asm.jcc(Cc::Ne));
@@ -42,7 +42,7 @@ impl<F: Frontend> Emit<'_, F> {
         (0..16).filter(|x| held(*x).users != 0 || held(*x).slot.is_some()).map(|x| (x, held(x).slot)).collect()
     }
 
-    fn access(&mut self, from: Vec<Hole>, va: Gpr, bytes: u8, mem: Mem, data: Data) {
+    fn access(&mut self, from: Holes, va: Gpr, bytes: u8, mem: Mem, data: Data) {
         let back = self.asm.code.len();
         let xmms = self.xmms_in_use();
         let info = slow::pack(bytes, mem, self.pc);
@@ -66,7 +66,7 @@ impl<F: Frontend> Emit<'_, F> {
             return Ok(());
         }
         let d = self.new_gpr()?;
-        if let Some((second, distance)) = pair(self.ir, self.at) {
+        if let Some((second, distance)) = self.pair(self.at) {
             let e = self.new_gpr()?;
             let span = ty.bytes() + distance as u8;
             let misses = self.look_up(v, span, mem, offset_of!(Entry, read));
@@ -104,7 +104,7 @@ impl<F: Frontend> Emit<'_, F> {
             return Ok(());
         }
         let s = self.gpr(value)?;
-        if let Some((second, distance)) = pair(self.ir, self.at)
+        if let Some((second, distance)) = self.pair(self.at)
             && let Op::Store(_, _, other, _) = self.ir.ops[second]
         {
             let t = self.gpr(other)?;

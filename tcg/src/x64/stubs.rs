@@ -6,6 +6,7 @@ use super::registers::CLOBBERED;
 use super::slow;
 use crate::cache;
 use crate::env::{Env, JUMP_CACHE, Jump};
+use crate::exec::{EXIT_CODES, next};
 use crate::frontend::Frontend;
 use std::mem::offset_of;
 
@@ -19,7 +20,7 @@ pub const HOT: u64 = 6;
 /// Addresses of the shared code.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stubs {
-    /// `extern "C" fn(env, host entry) -> exit`.
+    /// `extern "C" fn(env, host entry) -> exit`: runs code, and what comes behind it as long as [`next`] knows that.
     pub enter: u64,
     /// Where exits 0 and 1 lead that are not linked; rax is the address of the link.
     pub unlinked: [u64; 2],
@@ -77,7 +78,19 @@ pub fn emit<F: Frontend>(asm: &mut Asm) -> Stubs {
     let saved = [RBX, RBP, R12, R13, R14, R15];
     saved.into_iter().for_each(|r| asm.push(r));
     asm.alu_imm(Alu::Sub, true, RSP, 8);
+    asm.mov(true, RBP, RDI);
+    let run = asm.code.len();
     asm.call_reg(RSI);
+    // What goes on, or the exit to leave with.
+    asm.mov(true, RDI, RBP);
+    asm.mov(false, RSI, RAX);
+    asm.mov_imm(RAX, next::<F> as *const () as u64);
+    asm.call_reg(RAX);
+    asm.mov(true, RDI, RBP);
+    asm.mov(true, RSI, RAX);
+    asm.alu_imm(Alu::Cmp, true, RAX, EXIT_CODES as i32);
+    let more = asm.jcc(Cc::Ae);
+    asm.bind_to(more, run);
     asm.alu_imm(Alu::Add, true, RSP, 8);
     saved.into_iter().rev().for_each(|r| asm.pop(r));
     asm.ret();

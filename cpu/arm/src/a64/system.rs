@@ -6,7 +6,7 @@ use crate::exception::Syndrome;
 use crate::helpers::{self, field, tlb, translation_kind};
 use crate::mmu;
 use crate::state::{self, C, EXCLUSIVE_ADDR, N, NOT_EXCLUSIVE, V, Z};
-use crate::sysreg::{self, After, REGISTERS, User, id, trap_iss};
+use crate::sysreg::{self, After, FPSR, REGISTERS, User, id, trap_iss};
 use tcg::Slot;
 use tcg::ir::{Binary, Mem, Order, Terminal, Ty, Val};
 
@@ -163,6 +163,12 @@ impl Translator<'_> {
             field::DAIF_SET | field::DAIF_CLEAR => true,
             _ => false,
         };
+        if which == field::DAIF_SET && self.mode.el() != 0 && self.mode.step() == 0 {
+            // More is masked and nothing else changes.
+            let mask = self.ir.imm64(i.crm.into());
+            self.ir.call(helpers::MASK_INTERRUPTS, &[mask]);
+            return Next::Continue;
+        }
         if !exists {
             return self.undefined();
         }
@@ -190,8 +196,13 @@ impl Translator<'_> {
                     {
                         return end;
                     }
+                    let read = if self.mode.el() != 0 && reg != FPSR && reg != SP_EL0 {
+                        helpers::READ_AT_EL1
+                    } else {
+                        helpers::READ_SYSREG
+                    };
                     let index = self.ir.imm64(index as u64);
-                    self.ir.call(helpers::READ_SYSREG, &[index, iss])
+                    self.ir.call(read, &[index, iss])
                 }
                 None if self.mode.el() != 0 && sysreg::is_id_space(reg) => self.ir.imm64(0),
                 None if self.mode.el() != 0 && matches!(sysreg::icc_direction(reg), Some((true, _))) => {
@@ -252,6 +263,8 @@ impl Translator<'_> {
             TPIDR_EL0 => Some(state::TPIDR_EL0),
             TPIDRRO_EL0 => Some(state::TPIDRRO_EL0),
             TPIDR_EL1 if self.mode.el() != 0 => Some(state::TPIDR_EL1),
+            ELR_EL1 if self.mode.el() != 0 => Some(state::ELR_EL1),
+            SP_EL0 if self.mode.el() != 0 && self.mode.shared_sp() == 0 => Some(state::SP_EL0),
             _ => None,
         }
     }
@@ -347,9 +360,7 @@ impl Translator<'_> {
         if self.mode.el() == 0 {
             return self.undefined();
         }
-        let index = sysreg::find(ELR_EL1, self.features).unwrap_or(usize::MAX);
-        let args = [index as u64, 0].map(|v| self.ir.imm64(v));
-        let target = self.ir.call(helpers::READ_SYSREG, &args);
+        let target = self.ir.get(state::ELR_EL1);
         self.return_to(target)
     }
 
@@ -358,9 +369,7 @@ impl Translator<'_> {
         if self.mode.el() == 0 {
             return self.undefined();
         }
-        let index = sysreg::find(ELR_EL1, self.features).unwrap_or(usize::MAX);
-        let args = [index as u64, 0].map(|v| self.ir.imm64(v));
-        let target = self.ir.call(helpers::READ_SYSREG, &args);
+        let target = self.ir.get(state::ELR_EL1);
         let key_b = self.ir.imm64(i.m.into());
         let target = self.ir.call(helpers::AUTH_RETURN, &[target, key_b]);
         self.return_to(target)
@@ -379,3 +388,4 @@ const TPIDR_EL0: u16 = id(3, 3, 13, 0, 2);
 const TPIDRRO_EL0: u16 = id(3, 3, 13, 0, 3);
 const TPIDR_EL1: u16 = id(3, 0, 13, 0, 4);
 const ELR_EL1: u16 = id(3, 0, 4, 0, 1);
+const SP_EL0: u16 = id(3, 0, 4, 1, 0);

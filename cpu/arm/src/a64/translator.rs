@@ -4,7 +4,7 @@ use super::decode;
 use crate::exception::{self, Syndrome};
 use crate::features::{Feature, Features};
 use crate::helpers;
-use crate::mmu::EL0_FOR_EL1;
+use crate::mmu;
 use crate::mode::Mode;
 use crate::state::{self, BTYPE, C, N, SP, V, Z};
 use tcg::ir::{Binary, Block, Cond, FloatCond, HelperId, Mem, Order, Terminal, Ty, VUnary, Val};
@@ -409,12 +409,13 @@ impl Translator<'_> {
         self.ir.float_cmp(relation, lane, a, b)
     }
 
-    /// The translation regime of ordinary data accesses: 0 for EL0, 1 for EL1, 2 for EL1 with PAN.
+    /// The translation regime of ordinary data accesses.
     pub fn regime(&self) -> u8 {
         match (self.mode.el(), self.mode.pan()) {
-            (0, _) => 0,
-            (_, 0) => 1,
-            _ => 2,
+            (0, _) => mmu::EL0,
+            (_, 0) if self.mode.visiting() != 0 => mmu::VISITING_EL1,
+            (_, 0) => mmu::EL1,
+            _ => mmu::EL1_PAN,
         }
     }
 
@@ -432,7 +433,11 @@ impl Translator<'_> {
     /// An access with the rights of EL0 (LDTR, STTR), unless UAO is set.
     pub fn mem_unprivileged(&self, bytes: u8) -> Mem {
         let unprivileged = self.mode.el() == 1 && self.mode.uao() == 0;
-        let mmu = if unprivileged { EL0_FOR_EL1 } else { self.regime() };
+        let mmu = match unprivileged {
+            true if self.mode.visiting() != 0 => mmu::VISITING_EL0_FOR_EL1,
+            true => mmu::EL0_FOR_EL1,
+            false => self.regime(),
+        };
         Mem { mmu, ..self.mem(bytes) }
     }
 
