@@ -305,10 +305,26 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.cast(v, I8X16)
     }
 
-    /// [`Op::FloatCmp`].
-    pub(super) fn float_compare(&mut self, cond: FloatCond, lane: Lane, a: Val, b: Val) -> Value {
+    /// [`Op::FloatCmp`], operation `at`.
+    pub(super) fn float_compare(&mut self, at: usize, cond: FloatCond, lane: Lane, a: Val, b: Val) -> Value {
         let (a, b) = (self.v(a), self.v(b));
         let (a, b) = (self.lowest(a, lane), self.lowest(b, lane));
+        let own = std::ptr::eq(self.ops, self.member.ir.ops.as_slice());
+        let branches = matches!(self.ir().end, Some(Terminal::Branch(v, ..)) if v.0 as usize == at);
+        if own && branches {
+            // Written the other way round than the flags: one value for both would be made outside the branch.
+            let cond = match cond {
+                FloatCond::Eq => FloatCC::Equal,
+                FloatCond::Ne => FloatCC::NotEqual,
+                FloatCond::Lt => FloatCC::GreaterThan,
+                FloatCond::Nlt => FloatCC::UnorderedOrLessThanOrEqual,
+                FloatCond::Le => FloatCC::GreaterThanOrEqual,
+                FloatCond::Nle => FloatCC::UnorderedOrLessThan,
+                FloatCond::Un => FloatCC::Unordered,
+                FloatCond::Ord => FloatCC::Ordered,
+            };
+            return self.b.ins().fcmp(cond, b, a);
+        }
         let cond = match cond {
             FloatCond::Eq => FloatCC::Equal,
             FloatCond::Ne => FloatCC::NotEqual,
@@ -414,7 +430,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
     ) -> Result<Option<Value>, String> {
         if host.op == FloatOp::Compare {
             let [a, b, _] = args.map(|v| self.lowest(v, host.lane));
-            let unordered = self.b.ins().fcmp(FloatCC::Unordered, a, b);
+            // The other way round than V.
+            let unordered = self.b.ins().fcmp(FloatCC::Unordered, b, a);
             let nothing = self.constant_vector(0, 0);
             return self.unless(&[unordered], nothing, |l| l.exactly(id, args, imm)).map(Some);
         }

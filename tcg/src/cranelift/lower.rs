@@ -432,7 +432,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 };
                 Some(self.b.ins().icmp(cond, a, b))
             }
-            Op::FloatCmp(cond, lane, a, b) => Some(self.float_compare(cond, lane, a, b)),
+            Op::FloatCmp(cond, lane, a, b) => Some(self.float_compare(at, cond, lane, a, b)),
             Op::Select(_, c, a, b) => {
                 let (c, a, b) = (self.v(c), self.v(a), self.v(b));
                 Some(self.b.ins().select(c, a, b))
