@@ -21,6 +21,7 @@ pub mod ir;
 mod mxcsr;
 pub mod opt;
 pub mod softmmu;
+mod spaces;
 pub mod x64;
 
 pub use env::Env;

@@ -204,6 +204,11 @@ impl Cpu {
     }
 }
 
+/// What keys call the address space of EL1's own code under an ASID; EL0's is called by the ASID itself.
+pub fn kernel_space(asid: u32) -> u32 {
+    1 << 16 | asid
+}
+
 impl Frontend for Arm {
     type Cpu = Cpu;
     type Exception = Exception;
@@ -244,7 +249,7 @@ impl Frontend for Arm {
         // Code of EL1 is the same in all address spaces until some was not: see `walk`.
         let space = match cpu.pstate.el {
             0 => cpu.asid(),
-            _ if cpu.local_kernel_code => cpu.asid() + 1,
+            _ if cpu.local_kernel_code => kernel_space(cpu.asid()),
             _ => 0,
         };
         Key { pc: Gva(cpu.pc), mode: mode.0, space }
@@ -278,6 +283,12 @@ impl Frontend for Arm {
     }
     fn fetch_regime(&self, cpu: &Cpu) -> u8 {
         cpu.pstate.el.min(1)
+    }
+    fn code_root(&self, cpu: &Cpu, pc: Gva) -> Option<u64> {
+        // The upper half of EL1: TTBR1_EL1.BADDR, without ASID and CnP. All other registers that tables are walked by flush
+        // what is known when they change.
+        let upper = cpu.pstate.el != 0 && cpu.local_kernel_code && pc.0 >> 55 & 1 != 0;
+        upper.then_some(cpu.sys.ttbr1_el1 & 0xffff_ffff_fffe)
     }
     fn regimes(&self, cpu: &Cpu) -> u8 {
         let bits = |regimes: &[u8]| regimes.iter().fold(0, |bits, regime| bits | 1 << regime);
