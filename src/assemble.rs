@@ -29,7 +29,7 @@ use vm::vcpu::Accelerator;
 /// Runs of a block before it gets template code.
 const TEMPLATE_AFTER: u32 = 0;
 /// Runs of a block before it is optimized in the background.
-const COMPILE_AFTER: u32 = 100_000;
+const COMPILE_AFTER: u32 = 400_000;
 /// Host code kept at most, in bytes: only what is used takes memory, and a compiler needs 60 MiB.
 const CODE_BYTES: u64 = 512 << 20;
 
