@@ -9,6 +9,7 @@ use crate::exec::Shared;
 use crate::frontend::Frontend;
 use crate::ir::Slot;
 use crate::softmmu::Tlb;
+use crate::spaces::Spaces;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -60,9 +61,8 @@ pub struct Env<F: Frontend> {
     pub(crate) known_generation: u64,
     /// The epoch of the code cache whose dead are forgotten.
     pub(crate) forgotten: u64,
-    /// What the jump cache knows address spaces by: a number, 0 for the space's own name.
-    space_numbers: Box<[u32]>,
-    next_space_number: u32,
+    /// What the jump cache knows address spaces by.
+    pub(crate) spaces: Spaces,
     /// How often host code came back to the loop, by the code it left with; the last counts interpreted blocks.
     pub(crate) exits: [u64; 8],
     /// Looks for blocks that the jump cache did not know.
@@ -112,8 +112,6 @@ pub(crate) struct Known {
     pub block: *const Block,
 }
 
-/// Address spaces that keys may name are below this.
-const SPACES: usize = (1 << 16) + 2;
 /// Blocks that are remembered by physical address.
 const KNOWN: usize = 1 << 16;
 
@@ -285,8 +283,7 @@ impl<F: Frontend> Env<F> {
             // SAFETY: an entry is numbers and a pointer, for which zeros are valid; generation 0 never counts.
             (&raw mut (*this).known).write(Box::new_zeroed_slice(KNOWN).assume_init());
             (*this).known_generation = 1;
-            (&raw mut (*this).space_numbers).write(vec![0; SPACES].into_boxed_slice());
-            (*this).next_space_number = SPACES as u32;
+            (&raw mut (*this).spaces).write(Spaces::new());
             (*this).mxcsr = crate::mxcsr::DEFAULT;
             (&raw mut (*this).view).write(bus.view());
             (&raw mut (*this).bus).write(bus);
@@ -377,34 +374,6 @@ impl<F: Frontend> Env<F> {
             if jump.pc >> 12 == page {
                 *jump = Jump::EMPTY;
             }
-        }
-    }
-
-    /// The number that the jump cache and the table of code pages know an address space by now.
-    pub(crate) fn space_number(&self, space: u32) -> u32 {
-        match self.space_numbers.get(space as usize) {
-            Some(0) | None => space,
-            Some(number) => *number,
-        }
-    }
-
-    /// Forgets the blocks and code pages of one address space, which gets another number.
-    pub(crate) fn renumber_space(&mut self, space: u32) {
-        let old = self.space_number(space);
-        if self.next_space_number == u32::MAX {
-            // None is left: everything is forgotten, and counting begins anew.
-            self.clear_jumps();
-            self.tlb.forget_code();
-            self.space_numbers.fill(0);
-            self.next_space_number = SPACES as u32;
-        }
-        self.next_space_number += 1;
-        let number = self.next_space_number;
-        if let Some(place) = self.space_numbers.get_mut(space as usize) {
-            *place = number;
-        }
-        if (self.tag >> 32) as u32 == old {
-            self.tag = tag_of(self.tag & u64::from(u32::MAX), number);
         }
     }
 

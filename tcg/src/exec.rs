@@ -546,6 +546,7 @@ impl<F: Frontend> Env<F> {
     #[cold]
     fn lookup_slow(&mut self, key: Key) -> Result<*const Block, F::Exception> {
         self.lookups += 1;
+        let key = Key { space: self.number_at(key.space, key.pc), ..key };
         if let Some((page, code_mode)) = self.fetched_page(key.pc, key.space) {
             let mode = key.mode | code_mode | self.shared.frontend.pc_mode(key.pc);
             let known = self.known(&BlockKey { gpa: Gpa(page.0 + key.pc.0 % PAGE_SIZE), mode });
@@ -843,12 +844,6 @@ impl<F: Frontend> Env<F> {
     /// What the block at the program counter is found by, in the mode and space of the code that ran last.
     fn key_here(&mut self) -> Key {
         Key { pc: Gva(self.pc()), mode: self.tag & u64::from(u32::MAX), space: (self.tag >> 32) as u32 }
-    }
-
-    /// What the block at the program counter is found by, with the number of its space.
-    fn key_now(&self, shared: &Shared<F>) -> Key {
-        let key = shared.frontend.key(&self.cpu);
-        Key { space: self.space_number(key.space), ..key }
     }
 
     /// Finds the block at the program counter whatever mode and space are now.

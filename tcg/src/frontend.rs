@@ -160,6 +160,12 @@ pub trait Frontend: Send + Sync + Sized + 'static {
     fn fetch_regime(&self, cpu: &Self::Cpu) -> u8;
     /// The address space of lower addresses now (its ASID): what non-global translations are tagged with.
     fn space(&self, cpu: &Self::Cpu) -> u32;
+    /// Names the tables that code at `pc` is translated by, if they are the same in many of the address spaces that its keys
+    /// name: two spaces of the same name find the same, as long as neither translates by other tables. `None` where that is
+    /// not so, or is not worth to be known.
+    fn code_root(&self, _cpu: &Self::Cpu, _pc: Gva) -> Option<u64> {
+        None
+    }
     /// The regimes that code may access memory in now, as bits. Translations of the others wait for their address space.
     fn regimes(&self, _cpu: &Self::Cpu) -> u8 {
         u8::MAX

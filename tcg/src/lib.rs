@@ -22,6 +22,7 @@ mod mxcsr;
 pub mod opt;
 pub mod runs;
 pub mod softmmu;
+mod spaces;
 mod stress;
 pub mod targets;
 mod trace;

@@ -342,6 +342,7 @@ impl<F: Frontend> Env<F> {
     pub fn flush_tlb(&mut self) {
         self.tlb.clear_all();
         self.clear_jumps();
+        self.spaces.forget_pages();
     }
 
     /// Forgets the translations of one page. Bits outside `page_mask` (an address tag) do not count.
@@ -349,7 +350,10 @@ impl<F: Frontend> Env<F> {
         let all = self.tlb.clear_page(gva.0, page_mask);
         if all {
             self.clear_jumps();
+            self.spaces.forget_pages();
         } else {
+            self.spaces.forget_page(gva.0 & page_mask);
+            self.spaces.forget_page(gva.0 | !page_mask);
             self.clear_page_jumps(gva.0 & page_mask);
             self.clear_page_jumps(gva.0 | !page_mask);
         }
@@ -767,6 +771,7 @@ impl<F: Frontend> Env<F> {
             return Err(self.bus_error(gva, found.gpa, want));
         }
         let code = CodePage { gpa, ram, code_mode: found.code_mode };
+        self.spaces.add_page(space, page, gpa, code.code_mode);
         self.tlb.fetch[at] = Some(FetchEntry { page, space, regime, code: code.clone() });
         Ok(code)
     }

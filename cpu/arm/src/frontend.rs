@@ -204,6 +204,11 @@ impl Cpu {
     }
 }
 
+/// What keys call the address space of EL1's own code under an ASID; EL0's is called by the ASID itself.
+pub fn kernel_space(asid: u32) -> u32 {
+    1 << 16 | asid
+}
+
 impl Frontend for Arm {
     type Cpu = Cpu;
     type Exception = Exception;
@@ -244,7 +249,7 @@ impl Frontend for Arm {
         // Code of EL1 is the same in all address spaces until some was not: see `walk`.
         let space = match cpu.pstate.el {
             0 => cpu.asid(),
-            _ if cpu.local_kernel_code => cpu.asid() + 1,
+            _ if cpu.local_kernel_code => kernel_space(cpu.asid()),
             _ => 0,
         };
         Key { pc: Gva(cpu.pc), mode: mode.0, space }
@@ -278,6 +283,12 @@ impl Frontend for Arm {
     }
     fn fetch_regime(&self, cpu: &Cpu) -> u8 {
         cpu.pstate.el.min(1)
+    }
+    fn code_root(&self, cpu: &Cpu, pc: Gva) -> Option<u64> {
+        // The upper half of EL1: TTBR1_EL1.BADDR, without ASID and CnP. All other registers that tables are walked by flush
+        // what is known when they change.
+        let upper = cpu.pstate.el != 0 && cpu.local_kernel_code && pc.0 >> 55 & 1 != 0;
+        upper.then_some(cpu.sys.ttbr1_el1 & 0xffff_ffff_fffe)
     }
     fn regimes(&self, cpu: &Cpu) -> u8 {
         let bits = |regimes: &[u8]| regimes.iter().fold(0, |bits, regime| bits | 1 << regime);
@@ -461,6 +472,65 @@ mod tests {
         m.cpu().update_mode();
         m.run_words(&[0xd503_207f]);
         assert_eq!(m.cpu().sys.esr_el1, 0x07e0_0000);
+    }
+
+    #[test]
+    fn address_spaces_share_kernel_code_only_while_their_tables_say_the_same() {
+        let mut m = Machine::new("max");
+        let (tables, upper) = (RAM + 0x2_0000, 0xffff_ff80_0000_0000u64);
+        // Pages 5 and 6 of the upper half: the program, and mov x1, #5; ret. In another frame mov x1, #6; ret.
+        m.write_words(RAM + 0x5000, &[0xd280_00a1, 0xd65f_03c0]);
+        m.write_words(RAM + 0x6000, &[0xd280_00c1, 0xd65f_03c0]);
+        let local = |page: u64| page | 0xc03 | 1 << 2;
+        m.write_u64(tables, (tables + 0x1000) | 3);
+        m.write_u64(tables + 0x1000, (tables + 0x2000) | 3);
+        m.write_u64(tables + 0x2000 + 5 * 8, local(RAM + 0x7000));
+        m.write_u64(tables + 0x2000 + 6 * 8, local(RAM + 0x5000));
+        // For each of ASIDs 1, 2, 3, 3, 2: msr ttbr0_el1, x<n>; blr x0; mov x<10 + n>, x1; before the fourth
+        // tlbi vaae1, x6.
+        let call = |asid: u32, to: u32| [0xd518_2000 | asid, 0xd63f_0000, 0xaa01_03e0 | to];
+        let program = [call(1, 11), call(2, 12), call(3, 13)].concat();
+        let program = [program, vec![0xd508_8766], call(3, 14).into(), call(2, 15).into()].concat();
+        m.write_words(RAM + 0x7000, &program);
+        let sys = &mut m.cpu().sys;
+        sys.tcr_el1 = 25 | 25 << 16 | 2 << 30 | 5 << 32;
+        (sys.ttbr1_el1, sys.mair_el1) = (tables, 0xff00);
+        sys.sctlr_el1 |= 1;
+        let cpu = m.cpu();
+        cpu.update_mode();
+        cpu.pc = upper | 0x5000;
+        (cpu.x[0], cpu.x[6]) = (upper | 0x6000, (upper | 0x6000) << 8 >> 20);
+        (cpu.x[1], cpu.x[2], cpu.x[3]) = (1 << 48, 2 << 48, 3 << 48);
+        m.step(5);
+        // The second space finds the same as the first; the third finds what the tables say by then, without any TLBI.
+        m.cpu().x[1] = 0;
+        m.step(5);
+        m.write_u64(tables + 0x2000 + 6 * 8, local(RAM + 0x6000));
+        m.step(5);
+        assert_eq!(m.cpu().x[11..14], [5, 5, 6]);
+        m.write_u64(tables + 0x2000 + 6 * 8, local(RAM + 0x5000));
+        m.step(11);
+        assert_eq!(m.cpu().x[14..16], [5, 5]);
+    }
+
+    #[test]
+    fn sp_el0_is_read_and_written_wherever_it_is() {
+        for (spsel, other) in [(true, 0x5555), (false, 0x1234)] {
+            let mut m = Machine::new("max");
+            m.cpu().set_level(1, false);
+            m.cpu().sp = 0x1234;
+            m.cpu().set_level(1, spsel);
+            m.cpu().update_mode();
+            if spsel {
+                m.cpu().sp = 0x5555;
+            }
+            // mrs x1, sp_el0; mov x2, sp; msr sp_el0, x3; mov x4, sp
+            m.cpu().x[3] = 0x8888;
+            m.run_words(&[0xd538_4101, 0x9100_03e2, 0xd518_4103, 0x9100_03e4]);
+            let cpu = m.cpu();
+            assert_eq!((cpu.x[1], cpu.x[2], cpu.sp_of(0)), (0x1234, other, 0x8888));
+            assert_eq!(cpu.x[4], if spsel { 0x5555 } else { 0x8888 });
+        }
     }
 
     #[test]

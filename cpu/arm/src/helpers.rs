@@ -2,7 +2,7 @@
 
 use crate::exception::{self, Exception, Syndrome};
 use crate::features::Feature;
-use crate::frontend::{Arm, Env};
+use crate::frontend::{Arm, Env, kernel_space};
 use crate::mmu::{self, FaultKind};
 use crate::psci;
 use crate::state::Cpu;
@@ -280,8 +280,7 @@ extern "C" fn tlbi(env: &mut Env, kind: u64, value: u64) -> u64 {
         tlb::ASID => {
             let asid = env.cpu.asid_bits(value >> 48);
             env.flush_tlb_space(asid);
-            // What the key names the space of EL1's own code.
-            env.flush_code_space(asid + 1);
+            env.flush_code_space(kernel_space(asid));
         }
         _ => env.flush_tlb(),
     }

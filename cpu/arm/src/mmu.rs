@@ -5,8 +5,9 @@ use crate::features::Feature;
 use crate::mode::Mode;
 use crate::state::Cpu;
 use tcg::frontend::Translation;
+use vm::address_space::Span;
 use vm::vcpu::Intent;
-use vm::{FlatView, Gpa};
+use vm::{Backing, FlatView, Gpa};
 
 /// Rights of EL0 ([`Mem::mmu`](tcg::Mem)).
 pub const EL0: u8 = 0;
@@ -179,11 +180,12 @@ pub fn walk(cpu: &Cpu, view: &FlatView, va: u64, intent: Intent, regime: u8) -> 
         return Err(fault(FaultKind::AddressSize, 0));
     }
     let (mut no_el0, mut read_only, mut uxn, mut pxn) = (false, false, false, false);
+    let mut span = None;
     loop {
         let shift = half.granule + stride * (3 - level);
         let index = va >> shift & ((1 << width) - 1);
         let at = Gpa(table | index << 3);
-        let mut descriptor = view.load(at, 8).map_err(|_| fault(FaultKind::Walk, level))?;
+        let mut descriptor = load_descriptor(view, &mut span, at).ok_or(fault(FaultKind::Walk, level))?;
         if cpu.sys.sctlr_el1 & SCTLR_EE != 0 {
             descriptor = descriptor.swap_bytes();
         }
@@ -254,6 +256,19 @@ pub fn walk(cpu: &Cpu, view: &FlatView, va: u64, intent: Intent, regime: u8) -> 
             attributes,
             shareability: descriptor >> 8 & 3,
         });
+    }
+}
+
+/// Reads a descriptor; tables of all levels are likely to lie in one span.
+fn load_descriptor<'a>(view: &'a FlatView, span: &mut Option<&'a Span>, at: Gpa) -> Option<u64> {
+    if span.is_none_or(|span| at < span.start || at > span.last) {
+        *span = view.find(at);
+    }
+    match (*span)? {
+        Span { start, last, backing: Backing::Ram { ram, offset }, .. } if last.0 - at.0 >= 7 => {
+            ram.load(offset + (at.0 - start.0), 8)
+        }
+        _ => view.load(at, 8).ok(),
     }
 }
 

@@ -24,16 +24,10 @@ fn all_follows_from_the_seed() {
 #[test]
 fn every_tier_takes_part_and_code_goes() {
     let (stress, calm) = (counters(Tier::Stress(13)), counters(Tier::Mixed(3)));
-    for name in [
-        "interpreted blocks",
-        "templates: blocks",
-        "templates: traces among them",
-        "regions",
-        "exits: block is hot",
-        "exits: budget or kick",
-    ] {
+    for name in ["interpreted blocks", "templates: blocks", "regions", "exits: block is hot", "exits: budget or kick"] {
         assert!(stress[name] > 100, "{} {name}", stress[name]);
     }
+    assert!(stress["templates: traces among them"] > 10, "{stress:#?}");
     // The programs are the same, and so is what is executed; but blocks come again and again.
     assert_eq!(stress["instructions executed"], calm["instructions executed"]);
     assert!(2 * stress["instructions translated"] > 3 * calm["instructions translated"], "{stress:#?} {calm:#?}");
