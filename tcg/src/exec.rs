@@ -21,7 +21,7 @@ use vm::vcpu::{AccelError, Accelerator, BootRegs, Intent, Kick, PageFault, Stop,
 use vm::{BadState, Gpa, Gva, LoadError, Saved, log};
 
 /// Instructions between looks around when nobody kicks.
-const SLICE: u64 = 200_000;
+const SLICE: u64 = 50_000;
 /// Instructions of a block at most.
 const BLOCK_LIMIT: u32 = 32;
 /// Blocks in the cache before all are thrown away.

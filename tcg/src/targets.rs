@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use vm::ram::PAGE_SIZE;
 
 /// Branches that are remembered.
-pub const REMEMBERED: usize = 16;
+pub const REMEMBERED: usize = 32;
 
 /// The last targets of a block's indirect branch, by the low half-word of the address. Template code writes here as well:
 /// run number `n` of the block, modulo [`REMEMBERED`], has entry `n`.

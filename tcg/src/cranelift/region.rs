@@ -21,7 +21,7 @@ const WARM: u32 = 16;
 const WARM_TARGET: u32 = 64;
 
 /// Functions that contain the same block at most, besides its own: a bound on what is compiled in all.
-const COPIES: u32 = 2;
+const COPIES: u32 = 4;
 
 /// A set of registers, by their numbers in [`Region::slots`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
