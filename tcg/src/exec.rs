@@ -114,10 +114,11 @@ impl<F: Frontend> Shared<F> {
     }
 
     /// Adds the time that `f` takes to what tier 1 (0) or tier 2 (1) has spent, and names the code that it has made, if
-    /// any, by where it comes from.
+    /// any, by what it is and where it comes from.
     pub(crate) fn measure<R>(
         &self,
         tier: usize,
+        what: &str,
         gpa: Gpa,
         f: impl FnOnce() -> R,
         code: impl FnOnce(&R) -> Option<(u64, usize)>,
@@ -126,7 +127,7 @@ impl<F: Frontend> Shared<F> {
         let result = f();
         self.spent_ns[tier].fetch_add((self.now_ns)().saturating_sub(start), Ordering::Relaxed);
         if let (Some(sink), Some((at, len))) = (&self.sink, code(&result)) {
-            sink(at, len, &format!("{} {gpa}", ["block", "region"][tier]));
+            sink(at, len, &format!("{what} {gpa}"));
         }
         result
     }
@@ -229,7 +230,6 @@ impl<F: Frontend> Shared<F> {
         if fits {
             cache.install_trace(&blocks, code);
             self.traces.fetch_add(1, Ordering::Relaxed);
-            self.installs.fetch_add(1, Ordering::Release);
         } else {
             template.free(&[code.host]);
         }
@@ -932,7 +932,15 @@ impl<F: Frontend> Env<F> {
     fn warmed_up(&mut self, shared: &Arc<Shared<F>>, block: &Block) {
         let hot = shared.hot_after(block).is_some_and(|after| block.runs.get() >= after);
         match &shared.template {
-            Some(template) if !hot => shared.trace(template, &owner(block)),
+            Some(template) if !hot => {
+                shared.trace(template, &owner(block));
+                // The jump cache leads there as well: the program counter is the block's.
+                let index = jump_index(self.pc());
+                let jump = &mut self.jumps[index];
+                if std::ptr::eq(jump.block, block) {
+                    jump.fast = block.fast.load(Ordering::Acquire);
+                }
+            }
             _ => self.request(shared, block),
         }
     }

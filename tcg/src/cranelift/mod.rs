@@ -208,7 +208,7 @@ impl Worker {
         if !head.valid.load(Ordering::Acquire) {
             return;
         }
-        let compiled = shared.measure(1, head.key.gpa, || self.region(state, shared, head), |_| None);
+        let compiled = shared.measure(1, "region", head.key.gpa, || self.region(state, shared, head), |_| None);
         let (code, region) = match compiled {
             Ok(compiled) => compiled,
             Err(why) => {
@@ -230,7 +230,7 @@ impl Worker {
         self.functions.fetch_add(1, Ordering::Relaxed);
         self.blocks.fetch_add(region.members.len() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(code.len() as u64, Ordering::Relaxed);
-        shared.measure(1, head.key.gpa, || (), |()| Some((entry, code.len())));
+        shared.measure(1, "region", head.key.gpa, || (), |()| Some((entry, code.len())));
         log!(
             OutAsm,
             "OUT: {} blocks from {} [{} bytes]\n{}\n",

@@ -26,9 +26,7 @@ impl<F: Frontend> Emit<'_, F> {
             Terminal::Indirect(to) => {
                 self.gpr_into(R14, to)?;
                 self.record_target();
-                for hole in jump_by_cache::<F>(&mut self.asm) {
-                    self.far.push((hole, self.stubs.no_code));
-                }
+                self.jump_by_cache();
             }
             Terminal::Resync(to) => {
                 self.move_pc(to);
@@ -115,9 +113,15 @@ impl<F: Frontend> Emit<'_, F> {
             self.asm.mov_imm(RAX, std::ptr::from_ref(&self.block.fast_links[exit]) as u64);
             self.asm.jmp_mem(Mem::at(RAX, 0));
         } else {
-            self.asm.mov_imm(RAX, std::ptr::from_ref(self.block) as u64);
-            let hole = self.asm.jmp();
-            self.far.push((hole, self.stubs.by_cache[exit]));
+            self.jump_by_cache();
+        }
+    }
+
+    /// Goes to the block at the program counter by way of the jump cache. Each exit has a jump of its own, so that the host
+    /// can foresee where it leads.
+    fn jump_by_cache(&mut self) {
+        for hole in jump_by_cache::<F>(&mut self.asm) {
+            self.far.push((hole, self.stubs.no_code));
         }
     }
 

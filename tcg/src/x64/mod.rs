@@ -140,10 +140,13 @@ impl<F: Frontend> Template<F> {
             self.bytes.fetch_add(len as u64, Ordering::Relaxed);
             Some(Ok((host, host + fast_entry as u64, len)))
         };
-        let made = shared.measure(0, first.block.key.gpa, emit, |made| match made {
-            Some(Ok((host, _, len))) => Some((*host, *len)),
-            _ => None,
-        });
+        let made =
+            shared.measure(0, if parts.len() > 1 { "trace" } else { "block" }, first.block.key.gpa, emit, |made| {
+                match made {
+                    Some(Ok((host, _, len))) => Some((*host, *len)),
+                    _ => None,
+                }
+            });
         made.map(|made| made.map(|(host, fast, _)| Entries { host, fast }))
     }
 

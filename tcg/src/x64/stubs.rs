@@ -28,8 +28,6 @@ pub struct Stubs {
     pub leave: u64,
     /// The same, but the program counter in memory is the right one.
     pub leave_keeping_pc: u64,
-    /// Goes to the block at the program counter by way of the jump cache, or leaves by exit 0 or 1 of the block in rax.
-    pub by_cache: [u64; 2],
     /// Slow accesses: address in rax, value in rcx or the first vector cell, operand on the stack. The carry flag tells
     /// of an exception.
     pub load: u64,
@@ -108,15 +106,6 @@ pub fn emit<F: Frontend>(asm: &mut Asm) -> Stubs {
         asm.mov_imm(RAX, exit as u64);
         let leave = asm.jmp();
         asm.bind_to(leave, stubs.leave as usize);
-
-        stubs.by_cache[exit] = here(asm);
-        for hole in jump_by_cache::<F>(asm) {
-            asm.bind(hole);
-        }
-        asm.store(8, env!(F, left), RAX);
-        asm.mov_imm(RAX, exit as u64);
-        let leave = asm.jmp();
-        asm.bind_to(leave, stubs.leave as usize);
     }
     // The loop finds the block at the program counter, as after an indirect branch; it asks nothing of the block left.
     stubs.no_code = here(asm);
@@ -184,7 +173,7 @@ impl Stubs {
             &mut self.no_code,
             &mut self.call,
         ];
-        for address in all.into_iter().chain(&mut self.unlinked).chain(&mut self.by_cache) {
+        for address in all.into_iter().chain(&mut self.unlinked) {
             *address += base;
         }
         self
