@@ -20,6 +20,8 @@ use vm::{AddressSpace, FlatView};
 pub const TEMPS: usize = 256;
 /// Entries of the jump cache.
 pub const JUMP_CACHE: usize = 1 << 14;
+/// Bits of the filter over pages: a kernel has code in thousands.
+const PAGE_BITS: usize = 1 << 14;
 /// Entries that the blocks of one page can be in: one for each four bytes.
 const PAGE_JUMPS: usize = 1024;
 
@@ -50,7 +52,7 @@ pub struct Env<F: Frontend> {
     /// The block that compiled code left from.
     pub(crate) left: *const Block,
     /// A filter over the pages that the jump cache knows: a clear bit means no entry.
-    jump_pages: [u64; 16],
+    jump_pages: [u64; PAGE_BITS / 64],
     /// Translations of data addresses, one table per regime.
     pub(crate) tlb: Tlb,
     /// The next block by virtual address.
@@ -357,9 +359,9 @@ impl<F: Frontend> Env<F> {
     }
 
     pub(crate) fn clear_jumps(&mut self) {
-        if self.jump_pages != [0; 16] {
+        if self.jump_pages != [0; PAGE_BITS / 64] {
             self.jumps.fill(Jump::EMPTY);
-            self.jump_pages = [0; 16];
+            self.jump_pages = [0; PAGE_BITS / 64];
         }
     }
 
@@ -408,5 +410,5 @@ pub(crate) fn jump_index(pc: u64) -> usize {
 }
 
 fn page_bit(va: u64) -> usize {
-    ((va >> 12) ^ (va >> 22)) as usize % 1024
+    ((va >> 12) ^ (va >> 26)) as usize % PAGE_BITS
 }

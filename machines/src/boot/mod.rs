@@ -21,7 +21,7 @@ pub struct Blob {
     /// Where it begins.
     pub gpa: Gpa,
     /// Its contents.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Arc<Vec<u8>>,
     /// Zero bytes that follow the contents.
     pub zeros: u64,
 }
