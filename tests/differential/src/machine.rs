@@ -158,7 +158,7 @@ impl Machine {
         };
         let tiers = Tiers {
             template_after: template.as_ref().map(|_| 1),
-            trace_after: None,
+            trace_after: matches!(tier, Tier::Stress(_)).then_some(1),
             compile_after: compiler.as_ref().map(|_| 1),
             synchronous: true,
         };
