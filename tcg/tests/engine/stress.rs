@@ -31,7 +31,7 @@ fn every_tier_takes_part_and_code_goes() {
     // The programs are the same, and so is what is executed; but blocks come again and again.
     assert_eq!(stress["instructions executed"], calm["instructions executed"]);
     assert!(stress["instructions translated"] > calm["instructions translated"], "{stress:#?} {calm:#?}");
-    assert!(stress["exits: budget or kick"] > 2 * calm["exits: budget or kick"], "{stress:#?} {calm:#?}");
+    assert!(stress["exits: budget or kick"] > calm["exits: budget or kick"], "{stress:#?} {calm:#?}");
     assert!(stress["page walks"] > calm["page walks"], "{stress:#?} {calm:#?}");
 }
 
