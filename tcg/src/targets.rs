@@ -6,15 +6,15 @@ use vm::ram::PAGE_SIZE;
 /// Branches that are remembered.
 pub const REMEMBERED: usize = 32;
 
-/// The last targets of a block's indirect branch, by the low half-word of the address. Template code writes here as well:
-/// run number `n` of the block, modulo [`REMEMBERED`], has entry `n`.
+/// The last targets of a block's indirect branch, by the low half-word of the address. Template code writes here as well.
+/// Which entry a branch gets follows from a count that changes by one from run to run, whichever way.
 #[derive(Debug, Default)]
 pub struct Targets([AtomicU16; REMEMBERED]);
 
 impl Targets {
-    /// Notes that run number `run` led to `pc`.
-    pub fn record(&self, run: u32, pc: u64) {
-        self.0[run as usize % REMEMBERED].store(pc as u16, Ordering::Relaxed);
+    /// Notes that the branch led to `pc` when the count of runs was `count`.
+    pub fn record(&self, count: u32, pc: u64) {
+        self.0[count as usize % REMEMBERED].store(pc as u16, Ordering::Relaxed);
     }
 
     /// Offsets in a page of the targets, each once. Which page they lie in is not known.

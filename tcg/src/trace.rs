@@ -43,7 +43,7 @@ impl<F: Frontend> Shared<F> {
     pub(crate) fn trace(&self, template: &Template<F>, head: &Arc<Block>) {
         let hot_after = self.hot_after(head);
         let path = choose(self, head);
-        if path.len() > 1 && !self.emit_trace(template, &path, hot_after) || path.len() == 1 {
+        if path.len() == 1 || !self.emit_trace(template, &path, hot_after) {
             head.runs.ask_at(hot_after.unwrap_or(u32::MAX));
         }
     }

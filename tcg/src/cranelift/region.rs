@@ -125,21 +125,25 @@ pub(super) fn choose<F: Frontend>(shared: &Shared<F>, head: &Arc<Block>) -> Vec<
         true => u32::MAX,
     };
     let hot = head.runs.get();
-    let mut around: Vec<Arc<Block>> = Vec::new();
+    // Blocks that may be next, with their heat.
+    let mut around: Vec<(Arc<Block>, u32)> = Vec::new();
     let mut newest = head.clone();
     while chosen.len() < MAX_BLOCKS {
         let fixed = shared.successors(&newest).into_iter().flatten().map(|next| (next, hot / WARM));
         let guessed = shared.targets(&newest).into_iter().map(|next| (next, hot / WARM_TARGET));
         for (next, least) in fixed.chain(guessed) {
-            let known = chosen.iter().chain(&around).any(|b| Arc::ptr_eq(b, &next));
-            let wanted = heat(&next) >= least.max(1) && next.copies.load(Ordering::Relaxed) < COPIES;
-            if !known && wanted && next.valid.load(Ordering::Acquire) {
-                around.push(next);
+            if chosen.iter().chain(around.iter().map(|(b, _)| b)).any(|b| Arc::ptr_eq(b, &next)) {
+                continue;
+            }
+            let heat = heat(&next);
+            let wanted = heat >= least.max(1) && next.copies.load(Ordering::Relaxed) < COPIES;
+            if wanted && next.valid.load(Ordering::Acquire) {
+                around.push((next, heat));
             }
         }
-        around.retain(|b| insns + b.insns <= MAX_INSNS);
-        let Some(hottest) = (0..around.len()).max_by_key(|n| (heat(&around[*n]), usize::MAX - n)) else { break };
-        newest = around.swap_remove(hottest);
+        around.retain(|(b, _)| insns + b.insns <= MAX_INSNS);
+        let Some(hottest) = (0..around.len()).max_by_key(|n| (around[*n].1, usize::MAX - n)) else { break };
+        newest = around.swap_remove(hottest).0;
         insns += newest.insns;
         chosen.push(newest.clone());
     }
@@ -214,7 +218,7 @@ impl Region {
                 kinds: Kinds::default(),
                 inner_kinds: Kinds::default(),
                 out: Out::Same,
-                stores: ir.ops.iter().any(|op| op.may_leave() && !matches!(op, Op::Load(..))),
+                stores: ir.may_store(),
                 block,
                 ir,
             });

@@ -404,6 +404,11 @@ impl Block {
         (self.end, self.len_bytes, self.insns) = (None, 0, 0);
     }
 
+    /// Whether the block may store to memory, so that code which follows it may be another one then.
+    pub fn may_store(&self) -> bool {
+        self.ops.iter().any(|op| op.may_leave() && !matches!(op, Op::Load(..)))
+    }
+
     /// Calls `f` with the operand of the terminal, if it has one.
     pub fn end_operand(&self, f: impl FnOnce(Val)) {
         if let Some(Terminal::Branch(v, ..) | Terminal::Indirect(v)) = self.end {

@@ -73,7 +73,7 @@ impl<F: Frontend> Emit<'_, F> {
             }
             _ => return Err(TooComplex),
         }
-        if self.ir.ops.iter().any(|op| op.may_leave() && !matches!(op, Op::Load(..))) {
+        if self.ir.may_store() {
             self.asm.alu_mem_imm(Alu::Cmp, false, env!(F, look), 0);
             let stale = self.asm.jcc(Cc::Ne);
             self.put_aside(stale.into(), 0, ColdPath::Stale);

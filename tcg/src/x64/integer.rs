@@ -26,6 +26,18 @@ pub fn complement(ir: &Ir, ty: Ty, b: Val, c: Val) -> Option<Val> {
     }
 }
 
+/// The host's condition for a comparison when its flags are those of the first operand minus the second.
+fn difference_says(cond: Cond) -> Cc {
+    match cond {
+        Cond::Eq => Cc::E,
+        Cond::Ne => Cc::Ne,
+        Cond::LtU => Cc::B,
+        Cond::LeU => Cc::Be,
+        Cond::LtS => Cc::L,
+        Cond::LeS => Cc::Le,
+    }
+}
+
 impl<F: Frontend> Emit<'_, F> {
     pub fn binary(&mut self, op: Binary, ty: Ty, a: Val, b: Val) -> Result<(), TooComplex> {
         let wide = ty == Ty::I64;
@@ -310,14 +322,7 @@ impl<F: Frontend> Emit<'_, F> {
             self.result(Loc::Flags(cc));
             return Ok(());
         }
-        let direct = match cond {
-            Cond::Eq => Cc::E,
-            Cond::Ne => Cc::Ne,
-            Cond::LtU => Cc::B,
-            Cond::LeU => Cc::Be,
-            Cond::LtS => Cc::L,
-            Cond::LeS => Cc::Le,
-        };
+        let direct = difference_says(cond);
         let swapped = match cond {
             Cond::Eq => Cc::E,
             Cond::Ne => Cc::Ne,
@@ -383,14 +388,7 @@ impl<F: Frontend> Emit<'_, F> {
             }
         }
         self.flags = None;
-        self.result(Loc::Flags(match cond {
-            Cond::Eq => Cc::E,
-            Cond::Ne => Cc::Ne,
-            Cond::LtU => Cc::B,
-            Cond::LeU => Cc::Be,
-            Cond::LtS => Cc::L,
-            Cond::LeS => Cc::Le,
-        }));
+        self.result(Loc::Flags(difference_says(cond)));
         Ok(())
     }
 

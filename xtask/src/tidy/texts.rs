@@ -27,7 +27,7 @@ fn foreign(file: &File) -> Vec<String> {
     let mut complaints = Vec::new();
     for (number, line) in file.text.lines().enumerate() {
         for word in FOREIGN {
-            // Only where the path or name starts here: `frame/work/x` is somebody's relative path.
+            // Only where the path or name starts here: inside a longer one it is somebody's relative path.
             let starts = |at: usize| !line[..at].ends_with(|c: char| is_word(c) || ".-}".contains(c));
             if line.match_indices(word).any(|(at, _)| starts(at)) {
                 complaints.push(format!("{}:{}: `{word}` does not belong in the repository", file.path, number + 1));
