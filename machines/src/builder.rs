@@ -247,6 +247,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
             id,
             model: cpu.model.clone(),
             bus: bus.clone(),
+            ports: AddressSpace::new(),
             sysregs: sysregs.clone(),
             pins,
             outputs: cpu.outputs.iter().map(|pin| sinks.line(&cpu.path, pin)).collect::<Result<_, _>>()?,

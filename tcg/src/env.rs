@@ -248,6 +248,11 @@ impl<F: Frontend> Env<F> {
         self.halted = true;
     }
 
+    /// Whether it has stopped.
+    pub fn is_halted(&self) -> bool {
+        self.halted
+    }
+
     /// The guest's memory.
     pub fn bus(&self) -> &Arc<AddressSpace> {
         &self.bus
@@ -256,6 +261,11 @@ impl<F: Frontend> Env<F> {
     /// What lies where in the guest's memory, as this vCPU knows it.
     pub fn view(&self) -> &FlatView {
         &self.view
+    }
+
+    /// The same to keep while the state changes.
+    pub fn view_handle(&self) -> Arc<FlatView> {
+        self.view.clone()
     }
 
     /// Levels of the interrupt inputs.

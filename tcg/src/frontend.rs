@@ -126,6 +126,8 @@ pub trait Frontend: Send + Sync + Sized + 'static {
     const PC: Slot;
     /// Slots whose values are always below 256, such as flags.
     const BYTE_SLOTS: &'static [Slot] = &[];
+    /// What nothing on the bus answers reads as ones, and stores to it are lost; else it is a [`bus_error`](Frontend::bus_error).
+    const OPEN_BUS: bool = false;
     /// Translation regimes that accesses can name, numbered from 0.
     const MMU_REGIMES: usize;
 

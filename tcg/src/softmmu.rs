@@ -591,35 +591,56 @@ impl<F: Frontend> Env<F> {
 
     /// A load of at most 16 bytes, by the slow path. Gives `None` when an exception was raised.
     pub fn load_slow(&mut self, va: u64, bytes: u8, mem: Mem) -> Option<u128> {
-        if let Some(host) = self.refill(va, bytes, mem, Intent::Read) {
+        let loaded = self.load(va, bytes, mem);
+        loaded.map_err(|exception| self.raise(exception)).ok()
+    }
+
+    /// A load of at most 16 bytes, for helpers that go on after an exception.
+    ///
+    /// # Errors
+    /// The exception, which is not raised yet.
+    pub fn load(&mut self, va: u64, bytes: u8, mem: Mem) -> Result<u128, F::Exception> {
+        let value = match self.refill(va, bytes, mem, Intent::Read) {
             // SAFETY: `bytes` bytes from `va` on lie in the page that `host` points into.
-            let value = unsafe { read_host(host, bytes) };
-            return Some(if mem.swap { swap(value, bytes) } else { value });
-        }
-        match self.try_load(Gva(va), bytes, mem) {
-            Ok(value) => Some(if mem.swap { swap(value, bytes) } else { value }),
-            Err(exception) => {
-                self.raise(exception);
-                None
-            }
-        }
+            Some(host) => unsafe { read_host(host, bytes) },
+            None => self.try_load(Gva(va), bytes, mem)?,
+        };
+        Ok(if mem.swap { swap(value, bytes) } else { value })
     }
 
     /// A store of at most 16 bytes, by the slow path. Gives `false` when an exception was raised.
     pub fn store_slow(&mut self, va: u64, bytes: u8, value: u128, mem: Mem) -> bool {
+        let stored = self.store(va, bytes, value, mem);
+        stored.map_err(|exception| self.raise(exception)).is_ok()
+    }
+
+    /// A store of at most 16 bytes, for helpers that go on after an exception.
+    ///
+    /// # Errors
+    /// The exception, which is not raised yet.
+    pub fn store(&mut self, va: u64, bytes: u8, value: u128, mem: Mem) -> Result<(), F::Exception> {
         let value = if mem.swap { swap(value, bytes) } else { value };
         if let Some(host) = self.refill(va, bytes, mem, Intent::Write) {
-            // SAFETY: as in `load_slow`; the page is writable RAM without code.
+            // SAFETY: as in `load`; the page is writable RAM without code.
             unsafe { write_host(host, bytes, value) };
-            return true;
+            return Ok(());
         }
-        match self.try_store(Gva(va), bytes, value, mem) {
-            Ok(()) => true,
-            Err(exception) => {
-                self.raise(exception);
-                false
-            }
+        self.try_store(Gva(va), bytes, value, mem)
+    }
+
+    /// Whether a store of at most 16 bytes would succeed, and if not
+    ///
+    /// # Errors
+    /// the exception that it would raise.
+    pub fn probe_store(&mut self, va: u64, bytes: u8, mem: Mem) -> Result<(), F::Exception> {
+        let want = Want { intent: Intent::Write, mmu: mem.mmu };
+        self.check_alignment(Gva(va), want, mem.align_log2)?;
+        let last = Gva(va.wrapping_add(u64::from(bytes) - 1));
+        self.resolve(Gva(va), want)?;
+        if last.0 & PAGE_MASK != va & PAGE_MASK {
+            self.resolve(last, want)?;
         }
+        Ok(())
     }
 
     fn try_load(&mut self, gva: Gva, bytes: u8, mem: Mem) -> Result<u128, F::Exception> {
@@ -664,6 +685,7 @@ impl<F: Frontend> Env<F> {
             let gpa = Gpa(page.gpa.0 + u64::from(at));
             match self.with_own_flags(|_| view.load(gpa, width)) {
                 Ok(piece) => value |= u128::from(piece) << (8 * u32::from(at)),
+                Err(_) if F::OPEN_BUS => value |= u128::from(u64::MAX >> (64 - 8 * u32::from(width))) << (8 * u32::from(at)),
                 Err(_) => return Err(self.bus_error(gva, gpa, want)),
             }
         }
@@ -702,7 +724,7 @@ impl<F: Frontend> Env<F> {
         for (at, width) in pieces(page.gpa.0, bytes) {
             let gpa = Gpa(page.gpa.0 + u64::from(at));
             let piece = (value >> (8 * u32::from(at))) as u64;
-            if self.with_own_flags(|_| view.store(gpa, width, piece)).is_err() {
+            if self.with_own_flags(|_| view.store(gpa, width, piece)).is_err() && !F::OPEN_BUS {
                 return Err(self.bus_error(gva, gpa, want));
             }
         }
@@ -725,7 +747,7 @@ impl<F: Frontend> Env<F> {
     }
 
     /// Takes over a changed address space; the TLBs are stale then.
-    pub(crate) fn refresh_view(&mut self) {
+    pub fn refresh_view(&mut self) {
         if self.bus.generation() != self.view.generation {
             self.view = self.bus.view();
             self.flush_tlb();

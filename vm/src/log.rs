@@ -30,6 +30,8 @@ pub enum Item {
     Unimp = 1 << 8,
     /// What the translator has counted, when the machine ends.
     Stats = 1 << 9,
+    /// The state of a processor that is reset or shuts down.
+    CpuReset = 1 << 10,
 }
 
 /// Every item with its `-d` name and one line of help.
@@ -44,6 +46,7 @@ pub const ITEMS: &[(Item, &str, &str)] = &[
     (Item::GuestError, "guest_error", "what a correct guest would not do"),
     (Item::Unimp, "unimp", "what a guest asked for and is not implemented"),
     (Item::Stats, "stats", "blocks, code, TLB misses and exits, counted until the end"),
+    (Item::CpuReset, "cpu_reset", "the state of a processor that is reset or shuts down"),
 ];
 
 static MASK: AtomicU32 = AtomicU32::new(0);

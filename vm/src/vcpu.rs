@@ -126,6 +126,8 @@ pub struct Wiring {
     pub model: String,
     /// Memory.
     pub bus: Arc<AddressSpace>,
+    /// I/O ports, of architectures that have them; empty elsewhere.
+    pub ports: Arc<AddressSpace>,
     /// Devices on the system-register bus.
     pub sysregs: SysregBus,
     /// Interrupt inputs.

@@ -78,6 +78,7 @@ impl Machine {
             id: 0,
             model: model.into(),
             bus: bus.clone(),
+            ports: AddressSpace::new(),
             sysregs,
             pins: pins.clone(),
             outputs: (0..wiring::OUTPUTS).map(line).collect(),

@@ -385,6 +385,8 @@ pub struct Block {
     /// The guest's floating-point environment is the host's default for the whole block: round to nearest even, nothing is
     /// flushed, NaNs are propagated, exceptions raise flags only.
     pub host_float: bool,
+    /// Addresses of code have 32 bits: what lies past either end is found at the other.
+    pub narrow: bool,
 }
 
 /// Names of slots and helpers, for printing and parsing.

@@ -639,6 +639,7 @@ pub fn wiring(id: u32, bus: &Arc<AddressSpace>, pins: &Arc<Pins>) -> Wiring {
         id,
         model: String::new(),
         bus: bus.clone(),
+        ports: AddressSpace::new(),
         sysregs: SysregBus::default(),
         pins: pins.clone(),
         outputs: Vec::new(),

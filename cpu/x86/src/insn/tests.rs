@@ -1,0 +1,180 @@
+//! Instructions, one line each: code, what is before, what is after.
+
+use crate::flags::{AF, CF, FIXED, OF, PF, SF, STATUS, ZF};
+use crate::segment::CS;
+use crate::state::{RAX, RBX, RCX, RDX, RSP};
+use crate::testing::{CODE, Machine, STACK};
+
+fn hex(text: &str) -> Vec<u8> {
+    text.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}
+
+/// Runs one 64-bit instruction with RAX, RCX, RDX, RBX and flags given; gives them as they are after.
+fn one(code: &str, gpr: [u64; 4], flags: u64) -> ([u64; 4], u64) {
+    let mut m = Machine::flat("max", 64);
+    m.cpu().gpr[..4].copy_from_slice(&gpr);
+    m.cpu().set_status_flags(flags);
+    let code = hex(code);
+    m.run(&code, 1);
+    let cpu = m.cpu();
+    assert_eq!(cpu.rip(), CODE + code.len() as u64, "the instruction faulted");
+    ([cpu.gpr[RAX], cpu.gpr[RCX], cpu.gpr[RDX], cpu.gpr[RBX]], cpu.status_flags())
+}
+
+#[test]
+fn arithmetic_sets_registers_and_flags() {
+    #[rustfmt::skip]
+    let rows: &[(&str, [u64; 4], u64, [u64; 4], u64)] = &[
+        // add eax, ecx: the upper half is cleared
+        ("01 c8", [0xffff_ffff_ffff_ffff, 1, 0, 0], 0, [0, 1, 0, 0], CF | PF | AF | ZF),
+        // add al, cl: the rest stays
+        ("00 c8", [0x1122_3344_5566_77ff, 1, 0, 0], 0, [0x1122_3344_5566_7700, 1, 0, 0], CF | PF | AF | ZF),
+        // add ah, cl
+        ("00 cc", [0x7f00, 1, 0, 0], 0, [0x8000, 1, 0, 0], OF | SF | AF),
+        // sub rax, rcx
+        ("48 29 c8", [0, 1, 0, 0], 0, [u64::MAX, 1, 0, 0], CF | PF | AF | SF),
+        // adc eax, ecx; sbb eax, ecx
+        ("11 c8", [0xffff_ffff, 0, 0, 0], CF, [0, 0, 0, 0], CF | PF | AF | ZF),
+        ("19 c8", [0, 0xffff_ffff, 0, 0], CF, [0, 0xffff_ffff, 0, 0], CF | PF | AF | ZF),
+        // cmp ax, cx
+        ("66 39 c8", [0x8000, 1, 0, 0], 0, [0x8000, 1, 0, 0], OF | PF | AF),
+        // inc eax keeps CF; dec
+        ("ff c0", [0x7fff_ffff, 0, 0, 0], CF, [0x8000_0000, 0, 0, 0], CF | OF | SF | AF | PF),
+        ("ff c8", [0, 0, 0, 0], 0, [0xffff_ffff, 0, 0, 0], SF | AF | PF),
+        // neg rax; not eax
+        ("48 f7 d8", [1, 0, 0, 0], 0, [u64::MAX, 0, 0, 0], CF | SF | AF | PF),
+        ("f7 d0", [1, 0, 0, 0], CF | ZF, [0xffff_fffe, 0, 0, 0], CF | ZF),
+        // and, test, xor same
+        ("21 c8", [0xf0, 0x80, 0, 0], CF | OF, [0x80, 0x80, 0, 0], 0),
+        ("31 c0", [5, 0, 0, 0], CF, [0, 0, 0, 0], ZF | PF),
+        // mul ecx; imul rax, rcx, -3
+        ("f7 e1", [0xffff_ffff, 2, 0, 0], 0, [0xffff_fffe, 2, 1, 0], CF | OF | SF),
+        ("48 6b c1 fd", [0, 5, 0, 0], 0, [(-15i64) as u64, 5, 0, 0], SF),
+        // div ecx; idiv rcx
+        ("f7 f1", [7, 2, 0, 0], 0, [3, 2, 1, 0], 0),
+        ("48 f7 f9", [(-7i64) as u64, 2, u64::MAX, 0], 0, [(-3i64) as u64, 2, u64::MAX, 0], 0),
+        // shl eax, 4; shl eax, cl with 0 and 33; sar; rol; rcr
+        ("c1 e0 04", [0x1000_0001, 0, 0, 0], 0, [0x10, 0, 0, 0], CF | OF),
+        ("d3 e0", [1, 32, 0, 0], CF | ZF, [1, 32, 0, 0], CF | ZF),
+        ("d3 e0", [1, 33, 0, 0], CF | ZF, [2, 33, 0, 0], 0),
+        ("48 d1 f8", [0x8000_0000_0000_0001, 0, 0, 0], 0, [0xc000_0000_0000_0000, 0, 0, 0], CF | SF | PF),
+        ("66 c1 c0 04", [0xa1234, 0, 0, 0], 0, [0xa2341, 0, 0, 0], CF | OF),
+        ("d1 d8", [1, 0, 0, 0], CF, [0x8000_0000, 0, 0, 0], CF | OF),
+        ("c0 d0 09", [0x81, 0, 0, 0], CF, [0x81, 0, 0, 0], CF),
+        // shld eax, ecx, 8
+        ("0f a4 c8 08", [0x1122_3344, 0xaabb_ccdd, 0, 0], 0, [0x2233_44aa, 0xaabb_ccdd, 0, 0], CF | PF),
+        // bsf of zero leaves the register; bsr; tzcnt; popcnt
+        ("0f bc c1", [77, 0, 0, 0], 0, [77, 0, 0, 0], ZF | PF),
+        ("0f bd c1", [0, 0x10, 0, 0], 0, [4, 0x10, 0, 0], 0),
+        ("f3 0f bc c1", [9, 0, 0, 0], 0, [32, 0, 0, 0], CF),
+        ("f3 48 0f b8 c1", [0, u64::MAX, 0, 0], CF | SF, [64, u64::MAX, 0, 0], 0),
+        // bt eax, 31; bts
+        ("0f ba e0 1f", [0x8000_0000, 0, 0, 0], 0, [0x8000_0000, 0, 0, 0], CF),
+        ("0f ab c8", [0, 3, 0, 0], 0, [8, 3, 0, 0], 0),
+        // cmpxchg ecx, edx: equal, and not
+        ("0f b1 d1", [5, 5, 9, 0], 0, [5, 9, 9, 0], ZF | PF),
+        ("0f b1 d1", [5, 6, 9, 0], 0, [6, 6, 9, 0], CF | SF | AF | PF),
+        // xadd, xchg, bswap, movsx, movzx, cdq
+        ("0f c1 c8", [1, 2, 0, 0], 0, [3, 1, 0, 0], PF),
+        ("48 91", [1, 2, 0, 0], 0, [2, 1, 0, 0], 0),
+        ("48 0f c8", [0x0102_0304_0506_0708, 0, 0, 0], 0, [0x0807_0605_0403_0201, 0, 0, 0], 0),
+        ("0f be c1", [0, 0x80, 0, 0], 0, [0xffff_ff80, 0x80, 0, 0], 0),
+        ("0f b6 c5", [0, 0x1234, 0, 0], 0, [0x12, 0x1234, 0, 0], 0),
+        ("99", [0x8000_0000, 0, 0, 0], 0, [0x8000_0000, 0, 0xffff_ffff, 0], 0),
+        // cmovz with upper half; setle; lahf, sahf
+        ("0f 44 c1", [u64::MAX, 1, 0, 0], 0, [0xffff_ffff, 1, 0, 0], 0),
+        ("0f 9e c0", [0, 0, 0, 0], SF, [1, 0, 0, 0], SF),
+        ("9f", [0, 0, 0, 0], CF | SF, [0x8300, 0, 0, 0], CF | SF),
+        ("9e", [0xd500, 0, 0, 0], OF, [0xd500, 0, 0, 0], CF | PF | AF | ZF | SF | OF),
+        // lea; andn; pext; crc32
+        ("48 8d 44 48 10", [1, 2, 0, 0], CF, [0x15, 2, 0, 0], CF),
+        ("c4 e2 70 f2 c2", [0, 0xf, 0xff, 0], CF, [0xf0, 0xf, 0xff, 0], PF & 0),
+        ("c4 e2 f2 f5 c2", [0, 0x1234, 0xff00, 0], 0, [0x12, 0x1234, 0xff00, 0], 0),
+        ("f2 0f 38 f1 c1", [0, 1, 0, 0], 0, [0xdd45_aab8, 1, 0, 0], 0),
+    ];
+    for (code, before, flags, after, flags_after) in rows {
+        let (got, got_flags) = one(code, *before, *flags);
+        let defined = STATUS;
+        assert_eq!(got, *after, "{code}: registers {got:x?}");
+        if !["f7 e1", "48 6b", "f7 f1", "48 f7 f9", "c4 e2 70"].iter().any(|loose| code.starts_with(loose)) {
+            assert_eq!(got_flags & defined, *flags_after, "{code}: flags {got_flags:#x}");
+        }
+    }
+}
+
+#[test]
+fn the_stack_and_calls() {
+    let mut m = Machine::flat("max", 64);
+    // push rax; pop rcx; call +1; nop; ret
+    m.cpu().gpr[RAX] = 0x1234_5678_9abc_def0;
+    m.run(&hex("50 59 e8 01 00 00 00 f4 c3"), 2);
+    assert_eq!((m.cpu().gpr[RCX], m.cpu().gpr[RSP]), (0x1234_5678_9abc_def0, STACK));
+    m.step(1);
+    assert_eq!((m.cpu().rip(), m.read(STACK - 8)), (CODE + 8, CODE + 7));
+    m.step(1);
+    assert_eq!((m.cpu().rip(), m.cpu().gpr[RSP]), (CODE + 7, STACK));
+}
+
+#[test]
+fn string_instructions_repeat() {
+    let mut m = Machine::flat("max", 64);
+    m.write(0x5000, b"hello, world\0");
+    // rep movsb; then repne scasb
+    let cpu = m.cpu();
+    (cpu.gpr[crate::state::RSI], cpu.gpr[crate::state::RDI], cpu.gpr[RCX]) = (0x5000, 0x6000, 13);
+    m.run(&hex("f3 a4 b9 ff ff ff ff bf 00 60 00 00 31 c0 f2 ae"), 5);
+    assert_eq!(m.read(0x6000), u64::from_le_bytes(*b"hello, w"));
+    assert_eq!((m.cpu().gpr[RCX], m.cpu().gpr[crate::state::RDI]), (0xffff_ffff - 13, 0x600d));
+    assert_eq!(m.cpu().status_flags() & ZF, ZF);
+}
+
+#[test]
+fn real_mode_wraps_and_faults() {
+    let mut m = Machine::new("486");
+    let cpu = m.cpu();
+    cpu.load_real_segment(CS, 0x100);
+    cpu.set_rip(0);
+    // A jump backwards over zero: jmp -5 at 0 leads to 0xfffe of the segment.
+    m.write(0x1000, &hex("eb fc"));
+    m.step(1);
+    assert_eq!(m.cpu().rip(), 0xfffe);
+    // Segment and offset: mov ax, 0x2000; mov ds, ax; mov [0x10], al
+    let cpu = m.cpu();
+    cpu.set_rip(0);
+    m.write(0x1000, &hex("b8 34 12 8e d8 a2 10 00"));
+    m.step(3);
+    assert_eq!((m.read(0x12350) & 0xff, m.cpu().bases[crate::segment::DS]), (0x34, 0x12340));
+    // int 0x20 through the table at 0, and iret.
+    m.write(0x80, &hex("00 03 00 00"));
+    m.write(0x300, &hex("cf"));
+    let cpu = m.cpu();
+    cpu.load_real_segment(crate::segment::SS, 0);
+    cpu.gpr[RSP] = 0x8000;
+    cpu.set_rip(0);
+    m.write(0x1000, &hex("cd 20"));
+    m.step(1);
+    assert_eq!((m.cpu().selectors[CS], m.cpu().rip(), m.read(0x7ffa) & 0xffff_ffff), (0, 0x300, 0x0100_0002));
+    m.step(1);
+    assert_eq!((m.cpu().selectors[CS], m.cpu().rip(), m.cpu().gpr[RSP]), (0x100, 2, 0x8000));
+}
+
+#[test]
+fn undefined_instructions_reach_their_handler() {
+    let mut m = Machine::new("486");
+    m.write(6 * 4, &hex("00 04 00 00"));
+    let cpu = m.cpu();
+    cpu.load_real_segment(CS, 0x100);
+    cpu.gpr[RSP] = 0x8000;
+    cpu.set_rip(0);
+    // cpuid and cmov on a processor that has neither, and ud2.
+    for code in ["0f 40 c0", "0f 0b"] {
+        m.cpu().load_real_segment(CS, 0x100);
+        m.cpu().set_rip(0);
+        m.write(0x1000, &hex(code));
+        m.step(1);
+        assert_eq!(m.cpu().rip(), 0x400, "{code}");
+    }
+    assert_eq!(m.cpu().gpr[RBX] + m.cpu().gpr[RDX], 0x480);
+    let flags = m.cpu().rflags();
+    assert_eq!(flags & FIXED, FIXED);
+}

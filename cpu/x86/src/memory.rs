@@ -1,0 +1,70 @@
+//! Memory as helpers see it: through the guest's translations, with the exceptions returned rather than raised.
+
+use crate::exception::Exception;
+use crate::frontend::Env;
+use crate::mmu;
+use tcg::ir::Mem;
+
+/// Who accesses memory: it decides about pages of user code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The program, with the rights of its level.
+    Program,
+    /// The processor itself: descriptor tables, task states, stacks of more privileged levels.
+    Processor,
+}
+
+fn regime(env: &Env, who: Who) -> u8 {
+    match who {
+        Who::Program => mmu::data_regime(&env.cpu),
+        Who::Processor => mmu::KERNEL,
+    }
+}
+
+/// Loads `bytes` (1 to 16) bytes at a linear address.
+///
+/// # Errors
+/// The fault.
+pub fn load(env: &mut Env, va: u64, bytes: u8, who: Who) -> Result<u128, Exception> {
+    let mem = Mem::plain(regime(env, who));
+    env.load(va, bytes, mem)
+}
+
+/// Stores `bytes` (1 to 16) bytes at a linear address.
+///
+/// # Errors
+/// The fault; nothing is stored then.
+pub fn store(env: &mut Env, va: u64, bytes: u8, value: u128, who: Who) -> Result<(), Exception> {
+    let mem = Mem::plain(regime(env, who));
+    env.store(va, bytes, value, mem)
+}
+
+/// Checks that the program could store `bytes` bytes.
+///
+/// # Errors
+/// The fault of the store.
+pub fn probe_store(env: &mut Env, va: u64, bytes: u8) -> Result<(), Exception> {
+    let mem = Mem::plain(regime(env, Who::Program));
+    env.probe_store(va, bytes, mem)
+}
+
+/// A load of at most eight bytes by the processor itself.
+///
+/// # Errors
+/// The fault.
+pub fn load_system(env: &mut Env, va: u64, bytes: u8) -> Result<u64, Exception> {
+    Ok(load(env, env_linear(env, va), bytes, Who::Processor)? as u64)
+}
+
+/// A store of at most eight bytes by the processor itself.
+///
+/// # Errors
+/// The fault.
+pub fn store_system(env: &mut Env, va: u64, bytes: u8, value: u64) -> Result<(), Exception> {
+    store(env, env_linear(env, va), bytes, value.into(), Who::Processor)
+}
+
+/// Linear addresses have 32 bits outside of long mode.
+fn env_linear(env: &Env, va: u64) -> u64 {
+    if env.cpu.is_long() { va } else { va & 0xffff_ffff }
+}
