@@ -70,8 +70,13 @@ pub struct Block {
     /// The exits that are linked to it.
     incoming: Mutex<Vec<(Arc<Block>, usize)>>,
     /// The block of RAM that it was made from, and where.
-    home: (Arc<Ram>, u64),
+    home: Home,
+    /// Where the page lies that its one instruction goes on in, of a block that straddles two pages.
+    next_page: Option<Home>,
 }
+
+/// A block of RAM and a byte of it.
+pub type Home = (Arc<Ram>, u64);
 
 /// Entries of a piece of host code, 0 where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,7 +136,7 @@ impl Block {
     }
 
     /// A block without compiled code or links.
-    pub fn new(key: BlockKey, len_bytes: u32, insns: u32, code: Code, home: (Arc<Ram>, u64)) -> Self {
+    pub fn new(key: BlockKey, len_bytes: u32, insns: u32, code: Code, home: Home) -> Self {
         Self {
             targets: code.is_indirect().then(Box::default),
             key,
@@ -153,12 +158,39 @@ impl Block {
             fast_links: Default::default(),
             incoming: Mutex::default(),
             home,
+            next_page: None,
         }
     }
 
-    /// The RAM and the bytes of it that the block was made from.
+    /// The block with the page that its instruction goes on in.
+    #[must_use]
+    pub fn straddling(self, next_page: Option<Home>) -> Self {
+        Self { next_page, ..self }
+    }
+
+    /// The RAM and the bytes of it that the block was made from, in the page that it starts in.
     pub fn home(&self) -> (&Arc<Ram>, Range<u64>) {
-        (&self.home.0, self.home.1..self.home.1 + u64::from(self.len_bytes.max(1)))
+        let end = self.home.1 + u64::from(self.len_bytes.max(1));
+        let page_end = (self.home.1 / PAGE_SIZE + 1) * PAGE_SIZE;
+        (&self.home.0, self.home.1..if self.next_page.is_some() { end.min(page_end) } else { end })
+    }
+
+    /// The same in the next page, of a block that straddles. Such a block is found only by whoever has looked where the next
+    /// page is now: no link leads to it.
+    pub fn in_next_page(&self) -> Option<(&Arc<Ram>, Range<u64>)> {
+        let (ram, start) = self.next_page.as_ref()?;
+        let (_, first) = self.home();
+        Some((ram, *start..*start + u64::from(self.len_bytes) - (first.end - first.start)))
+    }
+
+    /// Both.
+    pub fn parts(&self) -> impl Iterator<Item = (&Arc<Ram>, Range<u64>)> {
+        std::iter::once(self.home()).chain(self.in_next_page())
+    }
+
+    /// The bytes of it that lie in a page of RAM.
+    fn part_in(&self, ram: RamId, page: u64) -> Option<Range<u64>> {
+        self.parts().find(|(r, range)| r.id() == ram && range.start / PAGE_SIZE == page).map(|(_, range)| range)
     }
 }
 
@@ -233,13 +265,18 @@ impl CodeCache {
         self.by_key.is_empty()
     }
 
-    /// Adds a block and marks its bytes as code. Gives whether its page held no code before.
-    pub fn insert(&mut self, block: Arc<Block>) -> bool {
-        let (ram, range) = block.home();
-        let fresh = ram.code().page(range.start / PAGE_SIZE) == 0;
-        ram.code().set(range.clone());
-        self.rams.entry(ram.id()).or_insert_with(|| ram.clone());
-        self.by_page.entry((ram.id(), range.start / PAGE_SIZE)).or_default().push(block.clone());
+    /// Adds a block and marks its bytes as code. Gives where the pages of it lie that held no code before.
+    pub fn insert(&mut self, block: Arc<Block>) -> Vec<Home> {
+        let mut fresh = Vec::new();
+        for (ram, range) in block.parts() {
+            let page = range.start / PAGE_SIZE;
+            if ram.code().page(page) == 0 {
+                fresh.push((ram.clone(), page * PAGE_SIZE));
+            }
+            ram.code().set(range);
+            self.rams.entry(ram.id()).or_insert_with(|| ram.clone());
+            self.by_page.entry((ram.id(), page)).or_default().push(block.clone());
+        }
         self.by_key.insert(block.key, block);
         fresh
     }
@@ -349,15 +386,21 @@ impl CodeCache {
 
     /// Takes out one block.
     pub fn discard(&mut self, block: &Arc<Block>, epoch: u64) {
-        let (ram, range) = block.home();
-        let page = (ram.id(), range.start / PAGE_SIZE);
-        if let Some(blocks) = self.by_page.get_mut(&page) {
-            blocks.retain(|b| !Arc::ptr_eq(b, block));
-            if blocks.is_empty() {
-                self.by_page.remove(&page);
+        self.unlist(block);
+        self.remove(block.clone(), epoch);
+    }
+
+    /// Takes a block out of the lists of its pages.
+    fn unlist(&mut self, block: &Arc<Block>) {
+        for (ram, range) in block.parts() {
+            let page = (ram.id(), range.start / PAGE_SIZE);
+            if let Some(blocks) = self.by_page.get_mut(&page) {
+                blocks.retain(|b| !Arc::ptr_eq(b, block));
+                if blocks.is_empty() {
+                    self.by_page.remove(&page);
+                }
             }
         }
-        self.remove(block.clone(), epoch);
     }
 
     /// Takes out every block made from bytes in `range` of a RAM block. Gives how many.
@@ -374,8 +417,7 @@ impl CodeCache {
                 continue;
             };
             let touched = |b: &Arc<Block>| {
-                let code = b.home().1;
-                code.start < range.end && range.start < code.end
+                b.part_in(ram, page).is_some_and(|code| code.start < range.end && range.start < code.end)
             };
             let before = blocks.len();
             blocks.retain(|b| {
@@ -388,7 +430,8 @@ impl CodeCache {
             if blocks.len() == before && dead.is_empty() {
                 continue;
             }
-            let left = blocks.iter().fold(0, |bits, b| bits | chunk_bits(&b.home().1));
+            let codes = blocks.iter().filter_map(|b| b.part_in(ram, page));
+            let left = codes.fold(0, |bits, code| bits | chunk_bits(&code));
             home.code().clear(page, !left);
             if blocks.is_empty() {
                 self.by_page.remove(&(ram, page));
@@ -398,6 +441,9 @@ impl CodeCache {
         for block in dead {
             // One may have gone with another already.
             if block.valid.load(Ordering::Relaxed) {
+                if block.next_page.is_some() {
+                    self.unlist(&block);
+                }
                 self.remove(block, epoch);
             }
         }
@@ -450,7 +496,10 @@ impl CodeCache {
     pub fn flush(&mut self, epoch: u64) {
         for (_, blocks) in self.by_page.drain() {
             for block in blocks {
-                block.valid.store(false, Ordering::Release);
+                if !block.valid.swap(false, Ordering::AcqRel) {
+                    // It straddles, and was in the list of its other page.
+                    continue;
+                }
                 block.incoming.lock().unwrap().clear();
                 for exit in 0..2 {
                     block.links[exit].store(std::ptr::null_mut(), Ordering::Release);

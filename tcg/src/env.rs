@@ -73,6 +73,10 @@ pub struct Env<F: Frontend> {
     pub(crate) ir: crate::ir::Block,
     pub(crate) exception: Option<F::Exception>,
     pub(crate) halted: bool,
+    /// A store to code shall start its instruction again, alone: see [`Frontend::COHERENT_CODE`].
+    pub(crate) coherent: bool,
+    /// The instruction at the program counter shall be executed alone, without looking for blocks.
+    pub(crate) alone: bool,
     /// Where in the block an exception was raised, as distance from its start.
     pub(crate) fault_pc: u32,
     /// The host's floating-point status as compiled code left it, and whether such code runs now: see `float.rs`.

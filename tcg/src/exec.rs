@@ -4,13 +4,14 @@
 
 #![allow(unsafe_code)]
 
-use crate::cache::{Block, BlockKey, CodeCache, Entries};
+use crate::cache::{Block, BlockKey, CodeCache, Entries, Home};
 use crate::code_memory::Usage;
 use crate::env::{Env, JUMP_CACHE, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
 use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
 use crate::ir;
 use crate::mxcsr;
+use crate::softmmu::CodePage;
 use crate::stress::Stress;
 use crate::x64::{self, Part, Template};
 use std::ops::Range;
@@ -264,8 +265,10 @@ impl<F: Frontend> Shared<F> {
         let (ram, home) = block.home();
         let start = block.key.gpa.0 % PAGE_SIZE;
         let found = cache.find(&BlockKey { gpa: Gpa(block.key.gpa.0 - start + offset), mode: block.key.mode })?;
-        // Other memory may lie at the address by now.
-        let same = found.home().0.id() == ram.id() && found.home().1.start == home.start - start + offset;
+        // Other memory may lie at the address by now; and nobody may come to a block that straddles without a look.
+        let same = found.in_next_page().is_none()
+            && found.home().0.id() == ram.id()
+            && found.home().1.start == home.start - start + offset;
         same.then(|| found.clone())
     }
 
@@ -277,10 +280,15 @@ impl<F: Frontend> Shared<F> {
 
     /// Translates the code at `key` anew, for a compiler.
     pub fn retranslate(&self, block: &Block) -> ir::Block {
-        let (ram, range) = block.home();
         let mut code = vec![0; block.len_bytes as usize];
         let mut ir = ir::Block::default();
-        if ram.read(range.start, &mut code).is_some() {
+        let (mut rest, mut whole) = (&mut code[..], true);
+        for (ram, range) in block.parts() {
+            let (part, behind) = rest.split_at_mut(rest.len().min((range.end - range.start) as usize));
+            whole &= ram.read(range.start, part).is_some();
+            rest = behind;
+        }
+        if whole {
             self.frontend.translate(block.key.mode, &code, block.insns, &mut ir);
         }
         ir
@@ -331,6 +339,26 @@ impl<F: Frontend> Shared<F> {
                 template.free(&freed.templates);
             }
         }
+    }
+}
+
+/// Room for the bytes of a block.
+type CodeBytes = [u8; BLOCK_LIMIT as usize * 16];
+
+/// What a block is made from.
+struct Source<'a> {
+    /// The bytes.
+    code: &'a [u8],
+    /// Instructions at most.
+    limit: u32,
+    /// Where they lie.
+    home: &'a Home,
+    next_page: Option<&'a Home>,
+}
+
+impl Source<'_> {
+    fn block(&self, key: BlockKey, ir: &ir::Block, code: interp::Code) -> Block {
+        Block::new(key, ir.len_bytes, ir.insns, code, self.home.clone()).straddling(self.next_page.cloned())
     }
 }
 
@@ -550,6 +578,8 @@ impl<F: Frontend> Env<F> {
         if let Some((page, code_mode)) = self.fetched_page(key.pc, key.space) {
             let mode = key.mode | code_mode | self.shared.frontend.pc_mode(key.pc);
             let known = self.known(&BlockKey { gpa: Gpa(page.0 + key.pc.0 % PAGE_SIZE), mode });
+            // SAFETY: blocks that are remembered live until this vCPU has acknowledged the epoch of their death.
+            let known = known.filter(|block| unsafe { &**block }.in_next_page().is_none());
             if let Some(block) = known {
                 self.learn_jump(key, block);
                 return Ok(block);
@@ -560,7 +590,10 @@ impl<F: Frontend> Env<F> {
         let gpa = Gpa(page.gpa.0 + key.pc.0 % PAGE_SIZE);
         let block_key = BlockKey { gpa, mode: key.mode | page.code_mode | shared.frontend.pc_mode(key.pc) };
         let Some((ram, offset)) = page.ram else {
-            return self.device_code(key, block_key);
+            let code: Vec<u8> = (0..F::MAX_INSN as u64)
+                .map(|n| self.view.load(Gpa(gpa.0.wrapping_add(n)), 1).unwrap_or(0) as u8)
+                .collect();
+            return self.code_once(key, block_key, &code);
         };
         let at = offset + key.pc.0 % PAGE_SIZE;
         let mut cache = shared.cache.lock().unwrap();
@@ -574,7 +607,11 @@ impl<F: Frontend> Env<F> {
             self.forget_blocks();
         }
         let block = match found {
-            Some(block) => block,
+            Some(block) if block.in_next_page().is_none() => block,
+            Some(_) => {
+                drop(cache);
+                return self.lookup_straddling(key, block_key, &(ram, at));
+            }
             None => {
                 if cache.len() >= MAX_BLOCKS {
                     shared.retire(&mut cache, |cache, epoch| {
@@ -584,17 +621,72 @@ impl<F: Frontend> Env<F> {
                     self.forget_blocks();
                 }
                 ram.watch_code_once(|| Arc::new(Watch(Arc::downgrade(&shared))));
-                self.translate_ram(&mut cache, key.pc, block_key, &ram, at)
+                match self.translate_ram(&mut cache, key.pc, block_key, &(ram.clone(), at), None) {
+                    Some(block) => block,
+                    None => {
+                        drop(cache);
+                        return self.lookup_straddling(key, block_key, &(ram, at));
+                    }
+                }
             }
         };
-        let pointer = Arc::as_ptr(&block);
         drop(cache);
-        self.remember(block_key, pointer);
+        Ok(self.found(key, &block))
+    }
+
+    /// Remembers a block that was found with effort.
+    fn found(&mut self, key: Key, block: &Arc<Block>) -> *const Block {
+        let pointer = Arc::as_ptr(block);
+        self.remember(block.key, pointer);
         self.learn_jump(key, pointer);
-        if shared.stress.is_some() {
+        if self.shared.stress.is_some() {
             self.stress_lookup();
         }
-        Ok(pointer)
+        pointer
+    }
+
+    /// Finds or makes the block of an instruction that goes on in the next page. Its entry in the jump cache goes with the
+    /// translation of either page.
+    fn lookup_straddling(&mut self, key: Key, block_key: BlockKey, home: &Home) -> Result<*const Block, F::Exception> {
+        let next = Gva((key.pc.0 & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE));
+        let page = self.fetch_page(next, key.space)?;
+        let shared = self.shared.clone();
+        let Some(next_page) = page.ram.clone() else {
+            let rest = PAGE_SIZE - key.pc.0 % PAGE_SIZE;
+            let byte = |env: &Self, n: u64| {
+                let at = if n < rest { block_key.gpa.0 + n } else { page.gpa.0 + n - rest };
+                env.view.load(Gpa(at), 1).unwrap_or(0) as u8
+            };
+            let code: Vec<u8> = (0..F::MAX_INSN as u64).map(|n| byte(self, n)).collect();
+            return self.code_once(key, block_key, &code);
+        };
+        let mut cache = shared.cache.lock().unwrap();
+        let mut block = cache.find(&block_key).cloned();
+        let same = |block: &Arc<Block>| {
+            let next = block
+                .in_next_page()
+                .is_some_and(|(ram, range)| ram.id() == next_page.0.id() && range.start == next_page.1);
+            next && block.home().0.id() == home.0.id() && block.home().1.start == home.1
+        };
+        if let Some(old) = block.take_if(|block| !same(block)) {
+            shared.retire(&mut cache, |cache, epoch| {
+                cache.discard(&old, epoch);
+                true
+            });
+            self.forget_blocks();
+        }
+        let block = match block {
+            Some(block) => block,
+            None => {
+                next_page.0.watch_code_once(|| Arc::new(Watch(Arc::downgrade(&shared))));
+                match self.translate_ram(&mut cache, key.pc, block_key, home, Some(&next_page)) {
+                    Some(block) => block,
+                    None => unreachable!("the longest instruction is there"),
+                }
+            }
+        };
+        drop(cache);
+        Ok(self.found(key, &block))
     }
 
     /// Puts a block into the jump cache.
@@ -609,37 +701,51 @@ impl<F: Frontend> Env<F> {
         self.add_jump(Jump { pc: key.pc.0, tag: tag_of(key.mode, key.space), fast, block });
     }
 
-    /// Translates the code at byte `at` of `ram` and puts it into the cache.
+    /// At most `most` bytes of code from a place on, to the end of its page and then from the next one.
+    fn code_bytes<'b>(home: &Home, next_page: Option<&Home>, most: usize, buffer: &'b mut CodeBytes) -> &'b [u8] {
+        let first = most.min((PAGE_SIZE - home.1 % PAGE_SIZE) as usize);
+        let (here, behind) = buffer.split_at_mut(first);
+        if home.0.read(home.1, here).is_none() {
+            return &[];
+        }
+        let mut len = first;
+        if let Some((ram, at)) = next_page {
+            let next = &mut behind[..most - first];
+            if ram.read(*at, next).is_some() {
+                len = most;
+            }
+        }
+        &buffer[..len]
+    }
+
+    /// Translates code and puts it into the cache. `None` if the first instruction goes on in a page that is not given.
     fn translate_ram(
         &mut self,
         cache: &mut CodeCache,
         pc: Gva,
         key: BlockKey,
-        ram: &Arc<vm::Ram>,
-        at: u64,
-    ) -> Arc<Block> {
+        home: &Home,
+        next_page: Option<&Home>,
+    ) -> Option<Arc<Block>> {
         loop {
-            let mut bytes = [0; BLOCK_LIMIT as usize * 16];
-            let len = (PAGE_SIZE - at % PAGE_SIZE).min(bytes.len() as u64) as usize;
-            let code = match ram.read(at, &mut bytes[..len]) {
-                Some(()) => &bytes[..len],
-                None => &[],
-            };
-            let home = (ram.clone(), at);
-            let block = match self.emit_block(cache, pc, key, code, &home) {
+            let mut buffer = [0; size_of::<CodeBytes>()];
+            let (limit, most) = if next_page.is_some() { (1, F::MAX_INSN) } else { (BLOCK_LIMIT, buffer.len()) };
+            let code = Self::code_bytes(home, next_page, most, &mut buffer);
+            let source = Source { code, limit, home, next_page };
+            let block = match self.emit_block(cache, pc, key, &source) {
                 Some(block) => block,
-                None => Arc::new(self.translate_block(pc, key, code, BLOCK_LIMIT, home)),
+                None => Arc::new(self.translate_block(pc, key, &source)?),
             };
-            if cache.insert(block.clone()) {
-                // SAFETY: `at` lies in the block of RAM.
-                let host = unsafe { ram.host().add((at & !(PAGE_SIZE - 1)) as usize) };
+            for (ram, page) in cache.insert(block.clone()) {
+                // SAFETY: the page lies in the block of RAM.
+                let host = unsafe { ram.host().add(page as usize) };
                 self.protect_code(host);
             }
             // A device that wrote before the bytes were marked as code has told nobody.
-            let mut now = [0; BLOCK_LIMIT as usize * 16];
-            let now = &mut now[..(block.len_bytes as usize).min(code.len())];
-            if ram.read(at, now).is_none() || code.starts_with(now) {
-                return block;
+            let len = (block.len_bytes as usize).min(code.len());
+            let mut buffer = [0; size_of::<CodeBytes>()];
+            if Self::code_bytes(home, next_page, len, &mut buffer) == &code[..len] {
+                return Some(block);
             }
             self.shared.clone().retire(cache, |cache, epoch| {
                 cache.discard(&block, epoch);
@@ -649,25 +755,22 @@ impl<F: Frontend> Env<F> {
     }
 
     /// Translates code straight to templates, if that is how this machine starts.
-    fn emit_block(
-        &mut self,
-        cache: &mut CodeCache,
-        pc: Gva,
-        key: BlockKey,
-        code: &[u8],
-        home: &(Arc<vm::Ram>, u64),
-    ) -> Option<Arc<Block>> {
+    fn emit_block(&mut self, cache: &mut CodeCache, pc: Gva, key: BlockKey, source: &Source<'_>) -> Option<Arc<Block>> {
         let shared = self.shared.clone();
         let template = shared.template.as_ref().filter(|_| shared.template_after(&key) == Some(0))?;
         let mut ir = std::mem::take(&mut self.ir);
         ir.clear();
-        shared.frontend.translate(key.mode, code, BLOCK_LIMIT, &mut ir);
-        self.log_translation(pc, key, code.get(..ir.len_bytes as usize).unwrap_or_default(), &ir);
+        shared.frontend.translate(key.mode, source.code, source.limit, &mut ir);
+        if ir.insns == 0 {
+            self.ir = ir;
+            return None;
+        }
+        self.log_translation(pc, key, source.code.get(..ir.len_bytes as usize).unwrap_or_default(), &ir);
         debug_assert_eq!(ir::verify(&ir), Ok(()), "{}", ir.display(shared.frontend.names()));
         crate::opt::optimize(&mut ir, shared.helpers);
         log!(IrOpt, "OPT: block at {pc}\n{}", ir.display(shared.frontend.names()));
         let decoded = interp::Code::of_host_block(&ir);
-        let block = Arc::new(Block::new(key, ir.len_bytes, ir.insns, decoded, home.clone()));
+        let block = Arc::new(source.block(key, &ir, decoded));
         let compiled =
             template.compile(&shared, &[Part { block: &block, ir: &ir, exit: 0 }], shared.warm_after(&block));
         let insns = ir.insns;
@@ -692,8 +795,8 @@ impl<F: Frontend> Env<F> {
         }
     }
 
-    /// Code in a device's window: read through the bus and executed once.
-    fn device_code(&mut self, key: Key, block_key: BlockKey) -> Result<*const Block, F::Exception> {
+    /// Code in a device's window, read through the bus: executed once.
+    fn code_once(&mut self, key: Key, block_key: BlockKey, code: &[u8]) -> Result<*const Block, F::Exception> {
         let shared = self.shared.clone();
         // An anonymous page of RAM is the home that every block needs; nothing is ever stored there.
         let home = match shared.nowhere.get() {
@@ -706,11 +809,11 @@ impl<F: Frontend> Env<F> {
                 }
             },
         };
-        let mut code = [0u8; 4];
-        for (at, byte) in code.iter_mut().enumerate() {
-            *byte = self.view.load(Gpa(block_key.gpa.0.wrapping_add(at as u64)), 1).unwrap_or(0) as u8;
-        }
-        let block = Arc::new(self.translate_block(key.pc, block_key, &code, 1, (home, 0)));
+        let source = Source { code, limit: 1, home: &(home, 0), next_page: None };
+        let Some(block) = self.translate_block(key.pc, block_key, &source) else {
+            unreachable!("the longest instruction is there")
+        };
+        let block = Arc::new(block);
         // Its home has other bytes: nobody may translate it again.
         block.valid.store(false, Ordering::Release);
         let pointer = Arc::as_ptr(&block);
@@ -723,14 +826,18 @@ impl<F: Frontend> Env<F> {
         Ok(pointer)
     }
 
-    fn translate_block(&mut self, pc: Gva, key: BlockKey, code: &[u8], limit: u32, home: (Arc<vm::Ram>, u64)) -> Block {
+    /// Translates code for the interpreter. `None` if the code ends within the first instruction.
+    fn translate_block(&mut self, pc: Gva, key: BlockKey, source: &Source<'_>) -> Option<Block> {
         let shared = self.shared.clone();
         let limits = interp::Limits { temps: self.temps_offset() };
-        let mut limit = limit;
+        let mut limit = source.limit;
         loop {
             let mut ir = ir::Block::default();
-            shared.frontend.translate(key.mode, code, limit, &mut ir);
-            let covered = code.get(..ir.len_bytes as usize).unwrap_or_default();
+            shared.frontend.translate(key.mode, source.code, limit, &mut ir);
+            if ir.insns == 0 {
+                return None;
+            }
+            let covered = source.code.get(..ir.len_bytes as usize).unwrap_or_default();
             if limit == BLOCK_LIMIT || limit == 1 {
                 self.log_translation(pc, key, covered, &ir);
             }
@@ -740,7 +847,7 @@ impl<F: Frontend> Env<F> {
             match interp::decode(&ir, shared.helpers, &limits) {
                 Some(decoded) => {
                     shared.translated.fetch_add(ir.insns.into(), Ordering::Relaxed);
-                    return Block::new(key, ir.len_bytes, ir.insns, decoded, home);
+                    return Some(source.block(key, &ir, decoded));
                 }
                 None => {
                     assert!(limit > 1, "one instruction needs more temporaries than there are");
@@ -766,7 +873,14 @@ impl<F: Frontend> Env<F> {
     /// Executes blocks until the budget is used up or something else must be looked at.
     fn slice(&mut self) -> Pause {
         let shared = self.shared.clone();
-        let mut found = self.lookup_now(&shared);
+        self.coherent = F::COHERENT_CODE.is_some();
+        let pause = self.blocks(&shared);
+        self.coherent = false;
+        pause
+    }
+
+    fn blocks(&mut self, shared: &Arc<Shared<F>>) -> Pause {
+        let mut found = self.lookup_now(shared);
         loop {
             let block = match found {
                 // SAFETY: blocks in the jump cache and behind links live until this vCPU has acknowledged the epoch of
@@ -775,7 +889,7 @@ impl<F: Frontend> Env<F> {
                 // A fetch that does not fit the budget any more is made again in the next slice.
                 Err(_) if self.budget.load(Ordering::Relaxed) < 1 => return Pause::Budget,
                 Err(exception) => {
-                    self.take_fetch_fault(&shared, exception);
+                    self.take_fetch_fault(shared, exception);
                     return Pause::Resync;
                 }
             };
@@ -798,7 +912,7 @@ impl<F: Frontend> Env<F> {
                     HOT => {
                         // SAFETY: compiled code names the block it left from, which is alive as above.
                         let block = unsafe { &*self.left };
-                        self.warmed_up(&shared, block);
+                        self.warmed_up(shared, block);
                         found = Ok(block);
                         continue;
                     }
@@ -811,7 +925,7 @@ impl<F: Frontend> Env<F> {
                 }
             } else {
                 self.budget.store(left, Ordering::Relaxed);
-                if self.count_run(&shared, block) {
+                if self.count_run(shared, block) {
                     self.budget.store(left + i64::from(block.insns), Ordering::Relaxed);
                     found = Ok(block);
                     continue;
@@ -826,14 +940,14 @@ impl<F: Frontend> Env<F> {
                 (Some(exit), block)
             };
             found = match exit {
-                Some(exit @ (Exit::First | Exit::Second)) => self.follow(&shared, block, exit as usize),
+                Some(exit @ (Exit::First | Exit::Second)) => self.follow(shared, block, exit as usize),
                 Some(Exit::Indirect) => {
                     let key = self.key_here();
                     self.lookup(key)
                 }
                 Some(Exit::Resync) => return Pause::Resync,
                 Some(Exit::Raised) => {
-                    self.take_raised(&shared, block);
+                    self.take_raised(shared, block);
                     return Pause::Resync;
                 }
                 None => return Pause::Budget,
@@ -875,12 +989,12 @@ impl<F: Frontend> Env<F> {
                     // SAFETY: as above.
                     self.take_raised(shared, unsafe { &*self.left });
                 }
-                if self.halted {
+                if self.halted || self.alone {
                     return Exit::Resync as u64;
                 }
                 let pins = self.pins.levels();
                 if pins != 0 {
-                    shared.frontend.interrupt(self, pins);
+                    self.between_blocks(|env| shared.frontend.interrupt(env, pins));
                 }
                 self.lookup_now(shared)
             }
@@ -902,15 +1016,27 @@ impl<F: Frontend> Env<F> {
         let pc = self.pc().wrapping_add(self.fault_pc.into());
         self.set_pc(pc);
         self.raised = 0;
+        if self.alone {
+            // It is executed later.
+            self.budget.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(exception) = self.exception.take() {
-            shared.frontend.take(self, exception);
+            self.between_blocks(|env| shared.frontend.take(env, exception));
         }
     }
 
     /// Enters the handler of an exception that a fetch raised; it counts as an instruction, so that a budget always ends.
     fn take_fetch_fault(&mut self, shared: &Arc<Shared<F>>, exception: F::Exception) {
         self.budget.fetch_sub(1, Ordering::Relaxed);
-        shared.frontend.take(self, exception);
+        self.between_blocks(|env| shared.frontend.take(env, exception));
+    }
+
+    /// Lets the front end change the state where no block is under way: its stores may change any code.
+    fn between_blocks<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        let coherent = std::mem::replace(&mut self.coherent, false);
+        let result = f(self);
+        self.coherent = coherent;
+        result
     }
 
     /// Counts a run that is about to be interpreted. Gives whether the block has host code now.
@@ -969,9 +1095,14 @@ impl<F: Frontend> Env<F> {
         let to_key = unsafe { (*to).key };
         let start = from.key.gpa.0 % PAGE_SIZE;
         let target = from.code.exit_distance(exit).map(|distance| start.wrapping_add(distance as u64));
-        // A link holds at every virtual address of the block only if the exit stays in the page.
+        // SAFETY: as in `slice`.
+        let straddles = unsafe { &*to }.in_next_page().is_some();
+        // A link holds at every virtual address of the block only if the exit stays in the page, and the block behind it.
         if target.is_some_and(|target| {
-            target < PAGE_SIZE && to_key.gpa.0 == from.key.gpa.0 - start + target && to_key.mode == from.key.mode
+            !straddles
+                && target < PAGE_SIZE
+                && to_key.gpa.0 == from.key.gpa.0 - start + target
+                && to_key.mode == from.key.mode
         }) {
             // SAFETY: as in `slice`.
             let to = owner(unsafe { &*to });
@@ -1074,12 +1205,30 @@ impl<F: Frontend> TcgVcpu<F> {
             gpa: Gpa(page.gpa.0 + offset),
             mode: key.mode | page.code_mode | shared.frontend.pc_mode(key.pc),
         };
-        let mut code = vec![0; (PAGE_SIZE - offset).min(u64::from(limit) * 16) as usize];
-        let home = match &page.ram {
-            Some((ram, at)) if ram.read(at + offset, &mut code).is_some() => (ram.clone(), at + offset),
-            _ => return,
+        let Some((ram, at)) = page.ram else { return };
+        let home = (ram, at + offset);
+        let mut buffer = [0; size_of::<CodeBytes>()];
+        let code = Env::<F>::code_bytes(&home, None, buffer.len().min(limit as usize * 16), &mut buffer);
+        let source = Source { code, limit: limit.max(1), home: &home, next_page: None };
+        let block = match env.translate_block(key.pc, block_key, &source) {
+            Some(block) => block,
+            None => {
+                let next = Gva((key.pc.0 & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE));
+                let next_page = match env.fetch_page(next, key.space) {
+                    Ok(CodePage { ram: Some(place), .. }) => place,
+                    // The loop runs what a device holds whole.
+                    Ok(_) => return,
+                    Err(exception) => return env.take_fetch_fault(&shared, exception),
+                };
+                let mut buffer = [0; size_of::<CodeBytes>()];
+                let code = Env::<F>::code_bytes(&home, Some(&next_page), F::MAX_INSN, &mut buffer);
+                let source = Source { code, limit: 1, home: &home, next_page: Some(&next_page) };
+                match env.translate_block(key.pc, block_key, &source) {
+                    Some(block) => block,
+                    None => unreachable!("the longest instruction is there"),
+                }
+            }
         };
-        let block = env.translate_block(key.pc, block_key, &code, limit.max(1), home);
         env.budget.fetch_sub(block.insns.into(), Ordering::Relaxed);
         env.enter_space();
         // SAFETY: the block was decoded for `F`.
@@ -1114,7 +1263,11 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
             let idle = self.env.budget.load(Ordering::Relaxed) == slice && self.env.look.load(Ordering::Relaxed) == 0;
             if pause == Pause::Budget && idle && (left.is_some() || self.env.shared.stress.is_some()) {
                 // Not even one block fits.
-                self.run_part(slice as u32);
+                // Where code is coherent, one instruction: what it changes is not known to be code.
+                self.run_part(if F::COHERENT_CODE.is_some() { 1 } else { slice as u32 });
+            }
+            if std::mem::take(&mut self.env.alone) {
+                self.run_part(1);
             }
             let mut rest = self.env.budget.load(Ordering::Relaxed);
             while rest < -(KICK / 2) {

@@ -126,6 +126,13 @@ pub trait Frontend: Send + Sync + Sized + 'static {
     const PC: Slot;
     /// Slots whose values are always below 256, such as flags.
     const BYTE_SLOTS: &'static [Slot] = &[];
+    /// Bytes of an instruction at most.
+    const MAX_INSN: usize = 4;
+    /// Where stores to code count for the very next instruction: the exception that stands for none, by which an instruction
+    /// is started again. `None` where code must be synchronised first.
+    const COHERENT_CODE: Option<Self::Exception> = None;
+    /// Atomic accesses need not be aligned. Deviation: one that is not is no longer atomic.
+    const SPLIT_LOCKS: bool = false;
     /// What nothing on the bus answers reads as ones, and stores to it are lost; else it is a [`bus_error`](Frontend::bus_error).
     const OPEN_BUS: bool = false;
     /// Translation regimes that accesses can name, numbered from 0.
@@ -151,7 +158,8 @@ pub trait Frontend: Send + Sync + Sized + 'static {
         0
     }
     /// States the meaning of the code at a block's start: at most `limit` (at least one) instructions, ending early at
-    /// control flow and where `code` (the bytes to the end of the page) ends. Always sets the terminal.
+    /// control flow and where `code` (the bytes to the end of the page) ends. Always sets the terminal; only if the code ends
+    /// within the first instruction, the block stays empty, and the engine brings the bytes of the next page.
     fn translate(&self, mode: u64, code: &[u8], limit: u32, ir: &mut Block);
     /// Looks an address up in the guest's page tables, in regime `mmu`. May update access flags.
     ///

@@ -356,6 +356,10 @@ impl<F: Frontend> Env<F> {
             self.spaces.forget_page(gva.0 | !page_mask);
             self.clear_page_jumps(gva.0 & page_mask);
             self.clear_page_jumps(gva.0 | !page_mask);
+            if F::MAX_INSN > 4 {
+                // Instructions that go on in this page.
+                self.clear_page_jumps((gva.0 & page_mask).wrapping_sub(PAGE_SIZE));
+            }
         }
     }
 
@@ -685,7 +689,9 @@ impl<F: Frontend> Env<F> {
             let gpa = Gpa(page.gpa.0 + u64::from(at));
             match self.with_own_flags(|_| view.load(gpa, width)) {
                 Ok(piece) => value |= u128::from(piece) << (8 * u32::from(at)),
-                Err(_) if F::OPEN_BUS => value |= u128::from(u64::MAX >> (64 - 8 * u32::from(width))) << (8 * u32::from(at)),
+                Err(_) if F::OPEN_BUS => {
+                    value |= u128::from(u64::MAX >> (64 - 8 * u32::from(width))) << (8 * u32::from(at))
+                }
                 Err(_) => return Err(self.bus_error(gva, gpa, want)),
             }
         }
@@ -715,6 +721,7 @@ impl<F: Frontend> Env<F> {
             return Err(shared.frontend.misaligned(self, gva, want.intent, want.mmu));
         }
         if let Some(host) = host {
+            self.before_store(page.gpa, bytes)?;
             // SAFETY: as in `try_load_in_page`; the page is writable RAM.
             unsafe { write_host(host, bytes, value) };
             self.wrote(page.gpa, bytes);
@@ -729,6 +736,22 @@ impl<F: Frontend> Env<F> {
             }
         }
         self.refresh_view();
+        Ok(())
+    }
+
+    /// Where code is coherent, leaves the running code if a store would change some: the instruction is executed again
+    /// where none can be stale.
+    fn before_store(&mut self, gpa: Gpa, bytes: u8) -> Result<(), F::Exception> {
+        if !self.coherent {
+            return Ok(());
+        }
+        let Some(again) = F::COHERENT_CODE else { return Ok(()) };
+        let code = Self::host_of(&self.view, gpa)
+            .is_some_and(|(_, ram, offset)| ram.code().touches(&(offset..offset + u64::from(bytes))));
+        if code {
+            self.alone = true;
+            return Err(again);
+        }
         Ok(())
     }
 
@@ -815,6 +838,20 @@ impl<F: Frontend> Env<F> {
         Ok((found.page.gpa, found.host))
     }
 
+    /// The same, with what must be looked at before code is changed. Where locks may be split, one that is not aligned is two
+    /// accesses: `Ok(None)`.
+    fn before_rmw(&mut self, gva: Gva, bytes: u8, mem: Mem) -> Result<(Gpa, Option<*mut u8>), F::Exception> {
+        if F::SPLIT_LOCKS && !gva.0.is_multiple_of(bytes.into()) {
+            self.probe_store(gva.0, bytes, mem)?;
+            return Ok((Gpa(0), None));
+        }
+        let (gpa, host) = self.resolve_rmw(gva, bytes, mem)?;
+        if host.is_some() {
+            self.before_store(gpa, bytes)?;
+        }
+        Ok((gpa, host))
+    }
+
     /// The host address of an aligned read-modify-write that the first table allows: RAM without code.
     fn first_rmw(&self, va: u64, bytes: u8, mem: Mem) -> Option<*mut u8> {
         let entry = &self.tlb.entries[usize::from(mem.mmu) % REGIMES][index(va)];
@@ -840,7 +877,7 @@ impl<F: Frontend> Env<F> {
             let old = unsafe { update_host(host, bytes, apply) };
             return Some(if mem.swap { swap(old.into(), bytes) as u64 } else { old });
         }
-        let old = match self.resolve_rmw(Gva(va), bytes, mem) {
+        let old = match self.before_rmw(Gva(va), bytes, mem) {
             // SAFETY: resolved as writable RAM of an aligned, in-page location.
             Ok((gpa, Some(host))) => {
                 let old = unsafe { update_host(host, bytes, apply) };
@@ -868,7 +905,7 @@ impl<F: Frontend> Env<F> {
             // SAFETY: as in `atomic_slow`.
             return Some(order(unsafe { exchange_host(host, bytes, expected, new) }));
         }
-        match self.resolve_rmw(Gva(va), bytes, mem) {
+        match self.before_rmw(Gva(va), bytes, mem) {
             Ok((gpa, Some(host))) => {
                 // SAFETY: resolved as writable RAM of an aligned, in-page location.
                 let old = unsafe { exchange_host(host, bytes, expected, new) };

@@ -182,6 +182,9 @@ impl Frontend for X86 {
     const NAME: &'static str = "x86_64";
     const BYTE_SLOTS: &'static [Slot] = &[state::CF, state::OF];
     const PC: Slot = state::PC;
+    const MAX_INSN: usize = insn::MAX_LEN;
+    const COHERENT_CODE: Option<Exception> = Some(Exception::Resume);
+    const SPLIT_LOCKS: bool = true;
     const OPEN_BUS: bool = true;
     const MMU_REGIMES: usize = mmu::REGIMES;
 

@@ -34,7 +34,7 @@ pub mod x87;
 #[cfg(test)]
 mod tests;
 
-pub use translator::{Next, Translator, translate};
+pub use translator::{MAX_LEN, Next, Translator, translate};
 
 use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter};
 use vm::Gva;

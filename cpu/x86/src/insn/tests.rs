@@ -178,3 +178,35 @@ fn undefined_instructions_reach_their_handler() {
     let flags = m.cpu().rflags();
     assert_eq!(flags & FIXED, FIXED);
 }
+
+#[test]
+fn instructions_go_on_in_the_next_page() {
+    // mov eax, 0x12345678 with two bytes before the end of the page; jmp back to it; the next page changes in between.
+    let mut m = Machine::flat("max", 64);
+    m.write(0x1ffe, &hex("b8 78 56 34 12 eb f9"));
+    m.cpu().set_rip(0x1ffe);
+    m.step(1);
+    assert_eq!((m.cpu().gpr[RAX], m.cpu().rip()), (0x1234_5678, 0x2003));
+    m.step(2);
+    assert_eq!(m.cpu().rip(), 0x2003);
+    m.write(0x2000, &hex("21 43 65"));
+    m.step(2);
+    assert_eq!(m.cpu().gpr[RAX], 0x6543_2178);
+}
+
+#[test]
+fn a_store_changes_the_next_instruction() {
+    let mut m = Machine::flat("max", 64);
+    // mov byte [rip + 1], 7 changes the constant of the mov eax, 1 that follows; all is one block.
+    m.run(&hex("c6 05 01 00 00 00 07 b8 01 00 00 00 90"), 3);
+    assert_eq!((m.cpu().gpr[RAX], m.cpu().rip()), (7, CODE + 13));
+    // Once more, now that the code is known: it holds 7 and becomes 9.
+    m.write(CODE + 6, &[9]);
+    m.cpu().set_rip(CODE);
+    m.step(2);
+    assert_eq!(m.cpu().gpr[RAX], 9);
+    // By a string instruction and by a locked one, which is not aligned: lock or [rip + 2], ecx; mov eax, 0.
+    m.cpu().gpr[RCX] = 0x0000_0500;
+    m.run(&hex("f0 09 0d 00 00 00 00 b8 00 00 00 00"), 2);
+    assert_eq!(m.cpu().gpr[RAX], 5);
+}
