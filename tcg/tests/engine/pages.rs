@@ -61,24 +61,6 @@ const LOOP_START: u64 = SECOND - 12;
 #[test]
 fn a_loop_over_the_end_of_a_page_is_one_region() {
     with_program(LOOP_START, &LOOP, &[], COUNT, 150);
-    for tier in [Tier::Compiled(3), Tier::Mixed(3)] {
-        let mut pair = Pair::new(tier);
-        pair.start = LOOP_START;
-        pair.both(|m| {
-            place(m, LOOP_START, &LOOP, OTHER[0]);
-            map_second(m, OTHER[0]);
-        });
-        pair.warm_up(COUNT);
-        // One way out, at the end of the loop, and the way from page to page that is not known yet.
-        let exits = |pair: &Pair| pair.tested.exits();
-        let before = exits(&pair);
-        pair.both(|m| {
-            m.start(LOOP_START);
-            m.cpu().regs.x[7] = 5000;
-        });
-        assert_eq!(pair.step(1_000_000, "once more"), Stop::Idle);
-        assert!(exits(&pair) - before < 10, "{tier:?}: {} exits", exits(&pair) - before);
-    }
 }
 
 #[test]

@@ -750,12 +750,6 @@ impl Machine {
         self.compiler.as_ref().map_or(0, |c| c.stats().0) + template
     }
 
-    /// How often host code came back to the loop.
-    pub fn exits(&self) -> u64 {
-        let all = self.vcpu.counters();
-        all.iter().filter(|(name, _)| name.starts_with("exits: ")).map(|(_, n)| n).sum()
-    }
-
     pub fn read(&self, at: u64, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         self.bus.read(Gpa(at), &mut bytes).unwrap();
