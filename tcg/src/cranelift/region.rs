@@ -128,8 +128,40 @@ pub(super) struct Region {
     numbers: BTreeMap<u16, usize>,
 }
 
-/// The blocks worth compiling with `head`, which comes first.
+/// The blocks worth compiling with `head`, which comes first. Of other pages only those that lead back to it: code that is
+/// merely called from here is compiled where it lies.
 pub(super) fn choose<F: Frontend>(shared: &Shared<F>, head: &Arc<Block>, around: &Around) -> Vec<Near> {
+    let first_page = |near: &Near| page_at(head.key.gpa, near.distance) == 0;
+    let all = grow(shared, head, around, |_| true);
+    if all.iter().all(first_page) {
+        return all;
+    }
+    let back = lead_back(shared, &all, around);
+    grow(shared, head, around, |near| first_page(near) || back.iter().any(|block| Arc::ptr_eq(block, &near.block)))
+}
+
+/// Those of the blocks from which control comes to the first by way of the others.
+fn lead_back<F: Frontend>(shared: &Shared<F>, all: &[Near], around: &Around) -> Vec<Arc<Block>> {
+    let place = |near: &Near| all.iter().position(|other| other.distance == near.distance);
+    let next: Vec<Vec<usize>> = all
+        .iter()
+        .map(|near| shared.near(&near.block, near.distance, around).iter().flatten().filter_map(place).collect())
+        .collect();
+    let mut back = vec![false; all.len()];
+    back[0] = true;
+    while let Some(at) = (0..all.len()).find(|at| !back[*at] && next[*at].iter().any(|to| back[*to])) {
+        back[at] = true;
+    }
+    all.iter().zip(back).filter_map(|(near, back)| back.then(|| near.block.clone())).collect()
+}
+
+/// Adds the hottest block that may be next to those chosen, as long as there is room.
+fn grow<F: Frontend>(
+    shared: &Shared<F>,
+    head: &Arc<Block>,
+    around: &Around,
+    wanted: impl Fn(&Near) -> bool,
+) -> Vec<Near> {
     let mut newest = Near { block: head.clone(), distance: 0 };
     let mut chosen = vec![newest.clone()];
     let mut insns = head.insns;
@@ -150,8 +182,8 @@ pub(super) fn choose<F: Frontend>(shared: &Shared<F>, head: &Arc<Block>, around:
                 continue;
             }
             let heat = heat(block);
-            let wanted = heat >= least.max(1) && block.copies.load(Ordering::Relaxed) < COPIES;
-            if wanted && block.valid.load(Ordering::Acquire) {
+            let warm = heat >= least.max(1) && block.copies.load(Ordering::Relaxed) < COPIES;
+            if warm && wanted(&near) && block.valid.load(Ordering::Acquire) {
                 next.push((near, heat));
             }
         }
