@@ -1,5 +1,8 @@
 //! Ways out of a block: into another block of the region, into other compiled code, or back to the run loop.
 //!
+//! Where another block of the region lies in another page, that page must still be mapped as it was: see
+//! [`Lower::check_page`].
+//!
 //! The budget in the state is what was left when the region was entered; what has been executed since is counted in a
 //! variable and taken off on the way out. So a loop writes nothing, and a kick, which makes the budget negative, is never
 //! overwritten but in the instant of leaving, when the run loop looks at the flag behind it soon enough.

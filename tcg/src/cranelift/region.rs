@@ -152,7 +152,7 @@ fn lead_back<F: Frontend>(shared: &Shared<F>, all: &[Near], around: &Around) -> 
     while let Some(at) = (0..all.len()).find(|at| !back[*at] && next[*at].iter().any(|to| back[*to])) {
         back[at] = true;
     }
-    all.iter().zip(back).filter_map(|(near, back)| back.then(|| near.block.clone())).collect()
+    all.iter().zip(back).filter(|(_, back)| *back).map(|(near, _)| near.block.clone()).collect()
 }
 
 /// Adds the hottest block that may be next to those chosen, as long as there is room.
