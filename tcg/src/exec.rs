@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::around::Around;
 use crate::cache::{Block, BlockKey, CodeCache, Entries};
 use crate::code_memory::Usage;
 use crate::env::{Env, JUMP_CACHE, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
@@ -42,10 +43,18 @@ pub struct Tiers {
     pub synchronous: bool,
 }
 
+/// A block and where it lies, in bytes from the first block of a region.
+#[derive(Clone)]
+pub(crate) struct Near {
+    pub block: Arc<Block>,
+    pub distance: i64,
+}
+
 /// What compiles blocks.
 pub trait Compiler<F: Frontend>: Send + Sync {
-    /// Asks for a block to be compiled, now or later; the result is given to [`Shared::install`].
-    fn request(&self, shared: &Arc<Shared<F>>, block: Arc<Block>);
+    /// Asks for a block to be compiled, now or later, with what lies around it; the result is given to
+    /// [`Shared::install`].
+    fn request(&self, shared: &Arc<Shared<F>>, block: Arc<Block>, around: Around);
     /// The code at these entries is no longer reachable.
     fn free(&self, entries: &[u64]);
     /// The host function `(env, entry) -> exit` that enters compiled code.
@@ -252,11 +261,33 @@ impl<F: Frontend> Shared<F> {
         })
     }
 
-    /// The blocks that the indirect branch of `block` has led to lately, if they lie in its page.
-    pub fn targets(&self, block: &Block) -> Vec<Arc<Block>> {
-        let offsets = block.targets.as_ref().map_or_else(Vec::new, |targets| targets.offsets());
+    /// The blocks that `block` leads to, as far as it is known where they lie: those behind its fixed exits, and those
+    /// that its indirect branch has led to lately. `block` is at `distance` from the first block of a region.
+    #[cfg(feature = "cranelift")]
+    pub(crate) fn near(&self, block: &Block, distance: i64, around: &Around) -> [Vec<Near>; 2] {
+        let start = (block.key.gpa.0 % PAGE_SIZE) as i64;
         let cache = self.cache.lock().unwrap();
-        offsets.into_iter().filter_map(|to| self.in_page(&cache, block, to)).collect()
+        let in_page = |offset: i64| {
+            let block = self.in_page(&cache, block, offset as u64)?;
+            Some(Near { block, distance: distance - start + offset })
+        };
+        let find = |to: i64| {
+            let offset = start.checked_add(to)?;
+            if (0..PAGE_SIZE as i64).contains(&offset) {
+                return in_page(offset);
+            }
+            let distance = distance.checked_add(to)?;
+            let block = cache.find(&BlockKey { gpa: around.at(distance)?, mode: block.key.mode })?;
+            Some(Near { block: block.clone(), distance })
+        };
+        let fixed = [0, 1].into_iter().filter_map(|exit| find(block.code.exit_distance(exit)?));
+        let targets = block.targets.as_ref().map_or_else(Vec::new, |targets| targets.all());
+        let guessed = targets.into_iter().filter_map(|low| {
+            let there = around.distance_to(low).and_then(|to| find(to.checked_sub(distance)?));
+            // Code may be executed at several addresses: what is certain is the offset in the page.
+            there.or_else(|| in_page(i64::from(low) % PAGE_SIZE as i64))
+        });
+        [fixed.collect(), guessed.collect()]
     }
 
     /// The block at this offset of the page of `block`, in the same mode.
@@ -952,9 +983,19 @@ impl<F: Frontend> Env<F> {
         {
             let block = owner(block);
             if block.valid.load(Ordering::Acquire) {
-                compiler.request(shared, block);
+                let around = self.around(&block);
+                compiler.request(shared, block, around);
             }
         }
+    }
+
+    /// The pages around a block at the program counter that code of its mode was fetched from.
+    fn around(&mut self, block: &Block) -> Around {
+        let key = self.key_here();
+        Around::new(block.key.gpa, key.pc, |pc| {
+            let (page, code_mode) = self.fetched_page(pc, key.space)?;
+            (key.mode | code_mode | self.shared.frontend.pc_mode(pc) == block.key.mode).then_some(page)
+        })
     }
 
     /// Finds the block behind a fixed exit and links it if it lies in the same page.

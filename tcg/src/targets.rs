@@ -1,7 +1,6 @@
 //! Where the indirect branch of a block has led lately: which blocks are worth compiling with it.
 
 use std::sync::atomic::{AtomicU16, Ordering};
-use vm::ram::PAGE_SIZE;
 
 /// Branches that are remembered.
 pub const REMEMBERED: usize = 32;
@@ -17,9 +16,9 @@ impl Targets {
         self.0[count as usize % REMEMBERED].store(pc as u16, Ordering::Relaxed);
     }
 
-    /// Offsets in a page of the targets, each once. Which page they lie in is not known.
-    pub fn offsets(&self) -> Vec<u64> {
-        let mut all: Vec<u64> = self.0.iter().map(|t| u64::from(t.load(Ordering::Relaxed)) % PAGE_SIZE).collect();
+    /// The low half-words of the targets, each once, in ascending order. Which page they lie in is not known.
+    pub fn all(&self) -> Vec<u16> {
+        let mut all: Vec<u16> = self.0.iter().map(|t| t.load(Ordering::Relaxed)).collect();
         all.sort_unstable();
         all.dedup();
         all
@@ -36,6 +35,6 @@ mod tests {
         for run in 0..100 {
             targets.record(run, if run < 50 { 0x1_0008 } else { 0xffff_0000_0000_1230 + u64::from(run % 3) * 8 });
         }
-        assert_eq!(targets.offsets(), [0x230, 0x238, 0x240]);
+        assert_eq!(targets.all(), [0x1230, 0x1238, 0x1240]);
     }
 }

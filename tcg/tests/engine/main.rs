@@ -5,6 +5,7 @@
 mod exec;
 mod memory;
 mod ops;
+mod pages;
 mod random;
 mod reference;
 mod regions;
