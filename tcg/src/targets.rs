@@ -1,28 +1,39 @@
 //! Where the indirect branch of a block has led lately: which blocks are worth compiling with it.
 
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use vm::ram::PAGE_SIZE;
 
 /// Branches that are remembered.
 pub const REMEMBERED: usize = 32;
+/// How many of them are most of the time.
+const MOSTLY: usize = REMEMBERED * 3 / 4;
 
-/// The last targets of a block's indirect branch, by the low half-word of the address. Template code writes here as well.
+/// The last targets of a block's indirect branch. Template code writes here as well.
 /// Which entry a branch gets follows from a count that changes by one from run to run, whichever way.
 #[derive(Debug, Default)]
-pub struct Targets([AtomicU16; REMEMBERED]);
+pub struct Targets([AtomicU64; REMEMBERED]);
 
 impl Targets {
     /// Notes that the branch led to `pc` when the count of runs was `count`.
     pub fn record(&self, count: u32, pc: u64) {
-        self.0[count as usize % REMEMBERED].store(pc as u16, Ordering::Relaxed);
+        self.0[count as usize % REMEMBERED].store(pc, Ordering::Relaxed);
     }
 
     /// Offsets in a page of the targets, each once. Which page they lie in is not known.
     pub fn offsets(&self) -> Vec<u64> {
-        let mut all: Vec<u64> = self.0.iter().map(|t| u64::from(t.load(Ordering::Relaxed)) % PAGE_SIZE).collect();
+        let mut all: Vec<u64> = self.0.iter().map(|t| t.load(Ordering::Relaxed) % PAGE_SIZE).collect();
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// The target that the branch led to most of the time, if there is one.
+    pub fn favourite(&self) -> Option<u64> {
+        let mut all: Vec<u64> = self.0.iter().map(|t| t.load(Ordering::Relaxed)).collect();
+        all.sort_unstable();
+        // What is there that often lies in the middle as well.
+        let middle = all[REMEMBERED / 2];
+        (all.iter().filter(|t| **t == middle).count() >= MOSTLY).then_some(middle)
     }
 }
 
@@ -37,5 +48,17 @@ mod tests {
             targets.record(run, if run < 50 { 0x1_0008 } else { 0xffff_0000_0000_1230 + u64::from(run % 3) * 8 });
         }
         assert_eq!(targets.offsets(), [0x230, 0x238, 0x240]);
+        assert_eq!(targets.favourite(), None);
+    }
+
+    #[test]
+    fn a_favourite_is_the_target_of_three_branches_in_four() {
+        for (others, favourite) in [(0, Some(0x5000)), (8, Some(0x5000)), (9, None)] {
+            for away in [0x4000, 0x6000] {
+                let targets = Targets::default();
+                (0..32).for_each(|run| targets.record(run, if run % 16 < others / 2 + others % 2 * (run / 16) { away } else { 0x5000 }));
+                assert_eq!(targets.favourite(), favourite, "{others} others at {away:#x}");
+            }
+        }
     }
 }

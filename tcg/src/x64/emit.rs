@@ -29,8 +29,22 @@ pub enum Flags {
 pub struct Part<'a> {
     pub block: &'a cache::Block,
     pub ir: &'a Ir,
-    /// The fixed exit that leads to the next part. The last part has none.
-    pub exit: usize,
+    /// How it leads to the next part.
+    pub way: Way,
+}
+
+/// How control goes from a part to the next one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Way {
+    /// It does not: the part is the last.
+    Out,
+    /// By a fixed exit. With `looks` it is another page, of which the jump cache must say that the next part is there.
+    Exit { exit: usize, looks: bool },
+    /// By an indirect branch that certainly leads to this distance from the part, to a page that the trace has been in.
+    Known { distance: i64 },
+    /// By an indirect branch that leads there most of the time: to this distance, or wherever the jump cache says that the
+    /// next part is, or both.
+    Guessed { distance: Option<i64>, looks: bool },
 }
 
 /// Code out of the way, emitted behind the block.
@@ -59,6 +73,8 @@ pub enum ColdPath {
     Budget,
     /// The part ends by the fixed exit that does not lead to the next part.
     SideExit { exit: usize, distance: i64 },
+    /// The part ends by a way that does not lead to the next part. The program counter is right already.
+    Elsewhere,
     /// A store may have changed the code of the parts that follow. The program counter is the next one's already.
     Stale,
     /// The block has run often enough to be optimized.
@@ -310,7 +326,9 @@ impl<'a, F: Frontend> Emit<'a, F> {
         }
         renew(&mut self.last, n + 1, 0);
         let (end, last) = (n as u32, &mut self.last);
-        ir.end_operand(|v| last[v.0 as usize] = end);
+        if !matches!(self.parts[part].way, Way::Known { .. }) {
+            ir.end_operand(|v| last[v.0 as usize] = end);
+        }
         renew(&mut self.pairs, n, false);
         find_pairs(ir, &mut self.pairs);
         let pairs = &self.pairs;
