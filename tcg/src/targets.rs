@@ -56,7 +56,9 @@ mod tests {
         for (others, favourite) in [(0, Some(0x5000)), (8, Some(0x5000)), (9, None)] {
             for away in [0x4000, 0x6000] {
                 let targets = Targets::default();
-                (0..32).for_each(|run| targets.record(run, if run % 16 < others / 2 + others % 2 * (run / 16) { away } else { 0x5000 }));
+                (0..32).for_each(|run| {
+                    targets.record(run, if run % 16 < others / 2 + others % 2 * (run / 16) { away } else { 0x5000 })
+                });
                 assert_eq!(targets.favourite(), favourite, "{others} others at {away:#x}");
             }
         }

@@ -96,7 +96,9 @@ impl Known {
                 }
                 // The tag of an address in its upper bits has no effect on that of a block.
                 Op::Bin(Binary::Sar, Ty::I64, a, n) => match (ir.ops[a.0 as usize], ir.as_const(n)) {
-                    (Op::Bin(Binary::Shl, Ty::I64, a, m), Some(1..=8)) if ir.as_const(m) == ir.as_const(n) => self.of(a),
+                    (Op::Bin(Binary::Shl, Ty::I64, a, m), Some(1..=8)) if ir.as_const(m) == ir.as_const(n) => {
+                        self.of(a)
+                    }
                     _ => None,
                 },
                 Op::Select(Ty::I64, _, a, b) if self.of(a) == self.of(b) => self.of(a),

@@ -11,3 +11,4 @@ mod regions;
 mod stress;
 #[path = "../toy/mod.rs"]
 mod toy;
+mod traces;

@@ -13,7 +13,7 @@ use vm::vcpu::{Stop, Vcpu};
 use vm_memory::{Bytes, GuestAddress};
 
 /// Tiers that compile blocks when others around them have run, too.
-const TIERS: [Tier; 9] = [
+pub const TIERS: [Tier; 9] = [
     Tier::Compiled(3),
     Tier::Compiled(40),
     Tier::Background(3),
@@ -33,17 +33,17 @@ pub struct Pair {
 }
 
 impl Pair {
-    fn new(tier: Tier) -> Pair {
+    pub fn new(tier: Tier) -> Pair {
         Pair { tier, tested: Machine::new(tier), oracle: Machine::new(Tier::Interpreter) }
     }
 
-    fn both(&mut self, mut change: impl FnMut(&mut Machine)) {
+    pub fn both(&mut self, mut change: impl FnMut(&mut Machine)) {
         change(&mut self.tested);
         change(&mut self.oracle);
     }
 
     /// Runs `n` instructions on both and compares all that can be seen.
-    fn step(&mut self, n: u64, what: &str) -> Stop {
+    pub fn step(&mut self, n: u64, what: &str) -> Stop {
         let stops = [&mut self.tested, &mut self.oracle].map(|m| {
             let before = m.vcpu.instructions();
             let stop = m.vcpu.run(Some(n)).unwrap();
@@ -58,7 +58,7 @@ impl Pair {
     }
 
     /// Lets the compiler see the program, which is started and run a few times.
-    fn warm_up(&mut self, x: [u64; 8]) {
+    pub fn warm_up(&mut self, x: [u64; 8]) {
         for _ in 0..50 {
             self.both(|m| {
                 m.start(CODE);
@@ -71,7 +71,7 @@ impl Pair {
     }
 
     /// Stops after every number of instructions up to `last`.
-    fn stop_everywhere(&mut self, x: [u64; 8], last: u64) {
+    pub fn stop_everywhere(&mut self, x: [u64; 8], last: u64) {
         for n in 1..=last {
             self.both(|m| {
                 m.start(CODE);
@@ -83,7 +83,7 @@ impl Pair {
         }
     }
 
-    fn is_of_regions(&self) {
+    pub fn is_of_regions(&self) {
         if let Tier::Traced(_) | Tier::TracedMixed(..) = self.tier {
             assert_ne!(self.tested.tcg.shared().traces.load(Ordering::Relaxed), 0, "{:?}: no traces", self.tier);
             return;
@@ -112,7 +112,7 @@ fn with_program(words: &[u32], table: &[&str], x: [u64; 8], last: u64) {
 }
 
 /// Back by the first distance if `x0` has the bit, else on by the second.
-fn on_bit(bit: u64, to: i64, other: i64) -> String {
+pub fn on_bit(bit: u64, to: i64, other: i64) -> String {
     format!("v0 = get.i64 x0\nv1 = const.i64 {bit}\nv2 = and.i64 v0, v1\nv3 = trunc.i8 v2\nbranch v3, {to}, {other}")
 }
 
