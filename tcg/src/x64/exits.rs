@@ -1,7 +1,8 @@
 //! The ways out of a block: terminals, and the code that was put out of the way.
 
 use super::asm::{Alu, Cc, Gpr, Hole, Mem, R14, R15, RAX, RBP, RCX, Shift};
-use super::emit::{Cold, ColdPath, Data, Emit, Way, env};
+use super::emit::{Alone, Cold, ColdPath, Data, Emit, Way, env};
+use super::looks;
 use super::registers::TooComplex;
 use super::stubs::{BUDGET, HOT, jump_by_cache, look_in_cache};
 use crate::env::Env;
@@ -190,7 +191,17 @@ impl<F: Frontend> Emit<'_, F> {
                     let hole = self.asm.jmp();
                     self.asm.bind_to(hole, back);
                 }
-                ColdPath::Access { va, info, data, xmms } => {
+                ColdPath::Access { va, info, data, xmms, looks, alone } => {
+                    if let Some(Alone { bytes, mem, forget }) = alone {
+                        let misses = self.look_alone(va, bytes, mem, data);
+                        self.direct(RCX, va, bytes, data);
+                        if let Some(forget) = forget {
+                            self.asm.mov_imm(forget, 0);
+                        }
+                        let hole = self.asm.jmp();
+                        self.asm.bind_to(hole, back);
+                        misses.into_iter().for_each(|hole| self.asm.bind(hole));
+                    }
                     let loaded = match data {
                         Data::LoadVector(d) => Some(d),
                         _ => None,
@@ -216,6 +227,9 @@ impl<F: Frontend> Emit<'_, F> {
                     self.restore_xmms(kept);
                     if let Data::LoadVector(d) = data {
                         self.asm.load_xmm(d, Self::vectors(0));
+                    }
+                    for r in looks::registers(looks) {
+                        self.asm.mov_imm(r, 0);
                     }
                     let hole = self.asm.jmp();
                     self.asm.bind_to(hole, back);

@@ -10,6 +10,7 @@ mod emit;
 mod exits;
 mod float;
 mod integer;
+mod looks;
 mod memory;
 mod registers;
 mod slow;
