@@ -534,6 +534,12 @@ impl<F: Frontend> Env<F> {
         entries.find_map(|block| unsafe { block.as_ref() }).map(owner)
     }
 
+    /// The program counter with this lower half that the jump cache has an entry for, in the running code's mode and space.
+    pub(crate) fn jump_by_half(&self, half: u32) -> Option<u64> {
+        let jump = &self.jumps[jump_index(half.into())];
+        (jump.pc as u32 == half && jump.tag == self.tag && !jump.block.is_null()).then_some(jump.pc)
+    }
+
     /// The block at `pc`, if the jump cache has it for the running code's mode and space.
     pub(crate) fn jump_to(&self, pc: u64) -> Option<Arc<Block>> {
         let jump = &self.jumps[jump_index(pc)];

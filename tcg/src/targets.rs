@@ -1,6 +1,6 @@
 //! Where the indirect branch of a block has led lately: which blocks are worth compiling with it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use vm::ram::PAGE_SIZE;
 
 /// Branches that are remembered.
@@ -8,28 +8,28 @@ pub const REMEMBERED: usize = 32;
 /// How many of them are most of the time.
 const MOSTLY: usize = REMEMBERED * 3 / 4;
 
-/// The last targets of a block's indirect branch. Template code writes here as well.
+/// The last targets of a block's indirect branch, by the lower half of the address. Template code writes here as well.
 /// Which entry a branch gets follows from a count that changes by one from run to run, whichever way.
 #[derive(Debug, Default)]
-pub struct Targets([AtomicU64; REMEMBERED]);
+pub struct Targets([AtomicU32; REMEMBERED]);
 
 impl Targets {
     /// Notes that the branch led to `pc` when the count of runs was `count`.
     pub fn record(&self, count: u32, pc: u64) {
-        self.0[count as usize % REMEMBERED].store(pc, Ordering::Relaxed);
+        self.0[count as usize % REMEMBERED].store(pc as u32, Ordering::Relaxed);
     }
 
     /// Offsets in a page of the targets, each once. Which page they lie in is not known.
     pub fn offsets(&self) -> Vec<u64> {
-        let mut all: Vec<u64> = self.0.iter().map(|t| t.load(Ordering::Relaxed) % PAGE_SIZE).collect();
+        let mut all: Vec<u64> = self.0.iter().map(|t| u64::from(t.load(Ordering::Relaxed)) % PAGE_SIZE).collect();
         all.sort_unstable();
         all.dedup();
         all
     }
 
-    /// The target that the branch led to most of the time, if there is one.
-    pub fn favourite(&self) -> Option<u64> {
-        let mut all: Vec<u64> = self.0.iter().map(|t| t.load(Ordering::Relaxed)).collect();
+    /// The lower half of the target that the branch led to most of the time, if there is one.
+    pub fn favourite(&self) -> Option<u32> {
+        let mut all: Vec<u32> = self.0.iter().map(|t| t.load(Ordering::Relaxed)).collect();
         all.sort_unstable();
         // What is there that often lies in the middle as well.
         let middle = all[REMEMBERED / 2];

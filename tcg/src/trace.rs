@@ -204,8 +204,8 @@ impl<F: Frontend> Path<'_, F> {
                 let at = match back {
                     Some(at) => at,
                     None => {
-                        let now = last.block.targets.as_ref()?.favourite()?;
-                        Address { now, ..last.at }
+                        let half = last.block.targets.as_ref()?.favourite()?;
+                        Address { now: self.env.jump_by_half(half)?, ..last.at }
                     }
                 };
                 let distance = at.now.wrapping_sub(last.at.now) as i64;

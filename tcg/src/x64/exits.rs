@@ -47,16 +47,16 @@ impl<F: Frontend> Emit<'_, F> {
         Ok(())
     }
 
-    /// Notes where an indirect branch leads, for the optimizing compiler.
+    /// Notes where an indirect branch leads, for traces and the optimizing compiler. Traces do not: what is known by then
+    /// is enough.
     fn record_target(&mut self) {
-        if let (Some(targets), Some(_)) = (&self.block.targets, self.hot_after) {
-            // The first part counts for all.
-            self.asm.mov_imm(RAX, std::ptr::from_ref(self.parts[0].block.runs.cell()) as u64);
+        if let (Some(targets), Some(_), [only]) = (&self.block.targets, self.hot_after, self.parts) {
+            self.asm.mov_imm(RAX, std::ptr::from_ref(only.block.runs.cell()) as u64);
             self.asm.load(4, RCX, Mem::at(RAX, 0));
             self.asm.alu_imm(Alu::And, false, RCX, REMEMBERED as i32 - 1);
             self.asm.mov_imm(RAX, std::ptr::from_ref(&**targets) as u64);
-            self.asm.shift_imm(Shift::Shl, false, RCX, size_of::<u64>().trailing_zeros() as u8);
-            self.asm.store(8, Mem::indexed(RAX, RCX, 0), R14);
+            self.asm.shift_imm(Shift::Shl, false, RCX, size_of::<u32>().trailing_zeros() as u8);
+            self.asm.store(4, Mem::indexed(RAX, RCX, 0), R14);
         }
     }
 

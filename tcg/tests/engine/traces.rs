@@ -169,7 +169,7 @@ fn calls_follow_the_page_tables() {
                 m.cpu().pages.insert((va, None), Page::plain(gpa));
             }
         });
-        let mut start = |pair: &mut Pair, va: u64| {
+        let start = |pair: &mut Pair, va: u64| {
             pair.both(|m| {
                 m.cpu().regs = Regs { x: [at + 0x1000, 0, 0, 0, 0, va, 0, 60], pc: CODE, ..Regs::default() };
                 m.vcpu.env.cpu.taken.clear();
