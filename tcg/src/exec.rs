@@ -13,7 +13,7 @@ use crate::interp::{self, Exit};
 use crate::ir;
 use crate::mxcsr;
 use crate::stress::Stress;
-use crate::x64::{self, Part, Template};
+use crate::x64::{self, Part, Template, Way};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -185,7 +185,7 @@ impl<F: Frontend> Shared<F> {
             return;
         }
         crate::opt::optimize(&mut ir, self.helpers);
-        match template.compile(self, &[Part { block: &block, ir: &ir, exit: 0 }], self.warm_after(&block)) {
+        match template.compile(self, &[Part { block: &block, ir: &ir, way: Way::Out }], self.warm_after(&block)) {
             Some(Ok(entries)) => {
                 let mut cache = self.cache.lock().unwrap();
                 if block.valid.load(Ordering::Acquire) && block.host.load(Ordering::Acquire) == 0 {
@@ -229,15 +229,14 @@ impl<F: Frontend> Shared<F> {
         [traced, self.hot_after(block)].into_iter().flatten().min()
     }
 
-    /// Gives the first block of `path` a trace. Gives whether it did.
-    pub(crate) fn install_trace(&self, template: &Template<F>, path: &[(Arc<Block>, usize)], code: Entries) -> bool {
-        let blocks: Vec<Arc<Block>> = path.iter().map(|(block, _)| block.clone()).collect();
+    /// Gives the first of the blocks a trace through all of them. Gives whether it did.
+    pub(crate) fn install_trace(&self, template: &Template<F>, blocks: &[Arc<Block>], code: Entries) -> bool {
         let mut cache = self.cache.lock().unwrap();
         let head = &blocks[0];
         let fits =
             blocks.iter().all(|b| b.valid.load(Ordering::Acquire)) && head.trace.is_empty() && !head.is_optimized();
         if fits {
-            cache.install_trace(&blocks, code);
+            cache.install_trace(blocks, code);
             self.traces.fetch_add(1, Ordering::Relaxed);
         } else {
             template.free(&[code.host]);
@@ -259,6 +258,12 @@ impl<F: Frontend> Shared<F> {
             let to = Some(start.wrapping_add(block.code.exit_distance(exit)? as u64)).filter(|to| *to < PAGE_SIZE)?;
             self.in_page(&cache, block, to)
         })
+    }
+
+    /// The block at this distance from `block`, if that lies in its page and is translated.
+    pub(crate) fn at_distance(&self, block: &Block, distance: i64) -> Option<Arc<Block>> {
+        let to = (block.key.gpa.0 % PAGE_SIZE).wrapping_add(distance as u64);
+        (to < PAGE_SIZE).then(|| self.in_page(&self.cache.lock().unwrap(), block, to)).flatten()
     }
 
     /// The blocks that `block` leads to, as far as it is known where they lie: those behind its fixed exits, and those
@@ -560,6 +565,20 @@ impl<F: Frontend> Env<F> {
         entries.find_map(|block| unsafe { block.as_ref() }).map(owner)
     }
 
+    /// The program counter with this lower half that the jump cache has an entry for, in the running code's mode and space.
+    pub(crate) fn jump_by_half(&self, half: u32) -> Option<u64> {
+        let jump = &self.jumps[jump_index(half.into())];
+        (jump.pc as u32 == half && jump.tag == self.tag && !jump.block.is_null()).then_some(jump.pc)
+    }
+
+    /// The block at `pc`, if the jump cache has it for the running code's mode and space.
+    pub(crate) fn jump_to(&self, pc: u64) -> Option<Arc<Block>> {
+        let jump = &self.jumps[jump_index(pc)];
+        // SAFETY: blocks in the jump cache live until this vCPU has acknowledged the epoch of their death.
+        let block = unsafe { jump.block.as_ref() }.filter(|_| jump.pc == pc && jump.tag == self.tag);
+        block.map(owner)
+    }
+
     /// Finds or makes the block at the program counter.
     fn lookup(&mut self, key: Key) -> Result<*const Block, F::Exception> {
         let jump = &mut self.jumps[jump_index(key.pc.0)];
@@ -700,7 +719,7 @@ impl<F: Frontend> Env<F> {
         let decoded = interp::Code::of_host_block(&ir);
         let block = Arc::new(Block::new(key, ir.len_bytes, ir.insns, decoded, home.clone()));
         let compiled =
-            template.compile(&shared, &[Part { block: &block, ir: &ir, exit: 0 }], shared.warm_after(&block));
+            template.compile(&shared, &[Part { block: &block, ir: &ir, way: Way::Out }], shared.warm_after(&block));
         let insns = ir.insns;
         self.ir = ir;
         match compiled {
@@ -964,7 +983,7 @@ impl<F: Frontend> Env<F> {
         let hot = shared.hot_after(block).is_some_and(|after| block.runs.get() >= after);
         match &shared.template {
             Some(template) if !hot => {
-                shared.trace(template, &owner(block));
+                shared.trace(template, self, &owner(block));
                 // The jump cache leads there as well: the program counter is the block's.
                 let index = jump_index(self.pc());
                 let jump = &mut self.jumps[index];

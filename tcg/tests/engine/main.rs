@@ -12,3 +12,4 @@ mod regions;
 mod stress;
 #[path = "../toy/mod.rs"]
 mod toy;
+mod traces;

@@ -14,7 +14,7 @@ use vm::vcpu::{Stop, Vcpu};
 use vm_memory::{Bytes, GuestAddress};
 
 /// Tiers that compile blocks when others around them have run, too.
-const TIERS: [Tier; 9] = [
+pub const TIERS: [Tier; 9] = [
     Tier::Compiled(3),
     Tier::Compiled(40),
     Tier::Background(3),
@@ -117,7 +117,7 @@ fn with_program(words: &[u32], table: &[&str], x: [u64; 8], last: u64) {
 }
 
 /// Back by the first distance if `x0` has the bit, else on by the second.
-fn on_bit(bit: u64, to: i64, other: i64) -> String {
+pub fn on_bit(bit: u64, to: i64, other: i64) -> String {
     format!("v0 = get.i64 x0\nv1 = const.i64 {bit}\nv2 = and.i64 v0, v1\nv3 = trunc.i8 v2\nbranch v3, {to}, {other}")
 }
 
