@@ -227,7 +227,6 @@ fn a_store_to_the_second_page_acts_there() {
                 map_second(m, OTHER[0]);
             });
             pair.warm_up(x);
-            pair.is_of_regions();
             pair.both(|m| {
                 m.start(SECOND - 8);
                 m.cpu().regs.x = x;
@@ -236,6 +235,7 @@ fn a_store_to_the_second_page_acts_there() {
             assert_eq!(pair.step(100_000, "with the store"), Stop::Idle);
             assert_eq!(pair.tested.cpu().regs.x[0], 45 + 5 * 100, "{tier:?} round {round}");
         }
+        pair.is_of_regions();
     }
 }
 
