@@ -31,7 +31,7 @@ const TEMPLATE_AFTER: u32 = 0;
 /// Runs of a block before those that mostly follow it are added to its template code.
 const TRACE_AFTER: u32 = 1_000;
 /// Runs of a block before it is optimized in the background.
-const COMPILE_AFTER: u32 = 200_000;
+const COMPILE_AFTER: u32 = 600_000;
 /// Host code kept at most, in bytes: only what is used takes memory, and a compiler needs 60 MiB.
 const CODE_BYTES: u64 = 512 << 20;
 

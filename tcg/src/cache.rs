@@ -347,14 +347,6 @@ impl CodeCache {
         for block in entered.iter().filter(|b| !b.is_optimized()) {
             self.set_host(block, code);
         }
-        // Traces that go through an entry would never come into the region: their first blocks go back to their own code.
-        for entry in entered.iter().chain([head]) {
-            for first in self.within_traces.get(&Arc::as_ptr(entry)).into_iter().flatten() {
-                if first.host.load(Ordering::Acquire) == first.trace.load().host {
-                    self.set_host(first, first.template.load());
-                }
-            }
-        }
     }
 
     /// Gives the first of the blocks template code that goes through all of them.

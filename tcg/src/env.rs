@@ -417,7 +417,7 @@ impl<F: Frontend> Env<F> {
     }
 }
 
-/// Where the jump cache keeps the block at `pc`.
+/// Where the jump cache keeps the block at `pc`, by its lower half.
 #[inline]
 pub(crate) fn jump_index(pc: u64) -> usize {
     ((pc >> 2) ^ (pc >> 14)) as usize % JUMP_CACHE

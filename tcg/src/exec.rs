@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::around::Around;
 use crate::cache::{Block, BlockKey, CodeCache, Entries, Home};
 use crate::code_memory::Usage;
 use crate::env::{Env, JUMP_CACHE, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
@@ -13,7 +14,7 @@ use crate::ir;
 use crate::mxcsr;
 use crate::softmmu::CodePage;
 use crate::stress::Stress;
-use crate::x64::{self, Part, Template};
+use crate::x64::{self, Part, Template, Way};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -43,10 +44,18 @@ pub struct Tiers {
     pub synchronous: bool,
 }
 
+/// A block and where it lies, in bytes from the first block of a region.
+#[derive(Clone)]
+pub(crate) struct Near {
+    pub block: Arc<Block>,
+    pub distance: i64,
+}
+
 /// What compiles blocks.
 pub trait Compiler<F: Frontend>: Send + Sync {
-    /// Asks for a block to be compiled, now or later; the result is given to [`Shared::install`].
-    fn request(&self, shared: &Arc<Shared<F>>, block: Arc<Block>);
+    /// Asks for a block to be compiled, now or later, with what lies around it; the result is given to
+    /// [`Shared::install`].
+    fn request(&self, shared: &Arc<Shared<F>>, block: Arc<Block>, around: Around);
     /// The code at these entries is no longer reachable.
     fn free(&self, entries: &[u64]);
     /// The host function `(env, entry) -> exit` that enters compiled code.
@@ -177,7 +186,7 @@ impl<F: Frontend> Shared<F> {
             return;
         }
         crate::opt::optimize(&mut ir, self.helpers);
-        match template.compile(self, &[Part { block: &block, ir: &ir, exit: 0 }], self.warm_after(&block)) {
+        match template.compile(self, &[Part { block: &block, ir: &ir, way: Way::Out }], self.warm_after(&block)) {
             Some(Ok(entries)) => {
                 let mut cache = self.cache.lock().unwrap();
                 if block.valid.load(Ordering::Acquire) && block.host.load(Ordering::Acquire) == 0 {
@@ -221,15 +230,14 @@ impl<F: Frontend> Shared<F> {
         [traced, self.hot_after(block)].into_iter().flatten().min()
     }
 
-    /// Gives the first block of `path` a trace. Gives whether it did.
-    pub(crate) fn install_trace(&self, template: &Template<F>, path: &[(Arc<Block>, usize)], code: Entries) -> bool {
-        let blocks: Vec<Arc<Block>> = path.iter().map(|(block, _)| block.clone()).collect();
+    /// Gives the first of the blocks a trace through all of them. Gives whether it did.
+    pub(crate) fn install_trace(&self, template: &Template<F>, blocks: &[Arc<Block>], code: Entries) -> bool {
         let mut cache = self.cache.lock().unwrap();
         let head = &blocks[0];
         let fits =
             blocks.iter().all(|b| b.valid.load(Ordering::Acquire)) && head.trace.is_empty() && !head.is_optimized();
         if fits {
-            cache.install_trace(&blocks, code);
+            cache.install_trace(blocks, code);
             self.traces.fetch_add(1, Ordering::Relaxed);
         } else {
             template.free(&[code.host]);
@@ -253,11 +261,42 @@ impl<F: Frontend> Shared<F> {
         })
     }
 
-    /// The blocks that the indirect branch of `block` has led to lately, if they lie in its page.
-    pub fn targets(&self, block: &Block) -> Vec<Arc<Block>> {
-        let offsets = block.targets.as_ref().map_or_else(Vec::new, |targets| targets.offsets());
+    /// The block at this distance from `block`, if that lies in its page and is translated.
+    pub(crate) fn at_distance(&self, block: &Block, distance: i64) -> Option<Arc<Block>> {
+        let to = (block.key.gpa.0 % PAGE_SIZE).wrapping_add(distance as u64);
+        (to < PAGE_SIZE).then(|| self.in_page(&self.cache.lock().unwrap(), block, to)).flatten()
+    }
+
+    /// The blocks that `block` leads to, as far as it is known where they lie: those behind its fixed exits, and those
+    /// that its indirect branch has led to lately. `block` is at `distance` from the first block of a region.
+    #[cfg(feature = "cranelift")]
+    pub(crate) fn near(&self, block: &Block, distance: i64, around: &Around) -> [Vec<Near>; 2] {
+        let start = (block.key.gpa.0 % PAGE_SIZE) as i64;
         let cache = self.cache.lock().unwrap();
-        offsets.into_iter().filter_map(|to| self.in_page(&cache, block, to)).collect()
+        let in_page = |offset: i64| {
+            let block = self.in_page(&cache, block, offset as u64)?;
+            Some(Near { block, distance: distance - start + offset })
+        };
+        let find = |to: i64| {
+            let offset = start.checked_add(to)?;
+            if (0..PAGE_SIZE as i64).contains(&offset) {
+                return in_page(offset);
+            }
+            let distance = distance.checked_add(to)?;
+            let block = cache.find(&BlockKey { gpa: around.at(distance)?, mode: block.key.mode })?;
+            if block.in_next_page().is_some() {
+                return None;
+            }
+            Some(Near { block: block.clone(), distance })
+        };
+        let fixed = [0, 1].into_iter().filter_map(|exit| find(block.code.exit_distance(exit)?));
+        let targets = block.targets.as_ref().map_or_else(Vec::new, |targets| targets.all());
+        let guessed = targets.into_iter().filter_map(|low| {
+            let there = around.distance_to(low).and_then(|to| find(to.checked_sub(distance)?));
+            // Code may be executed at several addresses: what is certain is the offset in the page.
+            there.or_else(|| in_page(i64::from(low) % PAGE_SIZE as i64))
+        });
+        [fixed.collect(), guessed.collect()]
     }
 
     /// The block at this offset of the page of `block`, in the same mode.
@@ -557,6 +596,20 @@ impl<F: Frontend> Env<F> {
         entries.find_map(|block| unsafe { block.as_ref() }).map(owner)
     }
 
+    /// The program counter with this lower half that the jump cache has an entry for, in the running code's mode and space.
+    pub(crate) fn jump_by_half(&self, half: u32) -> Option<u64> {
+        let jump = &self.jumps[jump_index(half.into())];
+        (jump.pc as u32 == half && jump.tag == self.tag && !jump.block.is_null()).then_some(jump.pc)
+    }
+
+    /// The block at `pc`, if the jump cache has it for the running code's mode and space.
+    pub(crate) fn jump_to(&self, pc: u64) -> Option<Arc<Block>> {
+        let jump = &self.jumps[jump_index(pc)];
+        // SAFETY: blocks in the jump cache live until this vCPU has acknowledged the epoch of their death.
+        let block = unsafe { jump.block.as_ref() }.filter(|b| jump.pc == pc && jump.tag == self.tag && b.in_next_page().is_none());
+        block.map(owner)
+    }
+
     /// Finds or makes the block at the program counter.
     fn lookup(&mut self, key: Key) -> Result<*const Block, F::Exception> {
         let jump = &mut self.jumps[jump_index(key.pc.0)];
@@ -772,7 +825,7 @@ impl<F: Frontend> Env<F> {
         let decoded = interp::Code::of_host_block(&ir);
         let block = Arc::new(source.block(key, &ir, decoded));
         let compiled =
-            template.compile(&shared, &[Part { block: &block, ir: &ir, exit: 0 }], shared.warm_after(&block));
+            template.compile(&shared, &[Part { block: &block, ir: &ir, way: Way::Out }], shared.warm_after(&block));
         let insns = ir.insns;
         self.ir = ir;
         match compiled {
@@ -1059,7 +1112,7 @@ impl<F: Frontend> Env<F> {
         let hot = shared.hot_after(block).is_some_and(|after| block.runs.get() >= after);
         match &shared.template {
             Some(template) if !hot => {
-                shared.trace(template, &owner(block));
+                shared.trace(template, self, &owner(block));
                 // The jump cache leads there as well: the program counter is the block's.
                 let index = jump_index(self.pc());
                 let jump = &mut self.jumps[index];
@@ -1078,9 +1131,19 @@ impl<F: Frontend> Env<F> {
         {
             let block = owner(block);
             if block.valid.load(Ordering::Acquire) {
-                compiler.request(shared, block);
+                let around = self.around(&block);
+                compiler.request(shared, block, around);
             }
         }
+    }
+
+    /// The pages around a block at the program counter that code of its mode was fetched from.
+    fn around(&mut self, block: &Block) -> Around {
+        let key = self.key_here();
+        Around::new(block.key.gpa, key.pc, |pc| {
+            let (page, code_mode) = self.fetched_page(pc, key.space)?;
+            (key.mode | code_mode | self.shared.frontend.pc_mode(pc) == block.key.mode).then_some(page)
+        })
     }
 
     /// Finds the block behind a fixed exit and links it if it lies in the same page.

@@ -7,6 +7,7 @@
 //! `interp`, one arm in each compiler; the tests in `tests/` run it on every tier.
 
 pub mod aes;
+pub mod around;
 pub mod cache;
 pub mod code_memory;
 #[cfg(feature = "cranelift")]

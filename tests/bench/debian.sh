@@ -35,6 +35,11 @@ compile() {
     cat big.s
 }
 
+# One thread, and no time in the archive.
+pack() {
+    7zz a -bso0 -bsp0 -mmt=1 -mtm=off data.7z data && 7zz t -bso0 -bsp0 -mmt=1 data.7z && cat data.7z
+}
+
 while read -r name n; do
     case $name in
     python)
@@ -58,6 +63,10 @@ while read -r name n; do
         head -c 1000000 "$cc1" | xz -0 >data.xz
         for ((i = 0; i < n; i++)); do cat data.xz; done >many.xz
         measured unxz xz -d -c many.xz
+        ;;
+    7z)
+        head -c "${n}000" "$cc1" >data
+        measured 7z pack
         ;;
     *) echo "bench $name failed: no such program" ;;
     esac

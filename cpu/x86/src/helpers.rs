@@ -29,9 +29,9 @@ macro_rules! helpers {
     };
 }
 helpers! {
-    RAISE = 0, full F1 raise;
-    RAISE_IF = 1, raising F2 raise_if;
-    RETRY = 2, full F1 retry;
+    RAISE = 0, raising F1 raise;
+    NOTHING = 1, plain F0 nothing;
+    RETRY = 2, raising F1 retry;
     BEFORE_INSN = 3, full F0 before_insn;
     CHECK_FETCH = 4, full F1 check_fetch;
     END_SHADOW = 5, full F0 end_shadow;
@@ -97,9 +97,8 @@ helpers! {
     READ_XCR = 65, raising F1 read_xcr;
     WRITE_XCR = 66, full F2 write_xcr;
     CLEAR_TS = 67, full F0 clear_ts;
-    NOTHING = 68, plain F0 nothing;
-    MWAIT = 69, full F0 halt;
-    RSM = 70, full F0 rsm;
+    MWAIT = 68, full F0 halt;
+    RSM = 69, full F0 rsm;
 }
 
 /// What [`decimal`] does.
@@ -133,18 +132,9 @@ extern "C" fn raise(env: &mut Env, packed: u64) -> u64 {
     0
 }
 
-extern "C" fn raise_if(env: &mut Env, condition: u64, packed: u64) -> u64 {
-    if condition != 0 {
-        env.raise(unpack(packed));
-    }
-    0
-}
-
 /// Starts the instruction anew.
-extern "C" fn retry(env: &mut Env, condition: u64) -> u64 {
-    if condition != 0 {
-        env.raise(Exception::Resume);
-    }
+extern "C" fn retry(env: &mut Env, _: u64) -> u64 {
+    env.raise(Exception::Resume);
     0
 }
 

@@ -1,5 +1,8 @@
 //! Ways out of a block: into another block of the region, into other compiled code, or back to the run loop.
 //!
+//! Where another block of the region lies in another page, that page must still be mapped as it was: see
+//! [`Lower::check_page`].
+//!
 //! The budget in the state is what was left when the region was entered; what has been executed since is counted in a
 //! variable and taken off on the way out. So a loop writes nothing, and a kick, which makes the budget negative, is never
 //! overwritten but in the instant of leaving, when the run loop looks at the flag behind it soon enough.
@@ -131,7 +134,12 @@ impl<F: Frontend> Lower<'_, '_, F> {
             Some(pc) => (pc, distance),
             None => (self.b.use_var(self.base_pc), distance.wrapping_add(self.member.distance)),
         };
-        if distance == 0 { pc } else { self.b.ins().iadd_imm_s(pc, distance) }
+        if distance == 0 {
+            return pc;
+        }
+        let moved = self.b.ins().iadd_imm_s(pc, distance);
+        // Narrow addresses wrap.
+        if self.member.ir.narrow { self.b.ins().band_imm_u(moved, 0xffff_ffff) } else { moved }
     }
 
     fn set_pc(&mut self, pc: Value) {
@@ -166,6 +174,19 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.enter(fault);
         let pc = self.own_pc();
         // The run loop gives back what of the block was not executed.
+        self.leave_cold(RAISED, pc, self.member.block.insns);
+        self.enter(go_on);
+    }
+
+    /// Leaves by the exception of a helper, which it calls with a constant, if `c` is not zero.
+    pub(super) fn raise_if(&mut self, c: Value, function: usize, imm: u64) {
+        let (raise, go_on) = (self.cold_block(), self.b.create_block());
+        self.keep_cold(go_on);
+        self.b.ins().brif(c, raise, &[], go_on, &[]);
+        self.enter(raise);
+        let imm = self.imm(imm);
+        self.call(function, &[imm], true);
+        let pc = self.own_pc();
         self.leave_cold(RAISED, pc, self.member.block.insns);
         self.enter(go_on);
     }
@@ -245,14 +266,13 @@ impl<F: Frontend> Lower<'_, '_, F> {
     /// A fixed exit, after [`Self::define_variables`].
     fn goto(&mut self, exit: usize, distance: i64) {
         if let Some(to) = self.member.inner[exit] {
-            return self.go_to_member(to);
+            return self.go_to_member(to, exit as i64);
         }
         self.write_back();
         let pc = self.moved_pc(distance);
         self.set_pc(pc);
         self.settle_at_end();
-        let offset = (self.member.block.key.gpa.0 % PAGE_SIZE) as i64;
-        if !(0..PAGE_SIZE as i64).contains(&offset.saturating_add(distance)) {
+        if !(0..PAGE_SIZE as i64).contains(&self.member.offset().saturating_add(distance)) {
             self.jump_by_cache(pc, exit as i64);
             return;
         }
@@ -262,11 +282,14 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.jump_or_leave(target, exit as i64);
     }
 
-    /// Goes on in another member, after [`Self::define_variables`].
-    fn go_to_member(&mut self, to: usize) {
+    /// Goes on in another member, to which the exit leads, after [`Self::define_variables`].
+    fn go_to_member(&mut self, to: usize, exit: i64) {
         let next = &self.region.members[to];
         if self.member.stores && !next.header {
             self.check_valid(next.distance.wrapping_sub(self.member.distance));
+        }
+        if next.page != self.member.page {
+            self.check_page(to, exit);
         }
         let block = self.blocks[to];
         self.b.ins().jump(block, &[]);
@@ -289,7 +312,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 let (here, next) = (self.b.create_block(), self.b.create_block());
                 self.b.ins().brif(same, here, &[], next, &[]);
                 self.enter(here);
-                self.go_to_member(at);
+                self.go_to_member(at, INDIRECT);
                 self.enter(next);
             }
             self.b.ins().jump(elsewhere, &[]);
@@ -314,7 +337,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             self.b.ins().br_table(index, data);
             for (block, (at, _)) in blocks.into_iter().zip(guessed) {
                 self.enter(block);
-                self.go_to_member(at);
+                self.go_to_member(at, INDIRECT);
             }
             self.enter(none);
             self.b.ins().jump(elsewhere, &[]);
@@ -346,6 +369,42 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.enter(go_on);
     }
 
+    /// The bit of a member's page in [`Lower::known_pages`].
+    pub(super) fn page_bit(&self, at: usize) -> i64 {
+        let page = self.region.members[at].page;
+        let place = self.region.pages.iter().position(|other| *other == page);
+        1 << place.expect("the region has the pages of all its members")
+    }
+
+    /// Leaves, by an exit that leads to another page of the region, if that is not known to be mapped as it was when the
+    /// region was made. The jump cache has to say so once in a run of the region: it forgets what is mapped anew, and such
+    /// changes end the run.
+    fn check_page(&mut self, to: usize, exit: i64) {
+        let bit = self.page_bit(to);
+        let next = &self.region.members[to];
+        let known = self.b.use_var(self.known_pages);
+        let this = self.b.ins().band_imm_u(known, bit);
+        let (look, go_on) = (self.cold_block(), self.b.create_block());
+        self.b.ins().brif(this, go_on, &[], look, &[]);
+        self.enter(look);
+        let pc = self.moved_pc(next.distance.wrapping_sub(self.member.distance));
+        let (jump, other_key) = self.known_jump(pc);
+        let block = self.b.ins().load(I64, self.own, jump, Self::jump_field(offset_of!(Jump, block)));
+        let wanted = self.b.ins().iconst(I64, std::sync::Arc::as_ptr(&next.block) as i64);
+        let other_block = self.b.ins().bxor(block, wanted);
+        let other = self.b.ins().bor(other_key, other_block);
+        let (leave, found) = (self.cold_block(), self.cold_block());
+        self.b.ins().brif(other, leave, &[], found, &[]);
+        self.enter(leave);
+        let uncounted = self.uncounted();
+        self.leave_cold(exit, pc, uncounted);
+        self.enter(found);
+        let known = self.b.ins().bor_imm_u(known, bit);
+        self.b.def_var(self.known_pages, known);
+        self.b.ins().jump(go_on, &[]);
+        self.enter(go_on);
+    }
+
     /// Jumps to the code at `target`, or leaves if it is 0.
     fn jump_or_leave(&mut self, target: Value, exit: i64) {
         let (go, leave) = (self.b.create_block(), self.cold_block());
@@ -362,30 +421,35 @@ impl<F: Frontend> Lower<'_, '_, F> {
         self.b.ins().return_call_indirect(convention, target, &[self.env]);
     }
 
-    /// Jumps to the compiled block at `pc` if the jump cache knows it in the present mode and space.
-    fn jump_by_cache(&mut self, pc: Value, exit: i64) {
+    /// Where a field of the jump cache's first entry is.
+    fn jump_field(field: usize) -> i32 {
+        (offset_of!(Env<F>, jumps) + field) as i32
+    }
+
+    /// The entry of the jump cache for `pc`, as distance of the first one, and 0 if it holds in the present mode and space.
+    fn known_jump(&mut self, pc: Value) -> (Value, Value) {
         let (low, high) = (self.b.ins().ushr_imm_u(pc, 2), self.b.ins().ushr_imm_u(pc, 14));
         let mixed = self.b.ins().bxor(low, high);
         let index = self.b.ins().band_imm_s(mixed, JUMP_CACHE as i64 - 1);
         let offset = self.b.ins().ishl_imm_u(index, i64::from(size_of::<Jump>().trailing_zeros()));
         let entry = self.b.ins().iadd(self.env, offset);
-        let jumps = offset_of!(Env<F>, jumps);
-        let leave = self.cold_block();
-        let at = |field: usize| (jumps + field) as i32;
-        let wanted = [
-            (at(offset_of!(Jump, pc)), pc),
-            (at(offset_of!(Jump, tag)), self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, tag) as i32)),
-        ];
+        let tag = self.b.ins().load(I64, self.own, self.env, offset_of!(Env<F>, tag) as i32);
         // One branch for both; an empty entry has a tag that is never wanted.
+        let wanted = [(offset_of!(Jump, pc), pc), (offset_of!(Jump, tag), tag)];
         let differences = wanted.map(|(field, want)| {
-            let have = self.b.ins().load(I64, self.own, entry, field);
+            let have = self.b.ins().load(I64, self.own, entry, Self::jump_field(field));
             self.b.ins().bxor(have, want)
         });
-        let difference = self.b.ins().bor(differences[0], differences[1]);
-        let next = self.b.create_block();
+        (entry, self.b.ins().bor(differences[0], differences[1]))
+    }
+
+    /// Jumps to the compiled block at `pc` if the jump cache knows it in the present mode and space.
+    fn jump_by_cache(&mut self, pc: Value, exit: i64) {
+        let (entry, difference) = self.known_jump(pc);
+        let (leave, next) = (self.cold_block(), self.b.create_block());
         self.b.ins().brif(difference, leave, &[], next, &[]);
         self.enter(next);
-        let block = self.b.ins().load(I64, self.own, entry, at(offset_of!(Jump, block)));
+        let block = self.b.ins().load(I64, self.own, entry, Self::jump_field(offset_of!(Jump, block)));
         let target = self.b.ins().load(I64, MemFlagsData::trusted(), block, offset_of!(cache::Block, host) as i32);
         let go = self.b.create_block();
         self.b.ins().brif(target, go, &[], leave, &[]);

@@ -41,6 +41,9 @@ pub(super) struct Lower<'a, 'b, F: Frontend> {
     pub(super) spent: Variable,
     /// The program counter that the first block has.
     pub(super) base_pc: Variable,
+    /// The pages of the region that are known to be mapped as they were, one bit for each in the order of the region's
+    /// list. Nothing changes that inside the region: whatever does so ends it.
+    pub(super) known_pages: Variable,
     /// The host block of each member.
     pub(super) blocks: Vec<Block>,
     /// Registers that the present block has read or written.
@@ -121,6 +124,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
         let guest = MemFlagsData::new().with_notrap().with_alias_region(Some(alias(1, "guest")));
         let variables = region.slots.iter().map(|(_, ty)| b.declare_var(int(*ty))).collect();
         let (spent, base_pc, kind) = (b.declare_var(I64), b.declare_var(I64), b.declare_var(I32));
+        let known_pages = b.declare_var(I32);
         let leaves = [Ty::I8, Ty::I16, Ty::I32, Ty::I64, Ty::V128]
             .map(|ty| (ty, std::array::from_fn(|_| b.declare_var(int(ty)))))
             .to_vec();
@@ -149,6 +153,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             variables,
             spent,
             base_pc,
+            known_pages,
             blocks,
             cached: BTreeMap::new(),
             changed: Slots::default(),
@@ -199,8 +204,7 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
             let offset = self.b.ins().band_imm_u(pc, PAGE_SIZE as i64 - 1);
             for at in others {
                 let member = &region.members[at];
-                let here = (member.block.key.gpa.0 % PAGE_SIZE) as i64;
-                let same = self.b.ins().icmp_imm_u(IntCC::Equal, offset, here);
+                let same = self.b.ins().icmp_imm_u(IntCC::Equal, offset, member.offset());
                 let (entry, next) = (self.b.create_block(), self.b.create_block());
                 self.b.ins().brif(same, entry, &[], next, &[]);
                 self.enter(entry);
@@ -214,6 +218,9 @@ impl<'a, 'b, F: Frontend> Lower<'a, 'b, F> {
     }
 
     fn enter_at(&mut self, at: usize) {
+        let page = self.page_bit(at);
+        let known = self.b.ins().iconst(I32, page);
+        self.b.def_var(self.known_pages, known);
         for n in self.region.members[at].live.common(self.region.early).iter() {
             let value = self.load_slot(n);
             self.b.def_var(self.variables[n], value);
@@ -536,6 +543,14 @@ impl<F: Frontend> Lower<'_, '_, F> {
                 let result = self.call(function, &args, true);
                 self.after_helper(helper);
                 result
+            }
+            Op::RaiseIf(id, c, imm) => {
+                let Func::F1(function) = self.shared.helpers[usize::from(id.0)].func else {
+                    return Err("an exception is raised by a helper of one integer".into());
+                };
+                let c = self.v(c);
+                self.raise_if(c, function as *const () as usize, imm);
+                None
             }
             Op::CallV(id, args, imm) => {
                 let args = args.map(|arg| self.v(arg));

@@ -1,7 +1,7 @@
 //! Compiles hot code with Cranelift, on a thread of its own.
 //!
-//! A hot block becomes one function together with the warm blocks that its fixed exits lead to ([`region`]); loops among
-//! them become loops. Guest registers live in values inside the function ([`lower`]) and are written back on the ways out
+//! A hot block becomes one function together with the warm blocks that its exits lead to, in its page and in those around
+//! it ([`region`]); loops among them become loops. Guest registers live in values inside the function ([`lower`]) and are written back on the ways out
 //! only ([`exits`]): at the end, and on the cold paths of faults. Start reading at `region`.
 
 mod cold;
@@ -19,10 +19,11 @@ mod registers;
 mod slow;
 mod vector;
 
+use crate::around::Around;
 use crate::cache::Block;
 use crate::code_memory::{CodeMemory, Usage};
 use crate::env::Env;
-use crate::exec::{Compiler, Shared};
+use crate::exec::{Compiler, Near, Shared};
 use crate::frontend::Frontend;
 use crate::ir;
 use cranelift_codegen::isa::OwnedTargetIsa;
@@ -130,8 +131,8 @@ impl<F: Frontend> Cranelift<F> {
             let worker = worker.clone();
             let run = move || {
                 let mut state = host::State::default();
-                while let Some((shared, block)) = queue.next() {
-                    worker.compile(&mut state, &shared, &block);
+                while let Some((shared, block, around)) = queue.next() {
+                    worker.compile(&mut state, &shared, &block, &around);
                 }
             };
             let thread = std::thread::Builder::new().name("mimic-compile".into()).spawn(run);
@@ -163,7 +164,8 @@ impl<F: Frontend> Drop for Cranelift<F> {
 pub fn explain<F: Frontend>(shared: &Shared<F>, block: Arc<Block>, ir: &ir::Block) -> String {
     let isa = target().map_err(|e| e.to_string());
     let code = isa.and_then(|isa| {
-        let region = Region::new(shared, vec![(block, ir.clone())])?;
+        let around = Around::alone(block.key.gpa);
+        let region = Region::new(shared, vec![(Near { block, distance: 0 }, ir.clone())], &around)?;
         host::compile(&mut host::State::default(), &*isa, 0, shared, &region)
     });
     match code {
@@ -173,13 +175,13 @@ pub fn explain<F: Frontend>(shared: &Shared<F>, block: Arc<Block>, ir: &ir::Bloc
 }
 
 /// What the blocks mean now, optimised; those that the guest is changing just now are missing.
-fn retranslate<F: Frontend>(shared: &Shared<F>, blocks: Vec<Arc<Block>>) -> Vec<(Arc<Block>, ir::Block)> {
-    let translated = blocks.into_iter().map(|block| {
-        let mut ir = shared.retranslate(&block);
+fn retranslate<F: Frontend>(shared: &Shared<F>, blocks: Vec<Near>) -> Vec<(Near, ir::Block)> {
+    let translated = blocks.into_iter().map(|near| {
+        let mut ir = shared.retranslate(&near.block);
         crate::opt::optimize(&mut ir, shared.helpers);
-        (block, ir)
+        (near, ir)
     });
-    translated.filter(|(block, ir)| ir.insns == block.insns && ir.end.is_some()).collect()
+    translated.filter(|(near, ir)| ir.insns == near.block.insns && ir.end.is_some()).collect()
 }
 
 impl Worker {
@@ -189,26 +191,33 @@ impl Worker {
         state: &mut host::State,
         shared: &Shared<F>,
         head: &Arc<Block>,
+        around: &Around,
     ) -> Result<(Vec<u8>, Region), String> {
-        let blocks = retranslate(shared, region::choose(shared, head));
-        if !blocks.first().is_some_and(|(block, _)| Arc::ptr_eq(block, head)) {
+        let blocks = retranslate(shared, region::choose(shared, head, around));
+        if !blocks.first().is_some_and(|(near, _)| Arc::ptr_eq(&near.block, head)) {
             return Err("its code is changing".into());
         }
         let alone = blocks[..1].to_vec();
         let many = blocks.len() > 1;
         let mut compile = |blocks| {
-            let region = Region::new(shared, blocks)?;
+            let region = Region::new(shared, blocks, around)?;
             let code = host::compile(state, &*self.isa, self.thunk, shared, &region)?;
             Ok((code, region))
         };
         compile(blocks).or_else(|why| if many { compile(alone) } else { Err(why) })
     }
 
-    fn compile<F: Frontend>(&self, state: &mut host::State, shared: &Arc<Shared<F>>, head: &Arc<Block>) {
+    fn compile<F: Frontend>(
+        &self,
+        state: &mut host::State,
+        shared: &Arc<Shared<F>>,
+        head: &Arc<Block>,
+        around: &Around,
+    ) {
         if !head.valid.load(Ordering::Acquire) {
             return;
         }
-        let compiled = shared.measure(1, "region", head.key.gpa, || self.region(state, shared, head), |_| None);
+        let compiled = shared.measure(1, "region", head.key.gpa, || self.region(state, shared, head, around), |_| None);
         let (code, region) = match compiled {
             Ok(compiled) => compiled,
             Err(why) => {
@@ -250,10 +259,10 @@ impl Worker {
 }
 
 impl<F: Frontend> Compiler<F> for Cranelift<F> {
-    fn request(&self, shared: &Arc<Shared<F>>, block: Arc<Block>) {
+    fn request(&self, shared: &Arc<Shared<F>>, block: Arc<Block>, around: Around) {
         match &self.queue {
-            Some(queue) => queue.add(shared, block),
-            None => self.worker.compile(&mut host::State::default(), shared, &block),
+            Some(queue) => queue.add(shared, block, around),
+            None => self.worker.compile(&mut host::State::default(), shared, &block, &around),
         }
     }
 

@@ -1,20 +1,24 @@
-//! What is compiled together: a hot block and the warm blocks that fixed exits lead to within its page, as a graph with
-//! its loops, the registers that are alive in each block, and those that the state does not hold then.
+//! What is compiled together: a hot block and the warm blocks that exits lead to, in its page and in those around it, as a
+//! graph with its loops, the registers that are alive in each block, and those that the state does not hold then.
 
 use super::lazy::{Kinds, Out, Recipe};
+use crate::around::{Around, page_at};
 use crate::cache::Block;
-use crate::exec::Shared;
+use crate::exec::{Near, Shared};
 use crate::frontend::Frontend;
 use crate::ir::{Block as Ir, Op, Terminal, Ty};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use vm::Gpa;
 use vm::ram::PAGE_SIZE;
 
 /// Guest instructions of a region at most, unless its first block alone has more.
 const MAX_INSNS: u32 = 150;
 /// Blocks of a region at most.
 const MAX_BLOCKS: usize = 24;
+/// Pages that they lie in at most.
+const MAX_PAGES: usize = 4;
 /// A block belongs to a region if it runs at least once in so many runs of the first.
 const WARM: u32 = 16;
 /// The same for one that an indirect branch leads to: leaving there costs more.
@@ -62,8 +66,10 @@ impl Slots {
 pub(super) struct Member {
     pub block: Arc<Block>,
     pub ir: Ir,
-    /// From the first block, in bytes.
+    /// From the first block, in bytes, where they are executed.
     pub distance: i64,
+    /// Its page, from that of the first block on.
+    pub page: i64,
     /// The members that the fixed exits lead to.
     pub inner: [Option<usize>; 2],
     /// The members that the indirect branch at the end has led to, in ascending order of their distances.
@@ -95,6 +101,11 @@ impl Member {
         self.inner.into_iter().flatten().chain(self.guessed.iter().copied())
     }
 
+    /// Where it starts in its page.
+    pub fn offset(&self) -> i64 {
+        (self.block.key.gpa.0 % PAGE_SIZE) as i64
+    }
+
     /// Whether it leads to a member at all.
     pub fn goes_on(&self) -> bool {
         self.next().next().is_some()
@@ -105,6 +116,8 @@ impl Member {
 /// but a header follows those that lead to it.
 pub(super) struct Region {
     pub members: Vec<Member>,
+    /// The pages of the members, each once.
+    pub pages: Vec<i64>,
     /// The registers that the region uses but the program counter, by offset, with the type they are kept in.
     pub slots: Vec<(u16, Ty)>,
     /// Those that are read at the entry, for they are read in a loop, or written on some ways only.
@@ -115,9 +128,42 @@ pub(super) struct Region {
     numbers: BTreeMap<u16, usize>,
 }
 
-/// The blocks worth compiling with `head`, which comes first.
-pub(super) fn choose<F: Frontend>(shared: &Shared<F>, head: &Arc<Block>) -> Vec<Arc<Block>> {
-    let mut chosen = vec![head.clone()];
+/// The blocks worth compiling with `head`, which comes first. Of other pages only those that lead back to it: code that is
+/// merely called from here is compiled where it lies.
+pub(super) fn choose<F: Frontend>(shared: &Shared<F>, head: &Arc<Block>, around: &Around) -> Vec<Near> {
+    let first_page = |near: &Near| page_at(head.key.gpa, near.distance) == 0;
+    let all = grow(shared, head, around, |_| true);
+    if all.iter().all(first_page) {
+        return all;
+    }
+    let back = lead_back(shared, &all, around);
+    grow(shared, head, around, |near| first_page(near) || back.iter().any(|block| Arc::ptr_eq(block, &near.block)))
+}
+
+/// Those of the blocks from which control comes to the first by way of the others.
+fn lead_back<F: Frontend>(shared: &Shared<F>, all: &[Near], around: &Around) -> Vec<Arc<Block>> {
+    let place = |near: &Near| all.iter().position(|other| other.distance == near.distance);
+    let next: Vec<Vec<usize>> = all
+        .iter()
+        .map(|near| shared.near(&near.block, near.distance, around).iter().flatten().filter_map(place).collect())
+        .collect();
+    let mut back = vec![false; all.len()];
+    back[0] = true;
+    while let Some(at) = (0..all.len()).find(|at| !back[*at] && next[*at].iter().any(|to| back[*to])) {
+        back[at] = true;
+    }
+    all.iter().zip(back).filter(|(_, back)| *back).map(|(near, _)| near.block.clone()).collect()
+}
+
+/// Adds the hottest block that may be next to those chosen, as long as there is room.
+fn grow<F: Frontend>(
+    shared: &Shared<F>,
+    head: &Arc<Block>,
+    around: &Around,
+    wanted: impl Fn(&Near) -> bool,
+) -> Vec<Near> {
+    let mut newest = Near { block: head.clone(), distance: 0 };
+    let mut chosen = vec![newest.clone()];
     let mut insns = head.insns;
     // Nobody counts the runs of optimized code any more.
     let heat = |block: &Arc<Block>| match block.is_optimized() {
@@ -126,28 +172,46 @@ pub(super) fn choose<F: Frontend>(shared: &Shared<F>, head: &Arc<Block>) -> Vec<
     };
     let hot = head.runs.get();
     // Blocks that may be next, with their heat.
-    let mut around: Vec<(Arc<Block>, u32)> = Vec::new();
-    let mut newest = head.clone();
+    let mut next: Vec<(Near, u32)> = Vec::new();
     while chosen.len() < MAX_BLOCKS {
-        let fixed = shared.successors(&newest).into_iter().flatten().map(|next| (next, hot / WARM));
-        let guessed = shared.targets(&newest).into_iter().map(|next| (next, hot / WARM_TARGET));
-        for (next, least) in fixed.chain(guessed) {
-            if chosen.iter().chain(around.iter().map(|(b, _)| b)).any(|b| Arc::ptr_eq(b, &next)) {
+        let [fixed, guessed] = shared.near(&newest.block, newest.distance, around);
+        let fixed = fixed.into_iter().map(|near| (near, hot / WARM));
+        for (near, least) in fixed.chain(guessed.into_iter().map(|near| (near, hot / WARM_TARGET))) {
+            let block = &near.block;
+            if chosen.iter().chain(next.iter().map(|(n, _)| n)).any(|n| Arc::ptr_eq(&n.block, block)) {
                 continue;
             }
-            let heat = heat(&next);
-            let wanted = heat >= least.max(1) && next.copies.load(Ordering::Relaxed) < COPIES;
-            if wanted && next.valid.load(Ordering::Acquire) {
-                around.push((next, heat));
+            let heat = heat(block);
+            let warm = heat >= least.max(1) && block.copies.load(Ordering::Relaxed) < COPIES;
+            if warm && wanted(&near) && block.valid.load(Ordering::Acquire) {
+                next.push((near, heat));
             }
         }
-        around.retain(|(b, _)| insns + b.insns <= MAX_INSNS);
-        let Some(hottest) = (0..around.len()).max_by_key(|n| (around[*n].1, usize::MAX - n)) else { break };
-        newest = around.swap_remove(hottest).0;
-        insns += newest.insns;
+        next.retain(|(near, _)| insns + near.block.insns <= MAX_INSNS && fits(head, &chosen, near));
+        let Some(hottest) = (0..next.len()).max_by_key(|n| (next[*n].1, usize::MAX - n)) else { break };
+        newest = next.swap_remove(hottest).0;
+        insns += newest.block.insns;
         chosen.push(newest.clone());
     }
     chosen
+}
+
+/// Whether a block lies in the same memory as those chosen from its page, or in a page that may be added.
+fn fits(head: &Block, chosen: &[Near], near: &Near) -> bool {
+    let page = |near: &Near| page_at(head.key.gpa, near.distance);
+    let memory = |block: &Block| {
+        let (ram, range) = block.home();
+        (block.key.gpa.0 / PAGE_SIZE, ram.id(), range.start / PAGE_SIZE)
+    };
+    match chosen.iter().find(|other| page(other) == page(near)) {
+        Some(other) => memory(&other.block) == memory(&near.block),
+        None => {
+            let mut pages: Vec<i64> = chosen.iter().map(page).collect();
+            pages.sort_unstable();
+            pages.dedup();
+            pages.len() < MAX_PAGES
+        }
+    }
 }
 
 /// What one block does to registers.
@@ -169,29 +233,27 @@ struct Effects {
 
 impl Region {
     /// A region of these blocks, of which the first is the head. Blocks that nothing leads to are left out.
-    pub fn new<F: Frontend>(shared: &Shared<F>, blocks: Vec<(Arc<Block>, Ir)>) -> Result<Region, String> {
-        let head = blocks.first().ok_or("no block")?.0.key.gpa.0;
-        if blocks.iter().any(|(block, _)| block.insns == 0) {
+    pub fn new<F: Frontend>(shared: &Shared<F>, blocks: Vec<(Near, Ir)>, around: &Around) -> Result<Region, String> {
+        let head = blocks.first().ok_or("no block")?.0.block.key.gpa;
+        if blocks.iter().any(|(near, _)| near.block.insns == 0) {
             return Err("a block without instructions".into());
         }
-        let distances: Vec<i64> = blocks.iter().map(|(b, _)| b.key.gpa.0.wrapping_sub(head) as i64).collect();
         let fixed: Vec<[Option<usize>; 2]> = blocks
             .iter()
-            .zip(&distances)
-            .map(|((block, ir), from)| {
-                let [first, second] = match ir.end {
+            .map(|(near, ir)| {
+                let exits = match ir.end {
                     Some(Terminal::Jump(to)) => [Some(to), None],
                     Some(Terminal::Branch(_, to, other)) => [Some(to), Some(other)],
                     _ => [None, None],
                 };
-                let inside = |to: &i64| {
-                    (0..PAGE_SIZE as i64).contains(&((block.key.gpa.0 % PAGE_SIZE) as i64).saturating_add(*to))
-                };
-                [first, second]
-                    .map(|to| distances.iter().position(|d| Some(*d) == to.filter(inside).map(|to| from + to)))
+                exits.map(|to| {
+                    let to = near.distance.checked_add(to?)?;
+                    blocks.iter().position(|(other, _)| other.distance == to)
+                })
             })
             .collect();
-        let guessed: Vec<Vec<usize>> = blocks.iter().map(|(block, ir)| guesses(block, ir, &blocks)).collect();
+        let guessed: Vec<Vec<usize>> =
+            blocks.iter().map(|(near, ir)| guesses(head, near, ir, &blocks, around)).collect();
         let exits = fixed.iter().zip(&guessed).map(|(fixed, guessed)| {
             // The second exit first: the first one, a branch taken, comes next in the order.
             fixed.iter().rev().flatten().chain(guessed).copied().collect()
@@ -201,12 +263,13 @@ impl Region {
         for (at, old) in order.iter().enumerate() {
             position[*old] = Some(at);
         }
-        let mut blocks: Vec<Option<(Arc<Block>, Ir)>> = blocks.into_iter().map(Some).collect();
+        let mut blocks: Vec<Option<(Near, Ir)>> = blocks.into_iter().map(Some).collect();
         let mut members = Vec::with_capacity(order.len());
         for old in order {
-            let Some((block, ir)) = blocks[old].take() else { return Err("a block twice in the order".into()) };
+            let Some((near, ir)) = blocks[old].take() else { return Err("a block twice in the order".into()) };
             members.push(Member {
-                distance: distances[old],
+                distance: near.distance,
+                page: page_at(head, near.distance),
                 inner: fixed[old].map(|to| to.and_then(|to| position[to])),
                 guessed: guessed[old].iter().filter_map(|to| position[*to]).collect(),
                 header: old == 0 || headers[old],
@@ -219,12 +282,16 @@ impl Region {
                 inner_kinds: Kinds::default(),
                 out: Out::Same,
                 stores: ir.may_store(),
-                block,
+                block: near.block,
                 ir,
             });
         }
+        let mut pages: Vec<i64> = members.iter().map(|m| m.page).collect();
+        pages.sort_unstable();
+        pages.dedup();
         let mut region = Region {
             members,
+            pages,
             slots: Vec::new(),
             early: Slots::default(),
             lazy: Slots::default(),
@@ -238,9 +305,17 @@ impl Region {
         Ok(region)
     }
 
-    /// The members where the function can be entered: the first and the headers.
+    /// The members where the function can be entered: the first and the headers, except those that the offset in the page
+    /// does not tell from one before.
     pub fn entries(&self) -> impl Iterator<Item = usize> {
-        (0..self.members.len()).filter(|at| self.members[*at].header)
+        let same = |at: usize, other: usize| self.members[at].offset() == self.members[other].offset();
+        let headers = (0..self.members.len()).filter(|at| self.members[*at].header);
+        headers.clone().filter(move |at| !headers.clone().any(|other| other < *at && same(*at, other)))
+    }
+
+    /// Whether member `at` has ways into members in other pages, which may turn out to be closed.
+    fn crosses(&self, at: usize) -> bool {
+        self.members[at].next().any(|to| self.members[to].page != self.members[at].page)
     }
 
     /// The number of the register at this offset.
@@ -339,8 +414,8 @@ impl Region {
                     after = after.union(self.members[to].live);
                 }
                 let out = match m.ir.end {
-                    Some(Terminal::Jump(_)) => m.stores || m.inner[0].is_none(),
-                    Some(Terminal::Branch(..)) => m.stores || m.inner.contains(&None),
+                    Some(Terminal::Jump(_)) => m.stores || m.inner[0].is_none() || self.crosses(at),
+                    Some(Terminal::Branch(..)) => m.stores || m.inner.contains(&None) || self.crosses(at),
                     _ => true,
                 };
                 let mut live = if e.clobbers { e.reads } else { e.reads.union(after.without(e.writes)) };
@@ -397,13 +472,21 @@ pub(super) fn looks_at_registers<F: Frontend>(shared: &Shared<F>, op: &Op) -> bo
     helper.reads_slots || helper.writes_slots
 }
 
-/// Which of the region's blocks the indirect branch of `block` has led to, in ascending order of their addresses.
-fn guesses(block: &Block, ir: &Ir, blocks: &[(Arc<Block>, Ir)]) -> Vec<usize> {
-    let (Some(targets), Some(Terminal::Indirect(_))) = (&block.targets, ir.end) else { return Vec::new() };
-    let offsets = targets.offsets();
-    let led_to = |at: &usize| offsets.contains(&(blocks[*at].0.key.gpa.0 % PAGE_SIZE));
+/// Which of the region's blocks the indirect branch of a block has led to, in ascending order of their distances.
+fn guesses(head: Gpa, from: &Near, ir: &Ir, blocks: &[(Near, Ir)], around: &Around) -> Vec<usize> {
+    let (Some(targets), Some(Terminal::Indirect(_))) = (&from.block.targets, ir.end) else { return Vec::new() };
+    let targets = targets.all();
+    let led_to = |at: &usize| {
+        let to = &blocks[*at].0;
+        let near = page_at(head, to.distance) == page_at(head, from.distance);
+        let same = |low: &u16| match near {
+            true => u64::from(*low) % PAGE_SIZE == to.block.key.gpa.0 % PAGE_SIZE,
+            false => around.distance_to(*low) == Some(to.distance),
+        };
+        targets.iter().any(same)
+    };
     let mut all: Vec<usize> = (0..blocks.len()).filter(led_to).collect();
-    all.sort_by_key(|at| blocks[*at].0.key.gpa.0);
+    all.sort_by_key(|at| blocks[*at].0.distance);
     all
 }
 

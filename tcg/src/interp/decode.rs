@@ -80,7 +80,13 @@ pub fn decode<F: Frontend>(block: &Block, helpers: &[Helper<F>], limits: &Limits
         marks: d.marks.into_boxed_slice(),
         exits: exits(block),
         indirect: is_indirect(block),
+        pc_mask: pc_mask(block),
     })
+}
+
+/// The bits that an address of code has.
+pub(super) fn pc_mask(block: &Block) -> u64 {
+    if block.narrow { 0xffff_ffff } else { u64::MAX }
 }
 
 /// Whether the block ends with an indirect branch.
@@ -444,6 +450,10 @@ impl<F: Frontend> Decoder<'_, F> {
                     Func::V(_) => unreachable!("a vector helper is called with call_v"),
                 };
                 self.emit(code, d, a, b, u64::from(c) | u64::from(e) << 16 | u64::from(id.0) << 32);
+            }
+            Op::RaiseIf(id, c, imm) => {
+                let c = self.cell(c)?;
+                self.emit(O::RaiseIf, 0, c, id.0, imm);
             }
             Op::CallV(id, [a, b, c], imm) => {
                 let (a, b, c) = (self.cell(a)?, self.cell(b)?, self.cell(c)?);

@@ -37,6 +37,8 @@ pub struct Code {
     exits: [Option<i64>; 2],
     /// It ends with an indirect branch.
     indirect: bool,
+    /// The bits that an address of code has.
+    pc_mask: u64,
 }
 
 impl Code {
@@ -52,6 +54,7 @@ impl Code {
             marks: marks.into_boxed_slice(),
             exits: decode::exits(ir),
             indirect: decode::is_indirect(ir),
+            pc_mask: decode::pc_mask(ir),
         }
     }
 
@@ -105,6 +108,8 @@ pub(crate) enum Operation {
     Unary,
     Eq32R, Eq32I, Eq64R, Eq64I, Ne32R, Ne32I, Ne64R, Ne64I, LtU32R, LtU32I, LtU64R, LtU64I,
     LeU32R, LeU32I, LeU64R, LeU64I, LtS32R, LtS32I, LtS64R, LtS64I, LeS32R, LeS32I, LeS64R, LeS64I,
+    /// Calls a helper, which raises, if cell `a` is not zero: `b` is its number, `imm` the constant.
+    RaiseIf,
     /// Comparison of narrow integers.
     Compare,
     /// Comparison of floating-point numbers: `imm` is an index into `FloatCond::ALL`, plus 8 for double precision.

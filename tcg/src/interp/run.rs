@@ -172,7 +172,7 @@ pub(crate) unsafe fn run<F: Frontend>(env: &mut Env<F>, block: &Block) -> Exit {
     macro_rules! goto {
         ($distance:expr, $exit:expr) => {{
             let pc = &mut cell!(F::PC.0, u64);
-            *pc = pc.wrapping_add($distance);
+            *pc = pc.wrapping_add($distance) & block.code.pc_mask;
             return $exit;
         }};
     }
@@ -383,6 +383,16 @@ pub(crate) unsafe fn run<F: Frontend>(env: &mut Env<F>, block: &Block) -> Exit {
                 }
                 if u.d != 0xffff {
                     cell!(u.d, u64) = result;
+                }
+            }
+            O::RaiseIf => {
+                if cell!(u.a, u8) != 0 {
+                    let shared = std::sync::Arc::as_ptr(&env!().shared);
+                    // SAFETY: the environment keeps the shared part alive.
+                    if let Func::F1(f) = unsafe { &*shared }.helpers[usize::from(u.b)].func {
+                        f(env!(), u.imm);
+                    }
+                    raised!(u);
                 }
             }
             O::CallV => {

@@ -229,6 +229,13 @@ impl Block {
         self.push(Op::CallV(helper, [a, b, c], imm))
     }
 
+    /// Calls a helper that raises, with a constant, if `c` is not zero.
+    pub fn raise_if(&mut self, helper: HelperId, c: Val, imm: u64) {
+        if self.as_const(c) != Some(0) {
+            self.push(Op::RaiseIf(helper, c, imm));
+        }
+    }
+
     pub fn vbin(&mut self, op: VBinary, lane: Lane, a: Val, b: Val) -> Val {
         self.push(Op::VBin(op, lane, a, b))
     }

@@ -340,6 +340,9 @@ pub enum Op {
     Call(HelperId, [Val; 4], u8),
     /// Calls a helper with three vectors and a constant; gives a vector.
     CallV(HelperId, [Val; 3], u32),
+    /// If the `I8` is not zero, calls a helper with a constant. The helper touches no slot and always raises: all that is a
+    /// rare case costs a branch.
+    RaiseIf(HelperId, Val, u64),
     VBin(VBinary, Lane, Val, Val),
     VUn(VUnary, Lane, Val),
     VShift(VShift, Lane, Val, u8),
@@ -408,7 +411,7 @@ impl Block {
 
     /// Whether the block may store to memory, so that code which follows it may be another one then.
     pub fn may_store(&self) -> bool {
-        self.ops.iter().any(|op| op.may_leave() && !matches!(op, Op::Load(..)))
+        self.ops.iter().any(|op| op.may_leave() && !matches!(op, Op::Load(..) | Op::RaiseIf(..)))
     }
 
     /// Calls `f` with the operand of the terminal, if it has one.
@@ -424,7 +427,7 @@ impl Op {
     /// `None` for operations without a value.
     pub fn result(&self) -> Option<Ty> {
         Some(match *self {
-            Op::Insn { .. } | Op::Set(..) | Op::Store(..) | Op::Fence => return None,
+            Op::Insn { .. } | Op::Set(..) | Op::Store(..) | Op::Fence | Op::RaiseIf(..) => return None,
             Op::Const(ty, _)
             | Op::Bin(_, ty, ..)
             | Op::Un(_, ty, _)
@@ -463,6 +466,7 @@ impl Op {
             | Op::VUn(_, _, a)
             | Op::VShift(_, _, a, _)
             | Op::Splat(_, a)
+            | Op::RaiseIf(_, a, _)
             | Op::Extract(_, a, _) => f(a),
             Op::Bin(_, _, a, b)
             | Op::Cmp(_, _, a, b)
@@ -498,6 +502,7 @@ impl Op {
             | Op::VUn(_, _, a)
             | Op::VShift(_, _, a, _)
             | Op::Splat(_, a)
+            | Op::RaiseIf(_, a, _)
             | Op::Extract(_, a, _) => *a = f(*a),
             Op::Bin(_, _, a, b)
             | Op::Cmp(_, _, a, b)
@@ -523,7 +528,16 @@ impl Op {
 
     /// Whether the operation may fault or otherwise leave the block.
     pub fn may_leave(&self) -> bool {
-        matches!(self, Op::Load(..) | Op::Store(..) | Op::Atomic(..) | Op::CmpXchg(..) | Op::Call(..) | Op::CallV(..))
+        matches!(
+            self,
+            Op::Load(..)
+                | Op::Store(..)
+                | Op::Atomic(..)
+                | Op::CmpXchg(..)
+                | Op::Call(..)
+                | Op::CallV(..)
+                | Op::RaiseIf(..)
+        )
     }
 
     /// Whether the operation does nothing but define its value.

@@ -188,6 +188,7 @@ fn operation(block: &mut Block, line: &str, names: Names<'_>) -> Result<(), Stri
             Op::Call(id, args, arity as u8)
         }
         "call_v" => Op::CallV(a.helper()?, [a.val()?, a.val()?, a.val()?], a.number()? as u32),
+        "raise_if" => Op::RaiseIf(a.helper()?, a.val()?, a.number()?),
         "splat" => Op::Splat(lane()?, a.val()?),
         "extract" => Op::Extract(lane()?, a.val()?, a.number()? as u8),
         "insert" => Op::Insert(lane()?, a.val()?, a.number()? as u8, a.val()?),

@@ -115,6 +115,7 @@ impl Block {
                 text
             }
             Op::CallV(id, [a, b, c], imm) => format!("call_v {}, {a}, {b}, {c}, {imm:#x}", names.helper(id)),
+            Op::RaiseIf(id, c, imm) => format!("raise_if {}, {c}, {imm:#x}", names.helper(id)),
             Op::VBin(op, l, a, b) => format!("v{}.{} {a}, {b}", word(op), lane(l)),
             Op::VUn(op, l, a) => format!("v{}.{} {a}", word(op), lane(l)),
             Op::VShift(op, l, a, by) => format!("v{}.{} {a}, {by}", word(op), lane(l)),

@@ -46,6 +46,7 @@ pub fn verify(block: &Block) -> Result<(), VerifyError> {
             Op::CmpXchg(t, va, old, new, _) => ty(va) == Ty::I64 && all(&[old, new], t),
             Op::Call(_, args, arity) => usize::from(arity) <= args.len() && all(&args[..usize::from(arity)], Ty::I64),
             Op::CallV(_, args, _) => all(&args, v),
+            Op::RaiseIf(_, c, _) => ty(c) == Ty::I8,
             Op::VBin(_, _, a, b) => all(&[a, b], v),
             Op::VUn(VUnary::Narrow, Lane::B, _) => false,
             Op::VUn(_, _, a) => ty(a) == v,

@@ -117,12 +117,12 @@ pub struct Hole(usize);
 
 /// A few holes.
 #[derive(Clone, Copy, Default)]
-pub struct Holes([Option<Hole>; 2]);
+pub struct Holes([Option<Hole>; 3]);
 
 impl Holes {
-    /// One more, two at most.
+    /// One more, three at most.
     pub fn push(&mut self, hole: Hole) {
-        let place = usize::from(self.0[0].is_some());
+        let place = self.0.iter().position(Option::is_none).unwrap_or(0);
         debug_assert!(self.0[place].is_none());
         self.0[place] = Some(hole);
     }
@@ -130,13 +130,13 @@ impl Holes {
 
 impl From<Hole> for Holes {
     fn from(hole: Hole) -> Holes {
-        Holes([Some(hole), None])
+        Holes([Some(hole), None, None])
     }
 }
 
 impl IntoIterator for Holes {
     type Item = Hole;
-    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<Hole>, 2>>;
+    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<Hole>, 3>>;
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter().flatten()
     }

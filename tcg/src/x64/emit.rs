@@ -2,6 +2,7 @@
 
 use super::asm::{Alu, Asm, Cc, Gpr, Hole, Holes, Mem, R14, R15, RAX, RBP, RCX, RDI, Xmm};
 use super::integer::{complement, subtraction};
+use super::looks::{self, Looks};
 use super::registers::{Bank, CLOBBERED, Loc, TooComplex};
 use super::stubs::{ARGUMENTS, Stubs};
 use crate::cache;
@@ -29,8 +30,22 @@ pub enum Flags {
 pub struct Part<'a> {
     pub block: &'a cache::Block,
     pub ir: &'a Ir,
-    /// The fixed exit that leads to the next part. The last part has none.
-    pub exit: usize,
+    /// How it leads to the next part.
+    pub way: Way,
+}
+
+/// How control goes from a part to the next one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Way {
+    /// It does not: the part is the last.
+    Out,
+    /// By a fixed exit. With `looks` it is another page, of which the jump cache must say that the next part is there.
+    Exit { exit: usize, looks: bool },
+    /// By an indirect branch that certainly leads to this distance from the part, to a page that the trace has been in.
+    Known { distance: i64 },
+    /// By an indirect branch that leads there most of the time: to this distance, or wherever the jump cache says that the
+    /// next part is, or both.
+    Guessed { distance: Option<i64>, looks: bool },
 }
 
 /// Code out of the way, emitted behind the block.
@@ -48,21 +63,37 @@ pub struct Cold {
 pub enum ColdPath {
     /// A memory access that the TLB does not settle: the address, the operand packed for [`slow`](super::slow), the
     /// register that is loaded or stored, and the vector registers in use with the slots that they are copies of.
-    Access { va: Gpr, info: i32, data: Data, xmms: Vec<(Xmm, Option<u16>)> },
+    /// Besides: the registers that know distances for looks that are shared, as bits, and how the access looks for itself
+    /// first if it is one of those.
+    Access { va: Gpr, info: i32, data: Data, xmms: Vec<(Xmm, Option<u16>)>, looks: u16, alone: Option<Alone> },
     /// A vector helper is called, for a result that the host may have got wrong.
     VectorHelper { function: u64, imm: u32, args: [Xmm; 3], d: Xmm, xmms: Vec<(Xmm, Option<u16>)> },
     /// The same for a helper of an integer and a constant.
     Helper { function: u64, operand: Gpr, how: i32, d: Gpr, xmms: Vec<(Xmm, Option<u16>)> },
     /// An exception was raised by the instruction at this distance.
     Fault { pc: u32 },
+    /// The same, by the helper that is called here with a constant.
+    Raise { function: u64, imm: u64, pc: u32 },
     /// There is no budget for the block.
     Budget,
     /// The part ends by the fixed exit that does not lead to the next part.
     SideExit { exit: usize, distance: i64 },
+    /// The part ends by a way that does not lead to the next part. The program counter is right already.
+    Elsewhere,
     /// A store may have changed the code of the parts that follow. The program counter is the next one's already.
     Stale,
     /// The block has run often enough to be optimized.
     Hot,
+}
+
+/// An access that has to look for itself although it shares a look.
+#[derive(Clone, Copy)]
+pub struct Alone {
+    /// Bytes of one access.
+    pub bytes: u8,
+    pub mem: crate::ir::Mem,
+    /// The register that is to know that there is no distance, if it does not know that.
+    pub forget: Option<Gpr>,
 }
 
 /// What a memory access loads or stores.
@@ -135,6 +166,8 @@ pub struct Emit<'a, F: Frontend> {
     /// Values that may be [`Loc::Flags`].
     pub in_flags: Vec<u32>,
     pub cold: Vec<Cold>,
+    /// Accesses of a trace that share looks into the TLB.
+    pub looks: Looks,
     /// Distance of the instruction at hand.
     pub pc: u32,
     /// Jumps to stubs: where, and the address.
@@ -158,11 +191,11 @@ pub fn is_wide(ty: Ty) -> bool {
 }
 
 /// How far behind the first half of a pair the second one is.
-const PAIR: usize = 3;
+pub const PAIR: usize = 3;
 
 /// Notes the operations that begin a pair of accesses: the second is the same access at the address plus a small constant,
 /// with nothing in between but the sum. One look into the TLB serves both.
-fn find_pairs(ir: &Ir, pairs: &mut [bool]) {
+pub fn find_pairs(ir: &Ir, pairs: &mut [bool]) {
     for at in 0..ir.ops.len() {
         if matches!(ir.ops[at], Op::Load(..) | Op::Store(..)) && (at < PAIR || !pairs[at - PAIR]) {
             pairs[at] = begins_pair(ir, at);
@@ -250,6 +283,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
             flags: None,
             in_flags: emptied(&mut buffers.in_flags),
             cold: emptied(&mut buffers.cold),
+            looks: if parts.len() > 1 { Looks::find(parts, shared.helpers) } else { Looks::default() },
             pc: 0,
             far: emptied(&mut buffers.far),
             fast_entry: 0,
@@ -310,7 +344,9 @@ impl<'a, F: Frontend> Emit<'a, F> {
         }
         renew(&mut self.last, n + 1, 0);
         let (end, last) = (n as u32, &mut self.last);
-        ir.end_operand(|v| last[v.0 as usize] = end);
+        if !matches!(self.parts[part].way, Way::Known { .. }) {
+            ir.end_operand(|v| last[v.0 as usize] = end);
+        }
         renew(&mut self.pairs, n, false);
         find_pairs(ir, &mut self.pairs);
         let pairs = &self.pairs;
@@ -464,6 +500,13 @@ impl<'a, F: Frontend> Emit<'a, F> {
                 };
                 self.helper_call(&helper, function, &args[..usize::from(arity)], &[])?;
                 self.result_rax(false)?;
+            }
+            Op::RaiseIf(id, c, imm) => {
+                let Func::F1(function) = self.shared.helpers[usize::from(id.0)].func else { return Err(TooComplex) };
+                let cc = self.condition(c)?;
+                let raise = self.asm.jcc(cc);
+                let what = ColdPath::Raise { function: function as *const () as u64, imm, pc: self.pc };
+                self.put_aside(raise.into(), 0, what);
             }
             Op::CallV(id, args, imm) => {
                 let helper = self.shared.helpers[usize::from(id.0)];
@@ -624,6 +667,9 @@ impl<'a, F: Frontend> Emit<'a, F> {
             self.spill_xmm(x)?;
         }
         self.xmms.forget_slots();
+        for r in looks::registers(looks::in_use(&self.gprs)) {
+            self.gprs.held[usize::from(r)].slot = None;
+        }
         if !keeps_slots {
             self.gprs.forget_slots();
         }

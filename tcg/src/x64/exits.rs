@@ -1,9 +1,10 @@
 //! The ways out of a block: terminals, and the code that was put out of the way.
 
-use super::asm::{Alu, Cc, Gpr, Hole, Mem, R14, R15, RAX, RBP, RCX};
-use super::emit::{Cold, ColdPath, Data, Emit, env};
+use super::asm::{Alu, Cc, Gpr, Hole, Mem, R14, R15, RAX, RBP, RCX, Shift};
+use super::emit::{Alone, Cold, ColdPath, Data, Emit, Way, env};
+use super::looks;
 use super::registers::TooComplex;
-use super::stubs::{BUDGET, HOT, jump_by_cache};
+use super::stubs::{BUDGET, HOT, jump_by_cache, look_in_cache};
 use crate::env::Env;
 use crate::frontend::Frontend;
 use crate::interp::Exit;
@@ -46,32 +47,50 @@ impl<F: Frontend> Emit<'_, F> {
         Ok(())
     }
 
-    /// Notes where an indirect branch leads, for the optimizing compiler.
+    /// Notes where an indirect branch leads, for traces and the optimizing compiler. Traces do not: what is known by then
+    /// is enough.
     fn record_target(&mut self) {
-        if let (Some(targets), Some(_)) = (&self.block.targets, self.hot_after) {
-            // The first part counts for all.
-            self.asm.mov_imm(RAX, std::ptr::from_ref(self.parts[0].block.runs.cell()) as u64);
+        if let (Some(targets), Some(_), [only]) = (&self.block.targets, self.hot_after, self.parts) {
+            self.asm.mov_imm(RAX, std::ptr::from_ref(only.block.runs.cell()) as u64);
             self.asm.load(4, RCX, Mem::at(RAX, 0));
             self.asm.alu_imm(Alu::And, false, RCX, REMEMBERED as i32 - 1);
             self.asm.mov_imm(RAX, std::ptr::from_ref(&**targets) as u64);
-            self.asm.alu(Alu::Add, true, RCX, RCX);
-            self.asm.store(2, Mem::indexed(RAX, RCX, 0), R14);
+            self.asm.shift_imm(Shift::Shl, false, RCX, size_of::<u32>().trailing_zeros() as u8);
+            self.asm.store(4, Mem::indexed(RAX, RCX, 0), R14);
         }
     }
 
     /// The way from a part to the next one.
     pub fn go_on(&mut self) -> Result<(), TooComplex> {
-        let exit = self.parts[self.part].exit;
-        match self.ir.end.ok_or(TooComplex)? {
-            Terminal::Jump(to) if exit == 0 => self.move_pc(to),
-            Terminal::Branch(c, to, other) => {
+        let way = self.parts[self.part].way;
+        match (self.ir.end.ok_or(TooComplex)?, way) {
+            (Terminal::Jump(to), Way::Exit { exit: 0, .. }) => self.move_pc(to),
+            (Terminal::Branch(c, to, other), Way::Exit { exit, .. }) => {
                 let cc = self.condition(c)?;
                 let aside = self.asm.jcc(if exit == 0 { cc.not() } else { cc });
                 let distances = [to, other];
                 self.put_aside(aside.into(), 0, ColdPath::SideExit { exit: 1 - exit, distance: distances[1 - exit] });
                 self.move_pc(distances[exit]);
             }
+            (Terminal::Indirect(_), Way::Known { distance }) => self.move_pc(distance),
+            (Terminal::Indirect(to), Way::Guessed { distance, .. }) => {
+                let to = self.gpr(to)?;
+                if let Some(distance) = distance {
+                    self.add_to_pc(RCX, distance);
+                    self.asm.mov(true, R14, to);
+                    self.asm.alu(Alu::Cmp, true, R14, RCX);
+                    let elsewhere = self.asm.jcc(Cc::Ne);
+                    self.put_aside(elsewhere.into(), 0, ColdPath::Elsewhere);
+                } else {
+                    self.asm.mov(true, R14, to);
+                }
+            }
             _ => return Err(TooComplex),
+        }
+        if let Way::Exit { looks: true, .. } | Way::Guessed { looks: true, .. } = way {
+            let next = std::ptr::from_ref(self.parts[self.part + 1].block) as u64;
+            let elsewhere = look_in_cache::<F>(&mut self.asm, next);
+            self.put_aside(elsewhere, 0, ColdPath::Elsewhere);
         }
         if self.ir.may_store() {
             self.asm.alu_mem_imm(Alu::Cmp, false, env!(F, look), 0);
@@ -82,12 +101,18 @@ impl<F: Frontend> Emit<'_, F> {
     }
 
     fn move_pc(&mut self, distance: i64) {
+        self.add_to_pc(R14, distance);
+    }
+
+    /// Sets a register to the program counter plus `distance`. Narrow addresses wrap.
+    fn add_to_pc(&mut self, to: Gpr, distance: i64) {
+        let wide = !self.ir.narrow;
         match i32::try_from(distance) {
-            Ok(0) => {}
-            Ok(near) => self.asm.lea(true, R14, Mem::at(R14, near)),
+            Ok(0) if to == R14 => {}
+            Ok(near) => self.asm.lea(wide, to, Mem::at(R14, near)),
             Err(_) => {
                 self.asm.mov_imm(RAX, distance as u64);
-                self.asm.lea(true, R14, Mem::indexed(R14, RAX, 0));
+                self.asm.lea(wide, to, Mem::indexed(R14, RAX, 0));
             }
         }
     }
@@ -166,7 +191,17 @@ impl<F: Frontend> Emit<'_, F> {
                     let hole = self.asm.jmp();
                     self.asm.bind_to(hole, back);
                 }
-                ColdPath::Access { va, info, data, xmms } => {
+                ColdPath::Access { va, info, data, xmms, looks, alone } => {
+                    if let Some(Alone { bytes, mem, forget }) = alone {
+                        let misses = self.look_alone(va, bytes, mem, data);
+                        self.direct(RCX, va, bytes, data);
+                        if let Some(forget) = forget {
+                            self.asm.mov_imm(forget, 0);
+                        }
+                        let hole = self.asm.jmp();
+                        self.asm.bind_to(hole, back);
+                        misses.into_iter().for_each(|hole| self.asm.bind(hole));
+                    }
                     let loaded = match data {
                         Data::LoadVector(d) => Some(d),
                         _ => None,
@@ -193,8 +228,21 @@ impl<F: Frontend> Emit<'_, F> {
                     if let Data::LoadVector(d) = data {
                         self.asm.load_xmm(d, Self::vectors(0));
                     }
+                    for r in looks::registers(looks) {
+                        self.asm.mov_imm(r, 0);
+                    }
                     let hole = self.asm.jmp();
                     self.asm.bind_to(hole, back);
+                }
+                ColdPath::Raise { function, imm, pc } => {
+                    self.asm.store_imm(false, env!(F, fault_pc), pc as i32);
+                    self.asm.mov_imm(RCX, imm);
+                    self.asm.mov_imm(RAX, function);
+                    self.asm.push_imm(0);
+                    let hole = self.asm.call();
+                    self.far.push((hole, self.stubs.call));
+                    let hole = self.asm.jmp();
+                    self.bind_to_fault(hole, &mut fault_exit);
                 }
                 ColdPath::Fault { pc } => {
                     self.asm.store_imm(false, env!(F, fault_pc), pc as i32);
@@ -208,6 +256,10 @@ impl<F: Frontend> Emit<'_, F> {
                 ColdPath::SideExit { exit, distance } => {
                     self.give_back(self.insns_after);
                     self.goto(exit, distance);
+                }
+                ColdPath::Elsewhere => {
+                    self.give_back(self.insns_after);
+                    self.jump_by_cache();
                 }
                 ColdPath::Stale => {
                     self.give_back(self.insns_after);

@@ -428,9 +428,7 @@ impl<F: Frontend> Emit<'_, F> {
 
     pub fn carry_or_overflow(&mut self, carry: bool, ty: Ty, a: Val, b: Val, c: Val) -> Result<(), TooComplex> {
         if !is_wide(ty) {
-            let kind = slow::sum_kind(carry, ty);
-            self.call(slow::sum_flag::<F> as *const () as u64, &[a, b, c], &[(3, kind)], true)?;
-            return self.result_rax(false);
+            return self.narrow_carry_or_overflow(carry, ty, a, b, c);
         }
         let wide = ty == Ty::I64;
         if let Some(x) = complement(self.ir, ty, b, c) {
@@ -475,6 +473,40 @@ impl<F: Frontend> Emit<'_, F> {
             self.flags = Some(wanted);
         }
         self.result(Loc::Flags(if carry { Cc::B } else { Cc::O }));
+        Ok(())
+    }
+
+    /// The same of 8 or 16 bits: with the operands at the top of 32.
+    fn narrow_carry_or_overflow(&mut self, carry: bool, ty: Ty, a: Val, b: Val, c: Val) -> Result<(), TooComplex> {
+        let by = (32 - ty.bits()) as u8;
+        let subtracted = complement(self.ir, ty, b, c);
+        let s = self.gpr(subtracted.unwrap_or(b))?;
+        // A carry comes in where ones below the operand let it through.
+        let carried = match (subtracted, self.constant(c)) {
+            (Some(_), _) | (None, Some(0)) => None,
+            _ => Some((self.gpr(c)?, self.new_gpr()?)),
+        };
+        self.gpr_into(RAX, a)?;
+        self.keep_flags()?;
+        self.asm.shift_imm(Shift::Shl, false, RAX, by);
+        let other = carried.map_or(RCX, |(_, d)| d);
+        self.asm.mov(false, other, s);
+        self.asm.shift_imm(Shift::Shl, false, other, by);
+        match carried {
+            Some((r, _)) => {
+                self.asm.alu_imm(Alu::Or, false, RAX, (1 << by) - 1);
+                self.asm.mov(false, RCX, r);
+                self.asm.carry_from_cl();
+                self.asm.alu(Alu::Adc, false, RAX, other);
+            }
+            None => self.asm.alu(if subtracted.is_some() { Alu::Cmp } else { Alu::Add }, false, RAX, other),
+        }
+        let cc = match (carry, subtracted.is_some()) {
+            (false, _) => Cc::O,
+            (true, true) => Cc::Ae,
+            (true, false) => Cc::B,
+        };
+        self.result(Loc::Flags(cc));
         Ok(())
     }
 }

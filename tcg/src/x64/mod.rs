@@ -10,6 +10,7 @@ mod emit;
 mod exits;
 mod float;
 mod integer;
+mod looks;
 mod memory;
 mod registers;
 mod slow;
@@ -29,7 +30,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use stubs::Stubs;
 
-pub use emit::Part;
+pub use emit::{Part, Way};
 pub use stubs::{BUDGET, HOT};
 
 /// No template code can be made.
@@ -172,7 +173,7 @@ impl<F: Frontend> Template<F> {
     /// The bytes of a block's code as if it lay at 0, for a person to read.
     pub fn bytes_of(&self, shared: &Shared<F>, block: &Block, ir: &ir::Block) -> Option<Vec<u8>> {
         let mut buffers = emit::Buffers::default();
-        self.emit(shared, &[Part { block, ir, exit: 0 }], None, &mut buffers)?;
+        self.emit(shared, &[Part { block, ir, way: Way::Out }], None, &mut buffers)?;
         Some(buffers.asm.code)
     }
 }

@@ -55,7 +55,8 @@ pub struct Bank {
 }
 
 impl Bank {
-    fn touch(&mut self, r: u8) {
+    /// Notes that the operation at hand uses a register.
+    pub fn touch(&mut self, r: u8) {
         self.clock += 1;
         self.held[usize::from(r)].stamp = self.clock;
         self.pinned |= 1 << r;
@@ -131,6 +132,14 @@ impl<F: Frontend> Emit<'_, F> {
         self.gprs.held[usize::from(r)].slot = None;
         self.gprs.touch(r);
         Ok(r)
+    }
+
+    /// A general register that holds no value, if there is one.
+    pub fn spare_gpr(&mut self) -> Option<Gpr> {
+        let r = self.gprs.unneeded(GPRS.into_iter())?;
+        self.gprs.held[usize::from(r)].slot = None;
+        self.gprs.touch(r);
+        Some(r)
     }
 
     /// A vector register for a result.

@@ -103,19 +103,6 @@ pub extern "C" fn unary<F: Frontend>(_: &mut Env<F>, a: u64, kind: u64) -> u64 {
     op.eval(ty, a & ty.mask())
 }
 
-/// What [`sum_flag`] gives.
-pub fn sum_kind(carry: bool, ty: Ty) -> u64 {
-    u64::from(carry) | index_of(TYPES, &ty) << 16
-}
-
-/// Carry or overflow of a sum of narrow integers.
-pub extern "C" fn sum_flag<F: Frontend>(_: &mut Env<F>, a: u64, b: u64, c: u64, kind: u64) -> u64 {
-    let ty = TYPES[(kind >> 16) as usize];
-    let (a, b, c) = (a & ty.mask(), b & ty.mask(), c & 0xff);
-    let sum = a.wrapping_add(b).wrapping_add(c);
-    if kind & 1 != 0 { sum >> ty.bits() & 1 } else { ((a ^ sum) & (b ^ sum)) >> (ty.bits() - 1) & 1 }
-}
-
 /// A function of one vector.
 pub extern "C" fn vector1<F: Frontend>(env: &mut Env<F>, f: u64) {
     // SAFETY: the emitter passes the address of such a function.

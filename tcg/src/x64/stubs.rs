@@ -1,6 +1,8 @@
 //! Code that all blocks share: the entry from the loop, the ways back to it, slow memory accesses.
 
-use super::asm::{Alu, Asm, Cc, Gpr, Hole, Mem, R8, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP};
+use super::asm::{
+    Alu, Asm, Cc, Gpr, Hole, Holes, Mem, R8, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Shift,
+};
 use super::emit::env;
 use super::registers::CLOBBERED;
 use super::slow;
@@ -44,23 +46,43 @@ pub struct Stubs {
     pub bit_counts: bool,
 }
 
-/// Looks up the block at r14 and goes there; the holes lead to what is done without one. Changes rcx, rdx and rsi.
-pub fn jump_by_cache<F: Frontend>(asm: &mut Asm) -> [Hole; 2] {
-    let entry = |field: usize| Mem::indexed(RBP, RCX, (offset_of!(Env<F>, jumps) + field) as i32);
+/// A field of the entry of the jump cache whose distance from the first is in rcx.
+fn jump<F: Frontend>(field: usize) -> Mem {
+    Mem::indexed(RBP, RCX, (offset_of!(Env<F>, jumps) + field) as i32)
+}
+
+/// Finds the entry of the jump cache for the block at r14, see [`jump`]; the holes lead to what is done if it is another's.
+/// Changes rax and rcx.
+fn find_in_cache<F: Frontend>(asm: &mut Asm) -> [Hole; 2] {
     asm.mov(true, RCX, R14);
-    asm.mov(true, RDX, R14);
-    asm.shift_imm(super::asm::Shift::Shr, true, RCX, 2);
-    asm.shift_imm(super::asm::Shift::Shr, true, RDX, 14);
-    asm.alu(Alu::Xor, false, RCX, RDX);
+    asm.mov(true, RAX, R14);
+    asm.shift_imm(Shift::Shr, true, RCX, 2);
+    asm.shift_imm(Shift::Shr, true, RAX, 14);
+    asm.alu(Alu::Xor, false, RCX, RAX);
     asm.alu_imm(Alu::And, false, RCX, JUMP_CACHE as i32 - 1);
-    asm.shift_imm(super::asm::Shift::Shl, false, RCX, size_of::<Jump>().trailing_zeros() as u8);
-    asm.load(8, RDX, env!(F, tag));
-    asm.alu_load(Alu::Cmp, true, R14, entry(offset_of!(Jump, pc)));
+    asm.shift_imm(Shift::Shl, false, RCX, size_of::<Jump>().trailing_zeros() as u8);
+    asm.load(8, RAX, env!(F, tag));
+    asm.alu_load(Alu::Cmp, true, R14, jump::<F>(offset_of!(Jump, pc)));
     let other = asm.jcc(Cc::Ne);
-    asm.alu_load(Alu::Cmp, true, RDX, entry(offset_of!(Jump, tag)));
-    let elsewhere = asm.jcc(Cc::Ne);
-    asm.jmp_mem(entry(offset_of!(Jump, fast)));
-    [other, elsewhere]
+    asm.alu_load(Alu::Cmp, true, RAX, jump::<F>(offset_of!(Jump, tag)));
+    [other, asm.jcc(Cc::Ne)]
+}
+
+/// Looks up the block at r14 and goes there; the holes lead to what is done without one. Changes rax and rcx.
+pub fn jump_by_cache<F: Frontend>(asm: &mut Asm) -> [Hole; 2] {
+    let elsewhere = find_in_cache::<F>(asm);
+    asm.jmp_mem(jump::<F>(offset_of!(Jump, fast)));
+    elsewhere
+}
+
+/// Looks whether the block at r14 is this one; the holes lead to what is done if not. Changes rax and rcx.
+pub fn look_in_cache<F: Frontend>(asm: &mut Asm, block: u64) -> Holes {
+    let mut elsewhere = Holes::default();
+    find_in_cache::<F>(asm).into_iter().for_each(|hole| elsewhere.push(hole));
+    asm.mov_imm(RAX, block);
+    asm.alu_load(Alu::Cmp, true, RAX, jump::<F>(offset_of!(Jump, block)));
+    elsewhere.push(asm.jcc(Cc::Ne));
+    elsewhere
 }
 
 /// Emits the shared code; the addresses are offsets into it.

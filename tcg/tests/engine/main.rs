@@ -5,9 +5,11 @@
 mod exec;
 mod memory;
 mod ops;
+mod pages;
 mod random;
 mod reference;
 mod regions;
 mod stress;
 #[path = "../toy/mod.rs"]
 mod toy;
+mod traces;

@@ -197,6 +197,14 @@ impl Gen<'_> {
                     self.push(Op::CmpXchg(ty, va, old, new, mem));
                 }
             }
+            24 if self.rng.one_in(3) => {
+                let cond = self.rng.pick(&[Cond::Eq, Cond::LtU]);
+                let (x, y) = (self.val(ty), self.val(ty));
+                let c = self.push(Op::Cmp(cond, ty, x, y));
+                // The helper raises if the low bits say so.
+                let imm = self.rng.next() | 3;
+                self.push(Op::RaiseIf(HelperId(1), c, imm));
+            }
             24 => {
                 let id = self.rng.below(6);
                 let arity = [2, 1, 1, 0, 1, 4][id];

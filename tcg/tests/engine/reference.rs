@@ -177,6 +177,8 @@ impl State {
                 }
                 _ => 0,
             },
+            Op::RaiseIf(_, c, imm) if n(c) != 0 => return Err((Kind::Helper, imm)),
+            Op::RaiseIf(..) => 0,
             Op::CallV(_, [a, b, c], imm) => toy::vmix(w(a), w(b), w(c), imm.into()),
             Op::VBin(op, lane, a, b) => vbinary(op, lane)(w(a), w(b)),
             Op::VUn(op, lane, a) => vunary(op, lane)(w(a)),

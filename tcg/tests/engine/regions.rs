@@ -1,5 +1,6 @@
 //! Several blocks compiled as one: exact stops and faults inside them, loops, kicks, and code that changes under them.
 
+use crate::pages::{OTHER, SECOND, map_second, place};
 use crate::random::{number, random_state, snippet};
 use crate::reference::WINDOW;
 use crate::toy::*;
@@ -13,7 +14,7 @@ use vm::vcpu::{Stop, Vcpu};
 use vm_memory::{Bytes, GuestAddress};
 
 /// Tiers that compile blocks when others around them have run, too.
-const TIERS: [Tier; 9] = [
+pub const TIERS: [Tier; 9] = [
     Tier::Compiled(3),
     Tier::Compiled(40),
     Tier::Background(3),
@@ -30,20 +31,22 @@ pub struct Pair {
     tier: Tier,
     pub tested: Machine,
     oracle: Machine,
+    /// Where programs start.
+    pub start: u64,
 }
 
 impl Pair {
-    fn new(tier: Tier) -> Pair {
-        Pair { tier, tested: Machine::new(tier), oracle: Machine::new(Tier::Interpreter) }
+    pub fn new(tier: Tier) -> Pair {
+        Pair { tier, tested: Machine::new(tier), oracle: Machine::new(Tier::Interpreter), start: CODE }
     }
 
-    fn both(&mut self, mut change: impl FnMut(&mut Machine)) {
+    pub fn both(&mut self, mut change: impl FnMut(&mut Machine)) {
         change(&mut self.tested);
         change(&mut self.oracle);
     }
 
     /// Runs `n` instructions on both and compares all that can be seen.
-    fn step(&mut self, n: u64, what: &str) -> Stop {
+    pub fn step(&mut self, n: u64, what: &str) -> Stop {
         let stops = [&mut self.tested, &mut self.oracle].map(|m| {
             let before = m.vcpu.instructions();
             let stop = m.vcpu.run(Some(n)).unwrap();
@@ -58,10 +61,11 @@ impl Pair {
     }
 
     /// Lets the compiler see the program, which is started and run a few times.
-    fn warm_up(&mut self, x: [u64; 8]) {
+    pub fn warm_up(&mut self, x: [u64; 8]) {
+        let start = self.start;
         for _ in 0..50 {
             self.both(|m| {
-                m.start(CODE);
+                m.start(start);
                 m.cpu().regs.x = x;
             });
             let before = self.tested.compiled();
@@ -71,10 +75,11 @@ impl Pair {
     }
 
     /// Stops after every number of instructions up to `last`.
-    fn stop_everywhere(&mut self, x: [u64; 8], last: u64) {
+    pub fn stop_everywhere(&mut self, x: [u64; 8], last: u64) {
+        let start = self.start;
         for n in 1..=last {
             self.both(|m| {
-                m.start(CODE);
+                m.start(start);
                 m.cpu().regs.x = x;
             });
             self.step(n, "from the start");
@@ -83,7 +88,7 @@ impl Pair {
         }
     }
 
-    fn is_of_regions(&self) {
+    pub fn is_of_regions(&self) {
         if let Tier::Traced(_) | Tier::TracedMixed(..) = self.tier {
             assert_ne!(self.tested.tcg.shared().traces.load(Ordering::Relaxed), 0, "{:?}: no traces", self.tier);
             return;
@@ -112,7 +117,7 @@ fn with_program(words: &[u32], table: &[&str], x: [u64; 8], last: u64) {
 }
 
 /// Back by the first distance if `x0` has the bit, else on by the second.
-fn on_bit(bit: u64, to: i64, other: i64) -> String {
+pub fn on_bit(bit: u64, to: i64, other: i64) -> String {
     format!("v0 = get.i64 x0\nv1 = const.i64 {bit}\nv2 = and.i64 v0, v1\nv3 = trunc.i8 v2\nbranch v3, {to}, {other}")
 }
 
@@ -339,9 +344,8 @@ fn pair(rng: &mut Rng) -> Block {
     ir
 }
 
-/// A program of random instructions, branches and loops in one page.
-fn random_program(rng: &mut Rng, table: &mut Vec<Block>) -> Vec<u32> {
-    let len = 6 + rng.below(24);
+/// A program of `len` random instructions, branches and loops from `start` on.
+fn random_program(rng: &mut Rng, start: u64, len: usize, table: &mut Vec<Block>) -> Vec<u32> {
     let target = |rng: &mut Rng, at: usize| rng.below(len) as i64 - at as i64;
     let mut words = Vec::new();
     for at in 0..len {
@@ -368,7 +372,7 @@ fn random_program(rng: &mut Rng, table: &mut Vec<Block>) -> Vec<u32> {
                 let any = ir.get(X[rng.below(5)]);
                 let index = ir.and_imm(Ty::I64, any, n - 1);
                 let offset = ir.shift_imm(tcg::ir::Binary::Shl, Ty::I64, index, 2);
-                let to = ir.add_imm(Ty::I64, offset, CODE + 4 * rng.below(len + 1 - n as usize) as u64);
+                let to = ir.add_imm(Ty::I64, offset, start + 4 * rng.below(len + 1 - n as usize) as u64);
                 ir.end = Some(Terminal::Indirect(to));
                 table.push(ir);
                 entry(table.len() - 1)
@@ -403,28 +407,39 @@ pub fn random_programs(tier: Tier, seeds: Range<u64>) -> Pair {
     for seed in seeds {
         let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let mut table = Vec::new();
-        let words = random_program(&mut rng, &mut table);
+        let len = 6 + rng.below(24);
+        // In one page, or over the end of one into another, for which there are two.
+        let start = if rng.one_in(2) { CODE } else { SECOND - 4 * rng.below(len) as u64 };
+        let variants = [0; 2].map(|_| random_program(&mut rng, start, len, &mut table));
         pair.both(|m| {
             *m.tcg.shared().frontend.table.write().unwrap() = table.clone();
-            m.code(CODE, &words);
+            place(m, start, &variants[0], OTHER[0]);
+            place(m, start, &variants[1], OTHER[1]);
+            place(m, start, &variants[0], OTHER[0]);
+            map_second(m, OTHER[0]);
             m.code(0x2000, &[add(4, 3), loop_on(5, 2), jump(1), jump_to(6)]);
             m.cpu().vector = 0x2000;
             m.cpu().pages.insert((DATA + WINDOW as u64, None), Page { rwx: 0, ..Page::plain(0) });
         });
         for _ in 0..6 {
             let mut before = random_state(&mut rng);
+            before.regs.pc = start;
             before.regs.x[5] = rng.below(60) as u64;
-            before.regs.x[6] = CODE + 4 * rng.below(words.len()) as u64;
+            before.regs.x[6] = start + 4 * rng.below(len) as u64;
             before.regs.x[7] = rng.below(60) as u64;
             pair.both(|m| {
                 m.ram.write(DATA, &before.memory).unwrap();
-                m.start(CODE);
+                m.start(start);
                 m.cpu().regs = before.regs;
             });
             for _ in 0..12 {
                 let n = if rng.one_in(2) { rng.below(600) } else { rng.below(12) } as u64;
                 if pair.step(n, &format!("seed {seed}")) == Stop::Idle {
                     break;
+                }
+                if start != CODE && rng.one_in(6) {
+                    let gpa = rng.pick(&OTHER);
+                    pair.both(|m| map_second(m, gpa));
                 }
             }
         }

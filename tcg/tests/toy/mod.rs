@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
+use tcg::around::Around;
 use tcg::cranelift::Cranelift;
 use tcg::exec::{Compiler, Shared, Tcg, TcgVcpu, Tiers};
 use tcg::frontend::{Func, Helper, Key, Translation};
@@ -599,8 +600,8 @@ pub const TIERS: [Tier; 17] = [
 /// A compiler that tests can look into.
 struct Shown(Arc<Cranelift<Toy>>);
 impl Compiler<Toy> for Shown {
-    fn request(&self, shared: &Arc<Shared<Toy>>, block: Arc<tcg::cache::Block>) {
-        self.0.request(shared, block);
+    fn request(&self, shared: &Arc<Shared<Toy>>, block: Arc<tcg::cache::Block>, around: Around) {
+        self.0.request(shared, block, around);
     }
     fn free(&self, entries: &[u64]) {
         self.0.free(entries);

@@ -4,6 +4,7 @@ use crate::wire::*;
 use arm::Arm;
 use arm::state::{Cpu, NOT_EXCLUSIVE, Pstate};
 use std::sync::Arc;
+use tcg::around::Around;
 use tcg::cache::Block;
 use tcg::cranelift::Cranelift;
 use tcg::exec::{Compiler, Shared, Tcg, TcgVcpu, Tiers};
@@ -47,8 +48,8 @@ pub enum Tier {
 /// The compiler, shared with those who want to know how much it did.
 struct Counted(Arc<Cranelift<Arm>>);
 impl Compiler<Arm> for Counted {
-    fn request(&self, shared: &Arc<Shared<Arm>>, block: Arc<Block>) {
-        self.0.request(shared, block);
+    fn request(&self, shared: &Arc<Shared<Arm>>, block: Arc<Block>, around: Around) {
+        self.0.request(shared, block, around);
     }
     fn free(&self, entries: &[u64]) {
         self.0.free(entries);

@@ -172,6 +172,7 @@ pub const ROWS: &[Row] = &[
     debian("cc1", 25, "gcc's cc1 -O2 on a big file"),
     debian("xz", 1_500, "xz -6 compresses kilobytes"),
     debian("unxz", 20, "xz decompresses megabytes"),
+    debian("7z", 2_500, "7-Zip compresses and tests kilobytes"),
 
     small(Group::System, "syscalls", 400, "getppid"),
     small(Group::System, "pipes", 100, "two processes and two pipes"),

@@ -25,7 +25,7 @@ const PACKAGES: &[&str] = &[
     "systemd", "systemd-sysv", "udev", "dbus", "libpam-systemd", "kmod", "procps", "iproute2", "iputils-ping", "less", "file",
     // The programs whose results are compared between emulators.
     "apt", "ca-certificates", "python3", "libpython3.11-testsuite", "gcc", "libc6-dev", "make", "openssl", "stress-ng",
-    "sqlite3", "xz-utils", "bzip2", "zstd", "bc",
+    "sqlite3", "xz-utils", "7zip", "bzip2", "zstd", "bc",
 ];
 
 /// All that decides what the image holds.

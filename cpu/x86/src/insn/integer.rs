@@ -45,7 +45,7 @@ impl Translator<'_> {
         mem.order = Order::AcqRel;
         let found = self.ir.cmpxchg(ty, va, old, new, mem);
         let changed = self.ir.cmp(Cond::Ne, ty, found, old);
-        self.guard(changed, helpers::RETRY, &[]);
+        self.ir.raise_if(helpers::RETRY, changed, 0);
     }
 
     /// A store to memory now; registers are set by the caller's [`finish`](Translator::finish).

@@ -10,7 +10,7 @@ use crate::model::{Feature, Features};
 use crate::segment::CS;
 use crate::state;
 use iced_x86::{CpuidFeature, Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic};
-use tcg::ir::{Block, HelperId, Mem, Terminal, Ty, Val};
+use tcg::ir::{Block, Mem, Terminal, Ty, Val};
 
 /// Bytes of an instruction at most.
 pub const MAX_LEN: usize = 15;
@@ -196,22 +196,13 @@ impl Translator<'_> {
     pub fn raise_if(&mut self, condition: Option<Val>, exception: Exception) {
         let Exception::Fault { vector, error, .. } = exception else { return };
         let packed = u64::from(vector) | error.map_or(0, |error| 1 << 8 | u64::from(error) << 32);
-        let packed = self.ir.imm64(packed);
         match condition {
-            Some(condition) => self.guard(condition, helpers::RAISE_IF, &[packed]),
+            Some(condition) => self.ir.raise_if(helpers::RAISE, condition, packed),
             None => {
+                let packed = self.ir.imm64(packed);
                 self.ir.call(helpers::RAISE, &[packed]);
             }
         }
-    }
-
-    /// Calls a helper if the `I8` is not zero: a rare case. The helper gets the condition before its arguments.
-    pub fn guard(&mut self, condition: Val, helper: HelperId, args: &[Val]) {
-        if self.ir.as_const(condition) == Some(0) {
-            return;
-        }
-        let all: Vec<Val> = std::iter::once(condition).chain(args.iter().copied()).collect();
-        self.ir.call(helper, &all);
     }
 
     /// Raises #GP(0) unless the level is 0; gives the end of the block if it is known not to be.
