@@ -1046,7 +1046,7 @@ impl<F: Frontend> Env<F> {
                     return Exit::Resync as u64;
                 }
                 let pins = self.pins.levels();
-                if pins != 0 {
+                if pins != 0 || shared.frontend.waits(&self.cpu) {
                     self.between_blocks(|env| shared.frontend.interrupt(env, pins));
                 }
                 self.lookup_now(shared)
@@ -1240,7 +1240,7 @@ impl<F: Frontend> TcgVcpu<F> {
             env.refresh_jumps();
         }
         let pins = env.pins.levels();
-        if pins != 0 {
+        if pins != 0 || shared.frontend.waits(&env.cpu) {
             if env.halted && shared.frontend.wakes(env, pins) {
                 env.halted = false;
             }

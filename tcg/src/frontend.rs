@@ -192,6 +192,11 @@ pub trait Frontend: Send + Sync + Sized + 'static {
     fn poll(&self, env: &mut Env<Self>);
     /// Takes a pending interrupt if the state allows one; `pins` are the levels of the inputs.
     fn interrupt(&self, env: &mut Env<Self>, pins: u32) -> bool;
+    /// Whether something that came by the inputs waits in the state, so that [`interrupt`](Frontend::interrupt) is to be asked
+    /// although all of them are low.
+    fn waits(&self, _cpu: &Self::Cpu) -> bool {
+        false
+    }
     /// Whether a halted CPU wakes up with these levels, even if the interrupt is masked.
     fn wakes(&self, env: &Env<Self>, pins: u32) -> bool;
 

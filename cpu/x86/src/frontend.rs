@@ -9,11 +9,11 @@ use crate::interrupt::{self, Event};
 use crate::mmu;
 use crate::model::{Features, Model};
 use crate::msr::Msrs;
-use crate::segment::{Segment, Table};
+use crate::segment::{CS, Segment, Table};
 use crate::smm;
 use crate::state::{self, Cpu, Fpu, Shadow, Stopped, X87};
 use crate::wires::Wires;
-use crate::wiring::{self, PIN_INIT, PIN_INTR, PIN_NMI, PIN_SIPI, PIN_SMI};
+use crate::wiring::{self, PIN_A20M, PIN_INIT, PIN_INTR, PIN_NMI, PIN_SIPI, PIN_SMI, event};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, LazyLock};
 use tcg::float::FloatFlags;
@@ -63,6 +63,9 @@ static HELPERS: LazyLock<Vec<Helper<X86>>> = LazyLock::new(|| {
 });
 static HELPER_NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| HELPERS.iter().map(|h| h.name).collect());
 
+/// The pins behind which [`wiring::EVENTS`] has something.
+const EVENT_PINS: u32 = 1 << PIN_NMI | 1 << PIN_SMI | 1 << PIN_INIT | 1 << PIN_SIPI;
+
 /// Registers in [`Frontend::regs`]: sixteen general-purpose ones, RIP, RFLAGS, six selectors, then these.
 const RIP: usize = 16;
 const RFLAGS: usize = 17;
@@ -96,7 +99,7 @@ struct SavedCpu {
     msr: Msrs,
     smm: bool,
     nmi_blocked: bool,
-    nmi_pending: bool,
+    events: u64,
     pins: u32,
     stopped: Stopped,
     pending_debug: u64,
@@ -128,7 +131,7 @@ impl Cpu {
             msr: self.msr.clone(),
             smm: self.smm,
             nmi_blocked: self.nmi_blocked,
-            nmi_pending: self.nmi_pending,
+            events: self.events,
             pins: self.pins,
             stopped: self.stopped,
             pending_debug: self.pending_debug,
@@ -154,7 +157,7 @@ impl Cpu {
         (self.ldtr, self.tr, self.gdtr, self.idtr) = (saved.ldtr, saved.tr, saved.gdtr, saved.idtr);
         [self.cr0, self.cr2, self.cr3, self.cr4] = saved.cr;
         (self.xcr0, self.dr, self.msr) = (saved.xcr0, saved.dr, saved.msr);
-        (self.smm, self.nmi_blocked, self.nmi_pending) = (saved.smm, saved.nmi_blocked, saved.nmi_pending);
+        (self.smm, self.nmi_blocked, self.events) = (saved.smm, saved.nmi_blocked, saved.events);
         (self.pins, self.stopped, self.pending_debug) = (saved.pins, saved.stopped, saved.pending_debug);
         self.set_rflags(saved.rflags, flags::STATUS | flags::SYSTEM);
         for (n, segment) in saved.segments.into_iter().enumerate() {
@@ -165,14 +168,11 @@ impl Cpu {
         Ok(())
     }
 
-    /// Takes the levels of the inputs; gives those that rose, as bits.
-    fn take_pins(&mut self, pins: u32) -> u32 {
-        let rose = pins & !self.pins;
-        self.pins = pins;
-        if rose >> PIN_NMI & 1 != 0 {
-            self.nmi_pending = true;
-        }
-        rose
+    /// Takes an event if it waits.
+    fn take_event(&mut self, event: u64) -> bool {
+        let waits = self.events & event != 0;
+        self.events &= !event;
+        waits
     }
 }
 
@@ -205,9 +205,12 @@ impl Frontend for X86 {
         if env.cpu.stopped == Stopped::WaitForSipi {
             env.halt();
         } else if let Some(boot) = boot {
+            env.cpu.enter_flat();
             env.cpu.set_rip(boot.pc.0);
             for (number, value) in &boot.gprs {
-                if let Some(gpr) = env.cpu.gpr.get_mut(usize::from(*number)) {
+                if *number == wiring::BOOT_GDTR {
+                    env.cpu.gdtr = Table { base: *value & 0xffff_ffff_ffff, limit: (*value >> 48) as u16 };
+                } else if let Some(gpr) = env.cpu.gpr.get_mut(usize::from(*number)) {
                     *gpr = *value;
                 }
             }
@@ -258,61 +261,70 @@ impl Frontend for X86 {
         cpu.mxcsr |= f & 1 | (f & 0x1e) << 1;
     }
     fn interrupt(&self, env: &mut Env, pins: u32) -> bool {
-        let rose = env.cpu.take_pins(pins);
-        let now = |pin: u32| rose >> pin & 1 != 0;
-        if now(PIN_INIT) && !env.cpu.smm {
+        let changed = env.cpu.pins ^ pins;
+        env.cpu.pins = pins;
+        if changed >> PIN_A20M & 1 != 0 {
+            env.flush_tlb();
+        }
+        if pins & EVENT_PINS != 0 {
+            let events = env.cpu.wires.read_register(wiring::EVENTS).unwrap_or(0);
+            env.cpu.events |= events;
+        }
+        if env.cpu.take_event(event::INIT) {
             env.cpu.init();
             if env.cpu.wires.id != 0 {
                 env.cpu.stopped = Stopped::WaitForSipi;
                 env.halt();
             }
             env.flush_tlb();
-            return true;
         }
-        if now(PIN_SIPI) && env.cpu.stopped == Stopped::WaitForSipi {
-            let vector = env.cpu.wires.read_register(wiring::SIPI_VECTOR).unwrap_or(0) & 0xff;
+        if env.cpu.take_event(event::SIPI) && env.cpu.stopped == Stopped::WaitForSipi {
+            let vector = env.cpu.events >> 8 & 0xff;
             env.cpu.stopped = Stopped::No;
-            env.cpu.load_real_segment(crate::segment::CS, (vector << 8) as u16);
+            env.cpu.load_real_segment(CS, (vector << 8) as u16);
             env.cpu.set_rip(0);
-            return true;
         }
-        if env.cpu.stopped != Stopped::No {
+        // The vector of a start-up message has no meaning any more.
+        env.cpu.events &= 0xff;
+        let cpu = &mut env.cpu;
+        if cpu.stopped != Stopped::No {
             return false;
         }
-        if now(PIN_SMI) && !env.cpu.smm {
+        if !cpu.smm && cpu.take_event(event::SMI) {
             smm::enter(env);
             return true;
         }
-        if env.cpu.shadow != Shadow::None {
+        if cpu.shadow != Shadow::None {
             return false;
         }
-        if env.cpu.nmi_pending && !env.cpu.nmi_blocked && !env.cpu.smm {
-            env.cpu.nmi_pending = false;
-            env.cpu.nmi_blocked = true;
+        if !cpu.nmi_blocked && !cpu.smm && cpu.take_event(event::NMI) {
+            cpu.nmi_blocked = true;
             deliver(env, exception::NMI);
             return true;
         }
         if pins >> PIN_INTR & 1 != 0
-            && env.cpu.flag(flags::IF)
-            && let Some(vector) = env.cpu.wires.read_register(wiring::INTACK)
+            && cpu.flag(flags::IF)
+            && let Some(vector) = cpu.wires.read_register(wiring::INTACK)
         {
             deliver(env, vector as u8);
             return true;
         }
         false
     }
+    fn waits(&self, cpu: &Cpu) -> bool {
+        // A pin that falls counts as well: A20M.
+        cpu.events != 0 || cpu.pins >> PIN_A20M & 1 != 0
+    }
     fn wakes(&self, env: &Env, pins: u32) -> bool {
         let cpu = &env.cpu;
-        let rose = pins & !cpu.pins;
-        let edge = |pin: u32| rose >> pin & 1 != 0;
+        let events = |waits: u64, pin: u32| cpu.events & waits != 0 || pins >> pin & 1 != 0;
+        let init = events(event::INIT, PIN_INIT);
         match cpu.stopped {
-            Stopped::WaitForSipi => edge(PIN_SIPI) || edge(PIN_INIT),
-            Stopped::Shutdown => edge(PIN_INIT),
+            Stopped::WaitForSipi => init || events(event::SIPI, PIN_SIPI),
+            Stopped::Shutdown => init,
             Stopped::No => {
-                edge(PIN_INIT)
-                    || edge(PIN_SMI)
-                    || edge(PIN_NMI)
-                    || cpu.nmi_pending
+                init || !cpu.smm && events(event::SMI, PIN_SMI)
+                    || !cpu.nmi_blocked && events(event::NMI, PIN_NMI)
                     || pins >> PIN_INTR & 1 != 0 && cpu.flag(flags::IF)
             }
         }

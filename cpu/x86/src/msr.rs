@@ -6,6 +6,7 @@ use crate::mmu;
 use crate::model::{Feature, Model};
 use crate::segment::{FS, GS};
 use crate::state::Cpu;
+use crate::wiring;
 use serde::{Deserialize, Serialize};
 use vm::log;
 
@@ -151,6 +152,7 @@ rows! {
     0x277, "pat", Some(F::PAT), |cpu, _| cpu.msr.pat, Some(write_pat);
     0x2ff, "mtrr_def_type", Some(F::MTRR), |cpu, _| cpu.msr.mtrr_def_type,
         Some(|env, _, value| { env.cpu.msr.mtrr_def_type = value; Ok(()) });
+    0x6e0, "tsc_deadline", Some(F::TSC_DEADLINE), tsc_deadline, Some(set_tsc_deadline);
     0xc000_0080, "efer", Some(F::NX), |cpu, _| cpu.msr.efer, Some(write_efer);
     0xc000_0081, "star", Some(F::SYSCALL), |cpu, _| cpu.msr.star,
         Some(|env, _, value| { env.cpu.msr.star = value; Ok(()) });
@@ -238,11 +240,26 @@ fn find(cpu: &Cpu, number: u32) -> Option<&'static Row> {
 
 /// Whether a register belongs to the local APIC: its x2APIC registers and the deadline of its timer.
 fn of_apic(cpu: &Cpu, number: u32) -> bool {
-    match number {
-        0x800..=0x8ff => cpu.msr.apic_base & APIC_BASE_X2APIC != 0,
-        0x6e0 => cpu.has(F::TSC_DEADLINE),
-        _ => false,
+    matches!(number, 0x800..=0x8ff) && cpu.msr.apic_base & APIC_BASE_X2APIC != 0
+}
+
+/// IA32_TSC_DEADLINE, which the APIC knows as a moment of its clock.
+fn tsc_deadline(cpu: &Cpu, _: u32) -> u64 {
+    match cpu.wires.read_register(wiring::TSC_DEADLINE_NS).unwrap_or(0) {
+        0 => 0,
+        ns => (ns * TSC_PER_NS).wrapping_add(cpu.msr.tsc_offset),
     }
+}
+
+fn set_tsc_deadline(env: &mut Env, _: u32, value: u64) -> Written {
+    let cpu = &env.cpu;
+    let ns = match value {
+        0 => 0,
+        // One that has passed long ago is due at once.
+        tsc => (tsc.wrapping_sub(cpu.msr.tsc_offset) / TSC_PER_NS).clamp(1, u64::MAX / 2),
+    };
+    cpu.wires.write_register(wiring::TSC_DEADLINE_NS, ns);
+    Ok(())
 }
 
 /// RDMSR.

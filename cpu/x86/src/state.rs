@@ -77,9 +77,9 @@ pub struct Cpu {
     pub smm: bool,
     /// A non-maskable interrupt is being handled: others wait for IRET.
     pub nmi_blocked: bool,
-    /// An edge of the NMI pin that has not been served.
-    pub nmi_pending: bool,
-    /// Levels of the pins when they were looked at last, for edges.
+    /// Bits of [`crate::wiring::event`] that were taken from the APIC and have not been served.
+    pub events: u64,
+    /// Levels of the pins when they were looked at last.
     pub pins: u32,
     /// Stands still until INIT: reset, or shut down by a triple fault.
     pub stopped: Stopped,
@@ -295,7 +295,7 @@ impl Cpu {
             msr: Msrs::default(),
             smm: false,
             nmi_blocked: false,
-            nmi_pending: false,
+            events: 0,
             pins: 0,
             stopped: Stopped::No,
             pending_debug: 0,
@@ -320,7 +320,7 @@ impl Cpu {
         self.msr = Msrs::at_reset(&self.model, self.wires.id);
         self.smm = false;
         self.nmi_blocked = false;
-        self.nmi_pending = false;
+        self.events = 0;
         self.local_kernel_code = false;
         self.init();
         self.cr0 = crate::control_regs::RESET_CR0;
@@ -360,6 +360,15 @@ impl Cpu {
         self.pending_debug = 0;
         self.stopped = Stopped::No;
         self.update_mode();
+    }
+
+    /// What loaders of kernels expect: flat 32-bit protected mode without paging, CS 0x10 and all others 0x18.
+    pub fn enter_flat(&mut self) {
+        let flat = |selector, attributes| Segment { selector, attributes: Attributes(attributes), base: 0, limit: u32::MAX };
+        self.cr0 = self.cr0 & !(crate::control_regs::CR0_CD | crate::control_regs::CR0_NW) | crate::control_regs::CR0_PE;
+        for n in 0..6 {
+            self.set_segment(n, if n == CS { flat(0x10, 0xc09b) } else { flat(0x18, 0xc093) });
+        }
     }
 
     /// The instruction pointer.

@@ -5,15 +5,13 @@ use vm::sysreg::SysregId;
 
 /// Input: INTR, a maskable interrupt. Its vector is read from [`INTACK`].
 pub const PIN_INTR: u32 = 0;
-/// Input: NMI; the rising edge counts.
+/// Inputs that are high while [`EVENTS`] has something: a non-maskable interrupt, a system-management interrupt, INIT, a
+/// start-up message.
 pub const PIN_NMI: u32 = 1;
-/// Input: SMI#; the rising edge counts.
 pub const PIN_SMI: u32 = 2;
-/// Input: INIT#; the rising edge counts.
 pub const PIN_INIT: u32 = 3;
-/// Input: a start-up message; the rising edge counts. Its vector is read from [`SIPI_VECTOR`].
 pub const PIN_SIPI: u32 = 4;
-/// Input: A20M#, high while bit 20 of addresses is forced to zero.
+/// Input: A20M, high while bit 20 of addresses is forced to zero.
 pub const PIN_A20M: u32 = 5;
 
 /// Output: high in system-management mode (SMIACT#).
@@ -25,7 +23,22 @@ pub const OUTPUTS: usize = 2;
 
 /// The interrupt acknowledge cycle: a read takes the interrupt and gives its vector.
 pub const INTACK: SysregId = 0xffff_0000;
-/// Vector of the start-up message that came last.
-pub const SIPI_VECTOR: SysregId = 0xffff_0001;
+/// A read takes what waits: [`event`].
+pub const EVENTS: SysregId = 0xffff_0004;
 /// CR8, the task priority.
 pub const CR8: SysregId = 0xffff_0008;
+/// The deadline of the APIC's timer as virtual time in nanoseconds, 0 for none.
+pub const TSC_DEADLINE_NS: SysregId = 0xffff_000c;
+
+/// Bits of [`EVENTS`].
+pub mod event {
+    pub const NMI: u64 = 1 << 0;
+    pub const SMI: u64 = 1 << 1;
+    /// Comes before the start-up message of the same read.
+    pub const INIT: u64 = 1 << 2;
+    /// A start-up message; its vector is in bits 15:8.
+    pub const SIPI: u64 = 1 << 3;
+}
+
+/// The number under which a loader sets GDTR ([`vm::vcpu::BootRegs`]): the base, and the limit from bit 48 on.
+pub const BOOT_GDTR: u8 = 16;
