@@ -50,6 +50,24 @@ impl fmt::Display for Pin {
 /// Makes the part when the machine is built.
 pub type Make = Box<dyn FnOnce(&mut Wires<'_>) -> Result<Made, Error>>;
 
+/// Which addresses a window answers at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bus {
+    Memory,
+    /// I/O ports.
+    Ports,
+}
+
+/// Where a window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub bus: Bus,
+    /// First address, or port.
+    pub gpa: Gpa,
+    /// Bytes.
+    pub len: u64,
+}
+
 /// One part.
 pub struct PartDesc {
     /// Its name on the board and in snapshots.
@@ -58,12 +76,14 @@ pub struct PartDesc {
     pub model: &'static str,
     /// How many windows the model has.
     windows: &'static [vm::Window],
-    /// Address and size of each window.
-    pub at: Vec<(Gpa, u64)>,
+    /// Where each window is.
+    pub at: Vec<Place>,
     /// Where its lines lead, in the part's order.
     pub irqs: Vec<Pin>,
     /// Its own interrupt inputs: kind and count.
     pub inputs: Vec<(String, u32)>,
+    /// Parts that must be made before it, other than those that its lines lead to.
+    pub after: Vec<&'static str>,
     /// The host end of its serial line.
     pub chardev: Option<String>,
     /// The disk behind it.
@@ -84,7 +104,20 @@ impl PartDesc {
 
     /// Places the first `len` bytes of the next window.
     pub fn at_len(&mut self, gpa: u64, len: u64) -> &mut Self {
-        self.at.push((Gpa(gpa), len));
+        self.at.push(Place { bus: Bus::Memory, gpa: Gpa(gpa), len });
+        self
+    }
+
+    /// Places the next window among the I/O ports.
+    pub fn at_port(&mut self, port: u16) -> &mut Self {
+        let len = self.windows.get(self.at.len()).map_or(0, |window| window.len);
+        self.at.push(Place { bus: Bus::Ports, gpa: Gpa(port.into()), len });
+        self
+    }
+
+    /// Makes it after another part.
+    pub fn after(&mut self, path: &'static str) -> &mut Self {
+        self.after.push(path);
         self
     }
 
@@ -142,10 +175,10 @@ impl PartDesc {
     pub fn node(&self) -> Option<Node> {
         let template = self.fdt.as_ref()?;
         let mut node = Node::new(match self.at.first() {
-            Some((gpa, _)) => format!("{}@{:x}", template.name, gpa.0),
+            Some(place) => format!("{}@{:x}", template.name, place.gpa.0),
             None => template.name.clone(),
         });
-        let ranges: Vec<_> = self.at.iter().map(|(gpa, len)| (gpa.0, *len)).collect();
+        let ranges: Vec<_> = self.at.iter().map(|place| (place.gpa.0, place.len)).collect();
         let mut props = template.props.iter();
         node.props.extend(props.next().cloned());
         if !ranges.is_empty() {
@@ -214,6 +247,7 @@ impl Board {
             at: Vec::new(),
             irqs: Vec::new(),
             inputs: Vec::new(),
+            after: Vec::new(),
             chardev: None,
             drive: None,
             netdev: None,
@@ -238,7 +272,11 @@ impl fmt::Display for Board {
             writeln!(f, "{:<10} {}{}", cpu.path, cpu.model, list(&cpu.outputs))?;
         }
         for part in &self.parts {
-            let at: String = part.at.iter().map(|(gpa, len)| format!(" {:#011x}+{len:#x}", gpa.0)).collect();
+            let place = |place: &Place| match place.bus {
+                Bus::Memory => format!(" {:#011x}+{:#x}", place.gpa.0, place.len),
+                Bus::Ports => format!(" port {:#06x}+{:#x}", place.gpa.0, place.len),
+            };
+            let at: String = part.at.iter().map(place).collect();
             write!(f, "{:<10} {:<22}{at}{}", part.path, part.model, list(&part.irqs))?;
             for (kind, id) in [("chardev", &part.chardev), ("drive", &part.drive), ("netdev", &part.netdev)] {
                 if let Some(id) = id {

@@ -1,11 +1,12 @@
 //! Checks a board and makes it a machine: RAM, address space, parts in the order their lines ask for, vCPUs.
 
-use crate::board::{Board, Pin};
+use crate::board::{Board, Bus, Pin, Place};
 use crate::boot::Blob;
 use crate::error::{Error, list};
 use crate::fdt::Fdt;
 use crate::machine::Machine;
 use crate::power_key::PowerKey;
+use hw::isa::ByteWide;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use vm::blockdev::BlockDev;
@@ -69,13 +70,14 @@ impl Made {
 /// What a part is made with.
 pub struct Wires<'a> {
     path: &'a str,
-    at: &'a [(Gpa, u64)],
+    at: &'a [Place],
     lines: Vec<Option<IrqLine>>,
     chardev: Option<&'a str>,
     drive: Option<&'a str>,
     netdev: Option<&'a str>,
     host: &'a Host,
     bus: &'a Arc<AddressSpace>,
+    ports: &'a Arc<AddressSpace>,
     sysregs: &'a mut SysregBus,
 }
 
@@ -87,7 +89,7 @@ impl<'a> Wires<'a> {
 
     /// The address of window `n`.
     pub fn gpa(&self, n: usize) -> Gpa {
-        self.at.get(n).map_or(Gpa(0), |(gpa, _)| *gpa)
+        self.at.get(n).map_or(Gpa(0), |place| place.gpa)
     }
 
     /// The serial line that the board names.
@@ -164,6 +166,11 @@ impl<'a> Wires<'a> {
         self.bus
     }
 
+    /// I/O ports, for parts that map their windows themselves.
+    pub fn ports(&self) -> &Arc<AddressSpace> {
+        self.ports
+    }
+
     /// The system-register bus, to register on.
     pub fn sysregs(&mut self) -> &mut SysregBus {
         self.sysregs
@@ -191,7 +198,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
         let asked = board.cpus.len() as u32;
         return Err(Error::TooManyCpus { machine: board.name, asked, max: MAX_VCPUS as u32, why: "yet" });
     }
-    let bus = AddressSpace::new();
+    let (bus, ports) = (AddressSpace::new(), AddressSpace::new());
     let mut memories = Vec::new();
     for (name, gpa, len) in &board.ram {
         let ram = Ram::new(*len)?;
@@ -223,19 +230,25 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
             netdev: desc.netdev.as_deref(),
             host,
             bus: &bus,
+            ports: &ports,
             sysregs: &mut sysregs,
         })?;
         if let Some(port) = &made.port {
-            for (window, (gpa, len)) in (0..).zip(&desc.at) {
-                let backing = Backing::Mmio { port: port.clone(), window, offset: 0 };
-                bus.map(Mapping { name: desc.path.clone(), gpa: *gpa, len: *len, priority: 0, backing })?;
+            for (window, Place { bus: which, gpa, len }) in (0..).zip(&desc.at) {
+                // Accesses to 8-bit devices among the ports may be wider than they are.
+                let (space, port) = match which {
+                    Bus::Memory => (&bus, port.clone()),
+                    Bus::Ports => (&ports, Arc::new(ByteWide(port.clone())) as Arc<dyn MmioPort>),
+                };
+                let backing = Backing::Mmio { port, window, offset: 0 };
+                space.map(Mapping { name: desc.path.clone(), gpa: *gpa, len: *len, priority: 0, backing })?;
             }
         }
         for (kind, sink) in made.inputs {
             sinks.add(&desc.path, &kind, sink);
         }
         if let Some(memory) = made.memory {
-            memories.push((desc.path.clone(), desc.at.first().map_or(Gpa(0), |(gpa, _)| *gpa), memory));
+            memories.push((desc.path.clone(), desc.at.first().map_or(Gpa(0), |place| place.gpa), memory));
         }
         drains.extend(made.drain);
         parts.insert(desc.path.clone(), made.part);
@@ -247,7 +260,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
             id,
             model: cpu.model.clone(),
             bus: bus.clone(),
-            ports: AddressSpace::new(),
+            ports: ports.clone(),
             sysregs: sysregs.clone(),
             pins,
             outputs: cpu.outputs.iter().map(|pin| sinks.line(&cpu.path, pin)).collect::<Result<_, _>>()?,
@@ -309,18 +322,19 @@ fn check(board: &Board) -> Result<(), Error> {
         }
     }
 
-    let mut regions: Vec<(Gpa, u64, &str)> =
-        board.ram.iter().map(|(name, gpa, len)| (*gpa, *len, name.as_str())).collect();
+    let mut regions: Vec<(Bus, Gpa, u64, &str)> =
+        board.ram.iter().map(|(name, gpa, len)| (Bus::Memory, *gpa, *len, name.as_str())).collect();
     for part in &board.parts {
         if part.at.len() != part.windows() {
             let (placed, windows) = (part.at.len(), part.windows());
             return Err(Error::Windows { path: part.path.clone(), placed, windows });
         }
-        regions.extend(part.at.iter().map(|(gpa, len)| (*gpa, *len, part.path.as_str())));
+        regions.extend(part.at.iter().map(|place| (place.bus, place.gpa, place.len, part.path.as_str())));
     }
-    regions.sort_by_key(|(gpa, ..)| *gpa);
+    regions.sort_by_key(|(bus, gpa, ..)| (*bus, *gpa));
     for pair in regions.windows(2) {
-        if let [(at, len, other), (next, _, path)] = pair
+        if let [(bus, at, len, other), (next_bus, next, _, path)] = pair
+            && bus == next_bus
             && next.0 - at.0 < *len
         {
             return Err(Error::Overlap { path: (*path).into(), other: (*other).into(), at: *next });
@@ -362,8 +376,9 @@ fn order(board: &Board) -> Result<Vec<usize>, Error> {
             Mark::Open => return Err(Error::Circle { path: board.parts[index].path.clone() }),
             Mark::New => marks[index] = Mark::Open,
         }
-        for pin in &board.parts[index].irqs {
-            if let Some(target) = board.parts.iter().position(|part| part.path == pin.part) {
+        let targets = board.parts[index].irqs.iter().map(|pin| pin.part.as_str());
+        for path in targets.chain(board.parts[index].after.iter().copied()) {
+            if let Some(target) = board.parts.iter().position(|part| part.path == path) {
                 visit(board, target, marks, order)?;
             }
         }

@@ -57,6 +57,15 @@ pub enum Error {
     /// Something else than a kernel for this machine.
     #[error("kernel `{name}` is {found}; this machine boots AArch64 kernels: Image, Image.gz, EFI zboot or ELF")]
     NotAKernel { name: String, found: String },
+    /// Something else than a kernel for a PC.
+    #[error("kernel `{name}` is {found}; this machine boots Linux kernels for x86 (bzImage)")]
+    NotAPcKernel { name: String, found: String },
+    /// A kernel of an old boot protocol.
+    #[error("kernel `{name}` has version {version} of the boot protocol; use one of Linux 2.6.22 or later, which has 2.06")]
+    OldKernel { name: String, version: String },
+    /// A command line that the kernel would cut.
+    #[error("the command line of {len} bytes is longer than the {limit} that kernel `{name}` takes; shorten -append")]
+    LongCmdline { name: String, len: usize, limit: usize },
     /// Packed in a way that is not supported.
     #[error("kernel `{name}` is compressed with {method}, which is not supported; {hint}")]
     Compression { name: String, method: String, hint: &'static str },

@@ -15,6 +15,7 @@ pub mod builder;
 pub mod error;
 pub mod fdt;
 pub mod machine;
+pub mod microvm;
 pub mod power_key;
 
 pub use board::Board;

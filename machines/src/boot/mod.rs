@@ -1,11 +1,13 @@
 //! What is put into memory before the first instruction: kernels, initial RAM disks, device trees.
 //!
-//! [`file`] reads host files, [`kernel`] recognises what they are and unpacks them, [`arm64`] places them in RAM.
+//! [`file`] reads host files, [`kernel`] recognises what they are and unpacks them, [`arm64`] and [`linux_x86`] place them
+//! in RAM.
 
 pub mod arm64;
 pub mod file;
 pub mod identify;
 pub mod kernel;
+pub mod linux_x86;
 pub mod unpack;
 
 pub use file::File;

@@ -1,0 +1,212 @@
+//! Machine `microvm`: a PC without PCI and firmware, for kernels that are started directly. The map is that of QEMU's
+//! machine of that name (QEMU documentation, "'microvm' virtual platform").
+//!
+//! | address       | what                                       | interrupt    |
+//! |---------------|--------------------------------------------|--------------|
+//! | `0x0000_0000` | RAM, at most 3 GiB; the rest from 4 GiB on |              |
+//! | `0xfec0_0000` | I/O APIC                                   |              |
+//! | `0xfee0_0000` | local APIC                                 |              |
+//! | port `0x20`   | 8259A pair                                 |              |
+//! | port `0x40`   | 8254                                       | 0            |
+//! | port `0x60`   | 8042                                       | 1, 12        |
+//! | port `0x70`   | MC146818                                   | 8            |
+//! | port `0x3f8`  | 16550A                                     | 4            |
+
+use crate::board::{Board, CpuDesc, Pin};
+use crate::boot::linux_x86::{self, Kind, MemoryMap};
+use crate::boot::{File, identify};
+use crate::builder::{Boot, Made, Wires};
+use crate::error::Error;
+use hw::char::ns16550a::Ns16550a;
+use hw::input::i8042::{I8042, Lines};
+use hw::intc::apic_bus::ApicBus;
+use hw::intc::i8259::{self, I8259};
+use hw::intc::ioapic::{self, IoApic, PcInterrupts};
+use hw::intc::lapic::{self, CpuLines, LocalApics, Processor};
+use hw::misc::gates::ResetPin;
+use hw::rtc::cmos::{PcSetup, pc_cmos};
+use hw::rtc::mc146818::Mc146818;
+use hw::timer::i8254::I8254;
+use std::sync::{Arc, OnceLock};
+use vm::chardev::CharPort;
+use vm::{Backing, DeviceCell, Gpa, IrqLine, Mapping};
+
+const NAME: &str = "microvm";
+/// RAM below the devices, in bytes.
+const LOW_RAM: u64 = 3 << 30;
+const HIGH_RAM: u64 = 4 << 30;
+const IOAPIC: u64 = 0xfec0_0000;
+const LAPIC: u64 = 0xfee0_0000;
+const GSIS: u32 = 24;
+/// Lines to one processor.
+const CPU_LINES: u32 = 5;
+
+/// The machine as asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// CPU model with its feature flags.
+    pub cpu: String,
+    /// Physical address bits of that model.
+    pub physical_bits: u32,
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// Bytes of RAM.
+    pub ram: u64,
+    /// Serial line of the UART; `None` leads nowhere.
+    pub serial: Option<String>,
+}
+
+/// What to start.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// `-kernel`.
+    pub kernel: Option<File>,
+    /// `-initrd`.
+    pub initrd: Option<File>,
+    /// `-append`.
+    pub cmdline: String,
+}
+
+/// The board for `config`, and what is in memory at the start.
+///
+/// # Errors
+/// What cannot be: too much RAM or too many CPUs, or a file that does not boot.
+pub fn machine(config: &Config, files: Files) -> Result<(Board, Boot), Error> {
+    check(config)?;
+    let board = board(config);
+    let kernel = files.kernel.ok_or(Error::NothingToBoot)?;
+    if !linux_x86::is_linux(&kernel.bytes) {
+        let found = identify::identify(&kernel.bytes).unwrap_or_else(|| "of an unknown kind".into());
+        return Err(Error::NotAPcKernel { name: kernel.name, found });
+    }
+    let low = config.ram.min(LOW_RAM);
+    let (blobs, regs) = linux_x86::place(low, &memory_map(config.ram), kernel, files.initrd, &files.cmdline)?;
+    Ok((board, Boot { blobs, fdt: None, regs: Some(regs) }))
+}
+
+fn check(config: &Config) -> Result<(), Error> {
+    let ram = config.ram;
+    if ram == 0 || !ram.is_multiple_of(vm::ram::PAGE_SIZE) {
+        return Err(Error::OddRam { machine: NAME, asked: ram });
+    }
+    let max = (1 << config.physical_bits.min(52)) - (HIGH_RAM - LOW_RAM);
+    if ram > max {
+        let (cpu, pa_bits) = (config.cpu.clone(), config.physical_bits);
+        return Err(Error::TooMuchRam { machine: NAME, asked_mib: ram >> 20, cpu, pa_bits, max_mib: max >> 20 });
+    }
+    let max = lapic::MAX_CPUS as u32;
+    if config.cpus == 0 || config.cpus > max {
+        return Err(Error::TooManyCpus { machine: NAME, asked: config.cpus, max, why: "with 8-bit APIC IDs" });
+    }
+    Ok(())
+}
+
+/// RAM as the kernel is told of it. The last KiB below 640 KiB and what follows are a PC's.
+fn memory_map(ram: u64) -> MemoryMap {
+    let mut map = vec![(0..0x9_fc00, Kind::Ram), (0x9_fc00..0x10_0000, Kind::Reserved)];
+    map.push((0x10_0000..ram.min(LOW_RAM), Kind::Ram));
+    if ram > LOW_RAM {
+        map.push((HIGH_RAM..HIGH_RAM + (ram - LOW_RAM), Kind::Ram));
+    }
+    map
+}
+
+fn gsi(n: u32) -> Pin {
+    Pin::new("ioapic", "gsi", n)
+}
+
+/// What parts of the interrupt system need of one another, made in the order of the board.
+#[derive(Default)]
+struct Interrupts {
+    apics: OnceLock<Arc<DeviceCell<LocalApics>>>,
+    bus: OnceLock<Arc<ApicBus>>,
+    pic: OnceLock<Arc<DeviceCell<I8259>>>,
+}
+
+fn made<'a, T>(cell: &'a OnceLock<T>, w: &Wires<'_>) -> Result<&'a T, Error> {
+    cell.get().ok_or_else(|| w.fail("a part that it needs is not made yet"))
+}
+
+fn board(config: &Config) -> Board {
+    let cpus = config.cpus;
+    let mut b = Board::new(NAME);
+    b.ram("ram", 0, config.ram.min(LOW_RAM));
+    if config.ram > LOW_RAM {
+        b.ram("ram-high", HIGH_RAM, config.ram - LOW_RAM);
+    }
+    for n in 0..cpus {
+        let inputs = vec![("pin".into(), CPU_LINES + 1)];
+        b.cpus.push(CpuDesc { path: format!("cpu{n}"), model: config.cpu.clone(), inputs, outputs: Vec::new() });
+    }
+    let interrupts = Arc::<Interrupts>::default();
+    interrupt_controllers(&mut b, cpus, &interrupts);
+    b.add::<I8254>("pit", |w| Ok(Made::cell(I8254::cell(w.irq(0), w.timers())))).at_port(0x40).at_port(0x61).irq(gsi(0));
+    b.add::<I8042>("i8042", |w| {
+        let reset = IrqLine::to(Arc::new(ResetPin(w.power().clone())), 0);
+        let lines = Lines { keyboard: w.irq(0), aux: w.irq(1), a20: IrqLine::unconnected(), reset };
+        Ok(Made::cell(Arc::new(DeviceCell::new(I8042::new(lines)))))
+    })
+    .at_port(0x60)
+    .at_port(0x64)
+    .irqs([gsi(1), gsi(12)]);
+    let (low, high) = (config.ram.min(LOW_RAM), config.ram.saturating_sub(LOW_RAM));
+    b.add::<Mc146818>("rtc", move |w| {
+        let cmos = pc_cmos(&PcSetup { below_4g: low, above_4g: high, cpus, ..PcSetup::default() });
+        Ok(Made::cell(Mc146818::cell(w.irq(0), w.timers(), cmos)))
+    })
+    .at_port(0x70)
+    .irq(gsi(8));
+    let serial = b.add::<Ns16550a>("serial0", |w| {
+        let port = if w.has_chardev() { w.chardev()? } else { Arc::new(CharPort::null()) };
+        Ok(Made::cell(Ns16550a::cell(w.irq(0), port, w.timers())))
+    });
+    serial.at_port(0x3f8).irq(gsi(4));
+    if let Some(id) = &config.serial {
+        serial.chardev(id);
+    }
+    b
+}
+
+/// The local APICs, the PIC that reaches the first of them, and the I/O APIC in front of both.
+fn interrupt_controllers(b: &mut Board, cpus: u32, interrupts: &Arc<Interrupts>) {
+    let shared = interrupts.clone();
+    let apics = b.add::<LocalApics>("apic", move |w| {
+        let processor = |n: u32, w: &mut Wires<'_>| {
+            let first = (n * CPU_LINES) as usize;
+            Processor { id: n, lines: CpuLines::new(std::array::from_fn(|line| w.irq(first + line))) }
+        };
+        let processors = (0..cpus).map(|n| processor(n, w)).collect();
+        let cell = LocalApics::cell(processors, w.timers());
+        let _ = shared.apics.set(cell.clone());
+        // The bus answers in its window: see the PIC.
+        Ok(Made { inputs: vec![("lint".into(), lapic::lint_pins(&cell))], port: None, ..Made::cell(cell) })
+    });
+    apics.at(LAPIC).inputs("lint", 2);
+    for n in 0..cpus {
+        apics.irqs((0..CPU_LINES).map(|pin| Pin::new(format!("cpu{n}"), "pin", pin)));
+    }
+    let shared = interrupts.clone();
+    b.add::<I8259>("pic", move |w| {
+        let cell = Arc::new(DeviceCell::new(I8259::new(w.irq(0))));
+        let bus = ApicBus::new(made(&shared.apics, w)?, Some(i8259::acknowledge(&cell)));
+        w.sysregs().map(&ApicBus::sysregs(), bus.clone());
+        let backing = Backing::Mmio { port: bus.clone(), window: 0, offset: 0 };
+        w.bus().map(Mapping { name: "apic".into(), gpa: Gpa(LAPIC), len: 0x1000, priority: 0, backing })?;
+        let _ = shared.pic.set(cell.clone());
+        let _ = shared.bus.set(bus);
+        Ok(Made::cell(cell))
+    })
+    .at_port(0x20)
+    .at_port(0xa0)
+    .at_port(0x4d0)
+    .irq(Pin::new("apic", "lint", 0));
+    let shared = interrupts.clone();
+    b.add::<IoApic>("ioapic", move |w| {
+        let cell = IoApic::cell(made(&shared.bus, w)?);
+        let all = PcInterrupts { pic: i8259::pins(made(&shared.pic, w)?), ioapic: ioapic::pins(&cell) };
+        Ok(Made { inputs: vec![("gsi".into(), Arc::new(all))], ..Made::cell(cell) })
+    })
+    .at(IOAPIC)
+    .inputs("gsi", GSIS)
+    .after("pic");
+}
