@@ -7,7 +7,6 @@ use host::chardev::Spec;
 use std::path::PathBuf;
 use vm::log::Item;
 
-const DEFAULT_MACHINE: &str = "virt";
 const DEFAULT_RAM: u64 = 128 << 20;
 /// Shared terminal's escape key: Ctrl-A.
 const DEFAULT_ESCAPE: u8 = 1;
@@ -20,6 +19,7 @@ pub struct Builder {
     /// The name under which the option at hand was typed.
     pub typed: String,
     pub list: Option<List>,
+    pub system: System,
     pub machine: Option<String>,
     pub gic: Option<Gic>,
     pub dump_dtb: Option<PathBuf>,
@@ -58,7 +58,7 @@ pub struct Builder {
 impl Builder {
     /// The question that was asked in place of a value.
     pub fn take_list(&mut self) -> Option<List> {
-        let machine = self.machine.clone().unwrap_or_else(|| DEFAULT_MACHINE.to_string());
+        let machine = self.machine.clone().unwrap_or_else(|| self.system.default_machine().to_string());
         self.list.take().map(|list| if let List::Cpus { .. } = list { List::Cpus { machine } } else { list })
     }
 
@@ -80,8 +80,9 @@ impl Builder {
             drive.disk.snapshot |= self.snapshot;
         }
         Ok(Config {
+            system: self.system,
             machine: Machine {
-                name: self.machine.unwrap_or_else(|| DEFAULT_MACHINE.to_string()),
+                name: self.machine.unwrap_or_else(|| self.system.default_machine().to_string()),
                 gic: self.gic,
                 dump_dtb: self.dump_dtb,
             },

@@ -45,9 +45,36 @@ pub enum List {
     Netdevs,
 }
 
+/// Which processors a machine has: the command that it is run by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum System {
+    #[default]
+    Aarch64,
+    X86_64,
+}
+
+impl System {
+    /// The command.
+    pub fn command(self) -> &'static str {
+        match self {
+            System::Aarch64 => "system-aarch64",
+            System::X86_64 => "system-x86_64",
+        }
+    }
+
+    /// The board that is meant without `-M`.
+    pub fn default_machine(self) -> &'static str {
+        match self {
+            System::Aarch64 => "virt",
+            System::X86_64 => "microvm",
+        }
+    }
+}
+
 /// A machine as ordered on the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    pub system: System,
     pub machine: Machine,
     pub cpu: Cpu,
     /// Guest RAM in bytes.
