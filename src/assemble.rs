@@ -1,6 +1,6 @@
 //! From a command line to a machine: opens the host's ends, chooses the accelerator, builds the board.
 
-use crate::cli::config::{Config, DeviceKind, Gic, Interface, RtcBase};
+use crate::cli::config::{Config, DeviceKind, Gic, Interface, RtcBase, System};
 use crate::cli::suggest;
 use anyhow::{Context as _, Result, anyhow, bail};
 use host::chardev::{Backend, Spec};
@@ -12,13 +12,14 @@ use host::terminal::{Keys, Terminal};
 use machines::arm_virt::{self, Files, GicVersion, Virtio, VirtioKind};
 use machines::boot::File;
 use machines::error::Role;
-use machines::{Host, Machine};
+use machines::{Board, Boot, Host, Machine, microvm};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 use tcg::exec::{CodeSink, Compiler, Tcg, Tiers};
+use tcg::frontend::Frontend;
 use tcg::x64::Template;
 use vm::chardev::CharPort;
 use vm::entropy::Entropy;
@@ -60,8 +61,8 @@ pub enum PendingEnd {
 /// The prompt of the monitor.
 pub const PROMPT: &str = "(mimic) ";
 
-fn accelerator(config: &Config, cpu: &str) -> Result<Box<dyn Accelerator>> {
-    let arm = arm::Arm::new(cpu)?;
+/// The translator for an instruction set.
+fn translator<F: Frontend>(config: &Config, frontend: F) -> Result<Box<dyn Accelerator>> {
     let tier = config.accel.tier;
     let code_bytes = config.accel.code_bytes.unwrap_or(CODE_BYTES) as usize;
     let (template_after, compile_after) = match tier {
@@ -83,7 +84,7 @@ fn accelerator(config: &Config, cpu: &str) -> Result<Box<dyn Accelerator>> {
             Err(error) => eprintln!("mimic: {error}; going on without template code"),
         }
     }
-    let mut compiler: Option<Box<dyn Compiler<arm::Arm>>> = None;
+    let mut compiler: Option<Box<dyn Compiler<F>>> = None;
     if tiers.compile_after.is_some() {
         match tcg::cranelift::Cranelift::new(code_bytes, !tiers.synchronous) {
             Ok(cranelift) => compiler = Some(Box::new(cranelift)),
@@ -91,7 +92,7 @@ fn accelerator(config: &Config, cpu: &str) -> Result<Box<dyn Accelerator>> {
             Err(error) => eprintln!("mimic: {error}; going on with the interpreter alone"),
         }
     }
-    let mut tcg = Tcg::new(arm, tiers, template, compiler);
+    let mut tcg = Tcg::new(frontend, tiers, template, compiler);
     tcg.set_stopwatch(now_ns);
     if let Some(seed) = config.accel.stress {
         tcg.set_stress(seed);
@@ -225,13 +226,68 @@ fn virtio(config: &Config) -> Result<Vec<Virtio>> {
 /// # Errors
 /// One line that names the object, the reason and the next step.
 pub fn assemble(config: &Config) -> Result<Assembly> {
-    if config.machine.name != "virt" && !config.machine.name.starts_with("virt-") {
-        let hint = suggest::or(&config.machine.name, ["virt"], "-M ", "-M help lists the machines");
-        return Err(anyhow!("-M {}: unknown machine; {hint}", config.machine.name));
-    }
     check_ram(config.ram_bytes)?;
     let cpu = cpu_text(config);
-    let model = arm::model::Model::parse(&cpu).map_err(|error| anyhow!("-cpu {cpu}: {error}"))?;
+    let ((board, boot), accel) = match config.system {
+        System::Aarch64 => (arm_machine(config, &cpu)?, translator(config, arm::Arm::new(&cpu)?)?),
+        System::X86_64 => (x86_machine(config, &cpu)?, translator(config, x86::X86::new(&cpu)?)?),
+    };
+    let mut disks = BTreeMap::new();
+    for drive in &config.drives {
+        disks.insert(drive.id.clone(), Arc::new(host::disk::open(&drive.disk)?));
+    }
+    let clock = Arc::new(match config.rtc {
+        RtcBase::Utc => HostClock::new(),
+        RtcBase::At(seconds) => HostClock::with_epoch(seconds),
+    });
+    let (ports, ends, terminal) = chardevs(config)?;
+    let drives = disks.iter().map(|(id, disk)| (id.clone(), disk.clone() as _)).collect();
+    let host = Host {
+        timers: Timers::new(clock.clone()),
+        entropy: entropy(config)?,
+        power: Power::default(),
+        chardevs: ports,
+        drives,
+        netdevs: BTreeMap::new(),
+    };
+    let machine = machines::build(board, boot, &host, &*accel)?;
+    Ok(Assembly { machine, clock, disks, ends, terminal })
+}
+
+/// Refuses a board that does not exist.
+fn check_machine(config: &Config, known: &[&'static str]) -> Result<()> {
+    let name = &config.machine.name;
+    if known.iter().any(|known| name == known || name.strip_prefix(known).is_some_and(|rest| rest.starts_with('-'))) {
+        return Ok(());
+    }
+    let hint = suggest::or(name, known.iter().copied(), "-M ", "-M help lists the machines");
+    Err(anyhow!("-M {name}: unknown machine; {hint}"))
+}
+
+/// A PC, and what is in its memory at the start.
+fn x86_machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
+    check_machine(config, &["microvm"])?;
+    let model = x86::model::Model::parse(cpu).map_err(|error| anyhow!("-cpu {cpu}: {error}"))?;
+    let board_config = microvm::Config {
+        cpu: cpu.to_owned(),
+        physical_bits: model.physical_bits,
+        cpus: config.cpus,
+        ram: config.ram_bytes,
+        serial: config.serials.first().cloned().flatten(),
+    };
+    let limit = config.ram_bytes;
+    let files = microvm::Files {
+        kernel: read(Role::Kernel, config.kernel.as_deref(), limit)?,
+        initrd: read(Role::Initrd, config.initrd.as_deref(), limit)?,
+        cmdline: config.append.clone().unwrap_or_default(),
+    };
+    Ok(microvm::machine(&board_config, files)?)
+}
+
+/// An Arm board, and what is in its memory at the start.
+fn arm_machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
+    check_machine(config, &["virt"])?;
+    let model = arm::model::Model::parse(cpu).map_err(|error| anyhow!("-cpu {cpu}: {error}"))?;
     let mut flash = [None, None];
     for drive in config.drives.iter().filter(|drive| drive.interface == Interface::Pflash) {
         match flash.get_mut(drive.index as usize) {
@@ -240,7 +296,7 @@ pub fn assemble(config: &Config) -> Result<Assembly> {
         }
     }
     let board_config = arm_virt::Config {
-        cpu: cpu.clone(),
+        cpu: cpu.to_owned(),
         pa_bits: model.pa_bits,
         pmu: model.features.has(arm::Feature::PMUv3),
         cpus: config.cpus,
@@ -271,26 +327,5 @@ pub fn assemble(config: &Config) -> Result<Assembly> {
         std::fs::write(path, blob).with_context(|| format!("cannot write `{}`", path.display()))?;
         std::process::exit(0);
     }
-    let (board, boot) = arm_virt::machine(&board_config, files)?;
-    let mut disks = BTreeMap::new();
-    for drive in &config.drives {
-        disks.insert(drive.id.clone(), Arc::new(host::disk::open(&drive.disk)?));
-    }
-    let clock = Arc::new(match config.rtc {
-        RtcBase::Utc => HostClock::new(),
-        RtcBase::At(seconds) => HostClock::with_epoch(seconds),
-    });
-    let accel = accelerator(config, &cpu)?;
-    let (ports, ends, terminal) = chardevs(config)?;
-    let drives = disks.iter().map(|(id, disk)| (id.clone(), disk.clone() as _)).collect();
-    let host = Host {
-        timers: Timers::new(clock.clone()),
-        entropy: entropy(config)?,
-        power: Power::default(),
-        chardevs: ports,
-        drives,
-        netdevs: BTreeMap::new(),
-    };
-    let machine = machines::build(board, boot, &host, &*accel)?;
-    Ok(Assembly { machine, clock, disks, ends, terminal })
+    Ok(arm_virt::machine(&board_config, files)?)
 }

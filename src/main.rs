@@ -22,8 +22,13 @@ fn list(what: &List) -> String {
         List::Machines => {
             "Supported machines are:\nvirt                 Arm virtual machine, as QEMU's (default)\n".into()
         }
-        List::Cpus { .. } => {
-            let models = arm::model::MODELS.iter().map(|model| format!("  {}\n", model.name)).collect::<String>();
+        // The machine says whose processors are meant.
+        List::Cpus { machine } => {
+            let names: Vec<&str> = match machine.as_str() {
+                "microvm" => x86::model::MODELS.iter().map(|model| model.name).collect(),
+                _ => arm::model::MODELS.iter().map(|model| model.name).collect(),
+            };
+            let models = names.iter().map(|name| format!("  {name}\n")).collect::<String>();
             format!("Available CPUs:\n{models}")
         }
         other => cli::help::list(other).unwrap_or_default(),

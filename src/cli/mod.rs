@@ -14,7 +14,7 @@ pub mod options;
 pub mod suggest;
 pub mod value;
 
-use config::{Command, Config};
+use config::{Command, Config, System};
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -43,12 +43,13 @@ impl std::error::Error for CliError {}
 /// The commands of `mimic`, each with one line of help.
 pub const COMMANDS: &[(&str, &str)] = &[
     ("system-aarch64", "run a 64-bit ARM machine; takes the options of qemu-system-aarch64"),
+    ("system-x86_64", "run a PC; takes the options of qemu-system-x86_64"),
     ("explain", "show what an instruction is translated to: mimic explain a64 91000420"),
     ("help", "show this help, or with a command its help"),
 ];
 
 /// Reads a whole command line, the program's own name first. Under the names `qemu-system-aarch64` and
-/// `mimic-system-aarch64` the program is the command `system-aarch64`.
+/// `mimic-system-aarch64` the program is the command `system-aarch64`, and so on.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, CliError> {
     let mut words = Vec::new();
     for arg in args {
@@ -62,7 +63,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, CliErr
     let system = name.strip_prefix("qemu-").or_else(|| name.strip_prefix("mimic-"));
     let words: Vec<String> = words.collect();
     match (system, words.split_first()) {
-        (Some(command @ "system-aarch64"), _) => run_command(command, &words),
         (Some(command), _) if command.starts_with("system-") => run_command(command, &words),
         (_, None) => Ok(Command::Help),
         (_, Some((command, rest))) => run_command(command, rest),
@@ -71,15 +71,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, CliErr
 
 fn run_command(command: &str, rest: &[String]) -> Result<Command, CliError> {
     match command {
-        "system-aarch64" => system(rest),
+        "system-aarch64" => system(System::Aarch64, rest),
+        "system-x86_64" => system(System::X86_64, rest),
         "explain" => explain(rest),
         "help" | "--help" | "-help" | "-h" => match rest.first().map(String::as_str) {
-            Some("system-aarch64") => Ok(Command::HelpSystem),
+            Some("system-aarch64" | "system-x86_64") => Ok(Command::HelpSystem),
             _ => Ok(Command::Help),
         },
         "--version" | "-version" | "version" | "-V" => Ok(Command::Version),
         _ if command.starts_with("system-") => {
-            Err(CliError::new(command, "this kind of machine is not implemented yet", "use system-aarch64"))
+            Err(CliError::new(command, "this kind of machine is not implemented yet", "use system-aarch64 or system-x86_64"))
         }
         _ if command.starts_with('-') => {
             let reason = "a command is missing before the options";
@@ -93,8 +94,8 @@ fn run_command(command: &str, rest: &[String]) -> Result<Command, CliError> {
     }
 }
 
-fn system(words: &[String]) -> Result<Command, CliError> {
-    let mut builder = builder::Builder::default();
+fn system(system: System, words: &[String]) -> Result<Command, CliError> {
+    let mut builder = builder::Builder { system, ..builder::Builder::default() };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let Some(name) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).filter(|name| !name.is_empty())
