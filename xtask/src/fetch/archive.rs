@@ -16,38 +16,39 @@ const USUAL_MIRROR: &str = "http://deb.debian.org/debian";
 /// The suite whose keys every host's keyring has; its own keyring package brings the keys of later suites.
 const OLDEST: &str = "bookworm";
 
-/// A suite of the archive as seen by arm64.
+/// A suite of the archive as seen by one architecture.
 pub struct Archive {
     suite: &'static str,
+    arch: &'static str,
     dir: PathBuf,
 }
 
 impl Archive {
     /// Prepares the private apt directory `dir` for `suite` and reads its package lists (again only when older than a day).
-    pub fn open(suite: &'static str, dir: &Path) -> Result<Archive> {
+    pub fn open(suite: &'static str, arch: &'static str, dir: &Path) -> Result<Archive> {
         if !exists("apt-get") {
             bail!("no apt on this host: guests come from Debian's archive through apt");
         }
-        match Archive::open_with(suite, dir, Path::new(KEYRING)) {
+        match Archive::open_with(suite, arch, dir, Path::new(KEYRING)) {
             // The host's keyring may be older than the suite. A keyring that the older suite vouches for is as good.
-            Err(error) if suite != OLDEST => Archive::newer_keyring(dir)
-                .and_then(|keyring| Archive::open_with(suite, dir, &keyring))
+            Err(error) if suite != OLDEST => Archive::newer_keyring(arch, dir)
+                .and_then(|keyring| Archive::open_with(suite, arch, dir, &keyring))
                 .map_err(|_| error),
             result => result,
         }
     }
 
     /// Keys of the archive as of now: the verified package of the oldest suite.
-    fn newer_keyring(dir: &Path) -> Result<PathBuf> {
-        let package = Archive::open_with(OLDEST, dir, Path::new(KEYRING))?.package("debian-archive-keyring")?;
+    fn newer_keyring(arch: &'static str, dir: &Path) -> Result<PathBuf> {
+        let package = Archive::open_with(OLDEST, arch, dir, Path::new(KEYRING))?.package("debian-archive-keyring")?;
         let tree = dir.join("keyring");
         output(Command::new("dpkg-deb").arg("-x").arg(package).arg(&tree))?;
         Ok(tree.join(KEYRING.trim_start_matches('/')))
     }
 
-    fn open_with(suite: &'static str, dir: &Path, keyring: &Path) -> Result<Archive> {
+    fn open_with(suite: &'static str, arch: &'static str, dir: &Path, keyring: &Path) -> Result<Archive> {
         let keyring = keyring.display();
-        let archive = Archive { suite, dir: dir.join(suite) };
+        let archive = Archive { suite, arch, dir: dir.join(format!("{suite}-{arch}")) };
         for sub in ["lists/partial", "cache/archives/partial", "etc/preferences.d", "deb"] {
             let dir = archive.dir.join(sub);
             fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -63,7 +64,7 @@ impl Archive {
             .and_then(|m| m.modified())
             .is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() < 24 * 3600));
         if !fresh {
-            step(&format!("fetch: package list of {suite}"), || {
+            step(&format!("fetch: package list of {suite} for {arch}"), || {
                 output(archive.apt("apt-get").args(["update", "-q", "--error-on=any"])).with_context(|| {
                     format!("no verified package list of {suite} (no network, or its signature is not in {keyring})")
                 })
@@ -74,7 +75,7 @@ impl Archive {
     }
 
     fn configuration(&self) -> String {
-        let dir = self.dir.display();
+        let (dir, arch) = (self.dir.display(), self.arch);
         // Hooks of the host's own configuration must not run for a private directory; proxies and time-outs stay.
         format!(
             r#"#clear APT::Update;
@@ -91,8 +92,8 @@ Dir::Etc::sourceparts "/dev/null";
 Dir::Etc::preferencesparts "{dir}/etc/preferences.d";
 Dir::Etc::netrc "/etc/apt/auth.conf";
 Dir::Etc::netrcparts "/etc/apt/auth.conf.d";
-APT::Architecture "arm64";
-APT::Architectures {{ "arm64"; }};
+APT::Architecture "{arch}";
+APT::Architectures {{ "{arch}"; }};
 APT::Get::AllowUnauthenticated "false";
 APT::Sandbox::User "root";
 Acquire::AllowInsecureRepositories "false";

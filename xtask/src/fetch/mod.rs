@@ -5,6 +5,7 @@
 //! busybox/busybox  busybox/initrd.cpio          static busybox; boots to a shell, see init.sh
 //! debian-12/vmlinuz  debian-12/initrd-modules.cpio   kernel; busybox and the modules for virtio and ext4
 //! debian-13/...
+//! busybox-amd64/...  debian-12-amd64/...  debian-13-amd64/...  busybox-i386/...  debian-12-i386/...   the same for PCs
 //! rootfs-arm64/disk.img                          Debian 12 with systemd, python, gcc; root logs in on the console
 //! ```
 
@@ -27,12 +28,46 @@ use archive::Archive;
 use cpio::Cpio;
 
 /// What can be fetched by name.
-pub const NAMES: &[&str] = &["busybox", "debian-12", "debian-13", "rootfs-arm64"];
+pub const NAMES: &[&str] = &[
+    "busybox",
+    "debian-12",
+    "debian-13",
+    "busybox-amd64",
+    "debian-12-amd64",
+    "debian-13-amd64",
+    "busybox-i386",
+    "debian-12-i386",
+    "rootfs-arm64",
+];
 /// What is fetched when no name is given: all but the root file system, which takes long.
 pub const SMALL: &[&str] = &["busybox", "debian-12", "debian-13"];
 
-/// A Debian release: name of its artefact and of its suite.
-const RELEASES: &[(&str, &str)] = &[("debian-12", "bookworm"), ("debian-13", "trixie")];
+/// A Debian kernel: name of its artefact, its suite, its architecture and the package that depends on it.
+struct Release {
+    name: &'static str,
+    suite: &'static str,
+    arch: &'static str,
+    package: &'static str,
+}
+
+impl Release {
+    const fn new(name: &'static str, suite: &'static str, arch: &'static str, package: &'static str) -> Release {
+        Release { name, suite, arch, package }
+    }
+}
+
+const RELEASES: &[Release] = &[
+    Release::new("debian-12", "bookworm", "arm64", "linux-image-arm64"),
+    Release::new("debian-13", "trixie", "arm64", "linux-image-arm64"),
+    Release::new("debian-12-amd64", "bookworm", "amd64", "linux-image-amd64"),
+    Release::new("debian-13-amd64", "trixie", "amd64", "linux-image-amd64"),
+    Release::new("debian-12-i386", "bookworm", "i386", "linux-image-686"),
+];
+
+/// The directory of busybox for an architecture.
+fn busybox_name(arch: &str) -> String {
+    if arch == "arm64" { "busybox".into() } else { format!("busybox-{arch}") }
+}
 
 /// A fetched kernel and the initial file systems that go with it.
 #[derive(Clone, Debug)]
@@ -47,9 +82,10 @@ pub struct Kernel {
 /// Where the parts of a kernel are, fetched or not.
 pub fn kernel(name: &str) -> Kernel {
     let dir = places::guests().join(name);
+    let arch = RELEASES.iter().find(|release| release.name == name).map_or("arm64", |release| release.arch);
     Kernel {
         image: dir.join("vmlinuz"),
-        initrd: places::guests().join("busybox/initrd.cpio"),
+        initrd: places::guests().join(busybox_name(arch)).join("initrd.cpio"),
         initrd_modules: dir.join("initrd-modules.cpio"),
     }
 }
@@ -62,15 +98,17 @@ pub fn fetch(name: &str, emulator: &Path) -> Result<()> {
     }
     host::ensure(host::UNPACK)?;
     match name {
-        "busybox" => busybox(&dir),
+        "busybox" => busybox("arm64", &dir),
+        "busybox-amd64" => busybox("amd64", &dir),
+        "busybox-i386" => busybox("i386", &dir),
         "rootfs-arm64" => {
             fetch("debian-12", emulator)?;
             rootfs::build(&dir, emulator)
         }
-        _ => match RELEASES.iter().find(|(release, _)| *release == name) {
-            Some((_, suite)) => {
-                fetch("busybox", emulator)?;
-                debian_kernel(suite, &dir)
+        _ => match RELEASES.iter().find(|release| release.name == name) {
+            Some(release) => {
+                fetch(&busybox_name(release.arch), emulator)?;
+                debian_kernel(release, &dir)
             }
             None => bail!("no guest is called `{name}`; there are: {}", NAMES.join(", ")),
         },
@@ -80,8 +118,8 @@ pub fn fetch(name: &str, emulator: &Path) -> Result<()> {
     Ok(())
 }
 
-fn busybox(dir: &Path) -> Result<()> {
-    let archive = Archive::open("bookworm", &apt_dir())?;
+fn busybox(arch: &'static str, dir: &Path) -> Result<()> {
+    let archive = Archive::open("bookworm", arch, &apt_dir())?;
     let package = archive.package("busybox-static")?;
     complete(dir, &package, |new| {
         let tree = new.join("tree");
@@ -96,10 +134,10 @@ fn busybox(dir: &Path) -> Result<()> {
     })
 }
 
-fn debian_kernel(suite: &'static str, dir: &Path) -> Result<()> {
-    let archive = Archive::open(suite, &apt_dir())?;
-    let package = archive.package(&archive.dependency("linux-image-arm64", "linux-image-")?)?;
-    let busybox = fs::read(places::guests().join("busybox/busybox"))?;
+fn debian_kernel(release: &Release, dir: &Path) -> Result<()> {
+    let archive = Archive::open(release.suite, release.arch, &apt_dir())?;
+    let package = archive.package(&archive.dependency(release.package, "linux-image-")?)?;
+    let busybox = fs::read(places::guests().join(busybox_name(release.arch)).join("busybox"))?;
     complete(dir, &package, |new| {
         let tree = new.join("tree");
         output(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&tree))?;
