@@ -213,16 +213,21 @@ impl Translator<'_> {
         let mut sum = self.ir.imm(ty, displacement);
         if index != Register::None {
             let v = self.gpr(index);
-            let v = self.ir.trunc(ty, v);
+            let v = self.fit(ty, v);
             let scaled = self.ir.shift_imm(Binary::Shl, ty, v, insn.memory_index_scale().trailing_zeros());
             sum = if displacement & ty.mask() == 0 { scaled } else { self.ir.add(ty, scaled, sum) };
         }
         if base != Register::None {
             let v = self.gpr(base);
-            let v = self.ir.trunc(ty, v);
+            let v = self.fit(ty, v);
             sum = self.ir.add(ty, v, sum);
         }
         self.ir.zext(Ty::I64, sum)
+    }
+
+    /// An integer as `ty`: cut, or with zeros above it.
+    fn fit(&mut self, ty: Ty, v: Val) -> Val {
+        if self.ir.ty(v) < ty { self.ir.zext(ty, v) } else { self.ir.trunc(ty, v) }
     }
 
     /// The type that addresses of the memory operand are computed in.

@@ -260,9 +260,10 @@ impl Translator<'_> {
 
     /// CLI and STI, whose rights and shadow a helper sees to.
     pub(super) fn set_interrupts(&mut self, on: bool) -> Next {
-        let on = self.ir.imm64(on.into());
-        self.ir.call(helpers::SET_INTERRUPTS, &[on]);
-        self.resync_next()
+        let argument = self.ir.imm64(on.into());
+        self.ir.call(helpers::SET_INTERRUPTS, &[argument]);
+        // What waits is only seen when it may come.
+        if on { self.resync_next() } else { Next::Continue }
     }
 
     /// CLD and STD.
