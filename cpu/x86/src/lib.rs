@@ -32,6 +32,8 @@ pub mod wires;
 pub mod wiring;
 
 #[cfg(test)]
+mod system_tests;
+#[cfg(test)]
 mod testing;
 
 pub use frontend::X86;
