@@ -222,7 +222,8 @@ fn accesses_that_share_a_look_fault_each_by_itself() {
                 let mut pair = Pair::new(tier);
                 pair.both(|m| {
                     m.table(&snippets);
-                    let program = [entry(0), jump(1), between, entry(1), jump(1), entry(2), entry(3), loop_on(7, -7), HALT];
+                    let program =
+                        [entry(0), jump(1), between, entry(1), jump(1), entry(2), entry(3), loop_on(7, -7), HALT];
                     m.code(CODE, &program);
                     m.cpu().pages.insert((second, None), next);
                     m.cpu().vector = 0x2000;
