@@ -556,8 +556,16 @@ impl<F: Frontend> Lower<'_, '_, F> {
             return match doubt {
                 Doubt::Nan => vec![self.b.ins().fcmp(FloatCC::Unordered, result, result)],
                 Doubt::Tiny => {
-                    let bounds = [smallest, -smallest].map(|bound| self.number(ty, bound));
-                    bounds.map(|bound| self.b.ins().fcmp(FloatCC::UnorderedOrEqual, result, bound)).to_vec()
+                    // The magnitude by way of vectors: a constant of theirs is an operand in memory.
+                    let (lane, wide) = if ty == F32 { (Lane::S, F32X4) } else { (Lane::D, F64X2) };
+                    let ones = self.constant_lanes(lane, lane.ty().mask() >> 1);
+                    let v = self.b.ins().scalar_to_vector(wide, result);
+                    let bits = self.cast(v, vector(lane));
+                    let magnitude = self.b.ins().band(bits, ones);
+                    let magnitude = self.cast(magnitude, wide);
+                    let magnitude = self.b.ins().extractlane(magnitude, 0);
+                    let bound = self.number(ty, smallest);
+                    vec![self.b.ins().fcmp(FloatCC::UnorderedOrEqual, magnitude, bound)]
                 }
             };
         }

@@ -198,3 +198,43 @@ fn calls_follow_the_page_tables() {
         pair.is_of_regions();
     }
 }
+
+#[test]
+fn accesses_that_share_a_look_fault_each_by_itself() {
+    // A structure moves over the end of a page; its words are loaded and stored at fixed distances.
+    let at = |by: u64| format!("v0 = get.i64 x5\nv1 = const.i64 {by}\nv2 = add.i64 v0, v1\n");
+    let snippets = [
+        at(8) + "v3 = load.i64 v2, mmu0\nset x1, v3",
+        at(24) + "v3 = load.i32 v2, mmu0\nv4 = zext.i64 v3\nset x2, v4",
+        at(16) + "v3 = get.i64 x7\nstore.i64 v2, v3, mmu0",
+        at(0x24) + "set x5, v2",
+        // The handler goes back to the structure's first place.
+        "v0 = get.i64 x4\nset x5, v0".into(),
+        "v0 = get.i64 x5\nv1 = call flush_page, v0, v0".into(),
+    ];
+    let snippets: Vec<&str> = snippets.iter().map(String::as_str).collect();
+    let page = |gpa: u64, rwx: u8| Page { rwx, ..Page::plain(gpa) };
+    let second = DATA + 0x1000;
+    // The next page is missing, another one, and read-only; between two accesses nothing happens or the page is forgotten.
+    for next in [page(second, 0), page(0x1_8000, 7), page(second, 5)] {
+        for between in [add(3, 1), entry(5)] {
+            for tier in TIERS {
+                let mut pair = Pair::new(tier);
+                pair.both(|m| {
+                    m.table(&snippets);
+                    let program =
+                        [entry(0), jump(1), between, entry(1), jump(1), entry(2), entry(3), loop_on(7, -7), HALT];
+                    m.code(CODE, &program);
+                    m.cpu().pages.insert((second, None), next);
+                    m.cpu().vector = 0x2000;
+                    m.code(0x2000, &[entry(4), add(0, 1), jump_to(6)]);
+                });
+                let first = DATA + 0xf40;
+                let x = [0, 0, 0, 0, first, first, CODE, 60];
+                pair.warm_up(x);
+                pair.stop_everywhere(x, 60);
+                pair.is_of_regions();
+            }
+        }
+    }
+}
