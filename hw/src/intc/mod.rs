@@ -10,6 +10,8 @@
 pub mod cpu_interface;
 pub mod gicv2;
 pub mod gicv3;
+pub mod i8259;
+pub mod intack;
 pub mod intid_block;
 pub mod wiring;
 

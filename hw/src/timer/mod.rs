@@ -1,0 +1,3 @@
+//! Counters and timers.
+
+pub mod i8254;
