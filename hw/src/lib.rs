@@ -29,6 +29,7 @@
 pub mod block;
 pub mod char;
 pub mod gpio;
+pub mod input;
 pub mod intc;
 pub mod isa;
 pub mod misc;
