@@ -7,8 +7,11 @@ use vm::sysreg::{SysregId, SysregPort};
 
 /// A read is the interrupt acknowledge cycle: it gives the vector (0 to 255).
 pub const INTACK: SysregId = 0xffff_0000;
-/// A read takes the events that wait for the processor: see `lapic`.
+/// A read takes the events that wait for the processor: see [`super::lapic::event`].
 pub const EVENTS: SysregId = 0xffff_0004;
+/// The deadline of the local APIC's timer as virtual time in nanoseconds, which the processor works out of
+/// IA32_TSC_DEADLINE; 0 disarms it, and is read when it is not armed.
+pub const TSC_DEADLINE_NS: SysregId = 0xffff_000c;
 /// CR8, bits 7:4 of the task-priority register.
 pub const CR8: SysregId = 0xffff_0008;
 
