@@ -17,6 +17,9 @@ const NS_PER_S: u128 = 1_000_000_000;
 /// Ticks between two refresh cycles of the original PC's memory (counter 1), 15 us: half a period of port 0x61's bit 4.
 const REFRESH_TICKS: u64 = 18;
 
+/// Ticks (20 us) between two looks at a counter of a shorter period.
+const SHORTEST_SLEEP: u64 = 24;
+
 /// Whole ticks at `now`; exact, so that no drift gathers.
 fn ticks_at(now: VmTime) -> u64 {
     (u128::from(now.0) * u128::from(HZ) / NS_PER_S) as u64
@@ -404,7 +407,11 @@ impl Device for I8254 {
     }
 
     fn deadline(&self) -> Option<VmTime> {
-        let at = self.regs.counters[0].next_rise(self.regs.seen)?;
+        let (counter, seen) = (&self.regs.counters[0], self.regs.seen);
+        let at = counter.next_rise(seen)?;
+        // Deviation: interrupts of shorter periods come together, so that a guest cannot keep the machine's timers busy.
+        let is_short = counter.is_periodic() && counter.period() < SHORTEST_SLEEP;
+        let at = if is_short { at.max(seen.saturating_add(SHORTEST_SLEEP)) } else { at };
         (!self.regs.muted).then(|| time_of(at))
     }
     // `update`, which follows every expiry, looks at the clock by itself.

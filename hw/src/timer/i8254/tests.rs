@@ -168,6 +168,18 @@ impl Bench {
 }
 
 #[test]
+fn short_periods_do_not_keep_the_machine_busy() {
+    let b = bench();
+    b.program(0, 0x04, 2);
+    assert_eq!(b.timers.next_deadline(), Some(time_of(24)));
+    b.tick(24);
+    b.edges.take(0);
+    assert_eq!(b.timers.next_deadline(), Some(time_of(48)));
+    b.tick(48);
+    assert_eq!(b.edges.take(0), 1);
+}
+
+#[test]
 fn counts_read_binary_decimal_latched_and_by_halves() {
     let b = bench();
     b.program(0, 0x04, 0);
