@@ -2,7 +2,7 @@
 //!
 //! | folder   | what                                                                          |
 //! |----------|-------------------------------------------------------------------------------|
-//! | `char`   | serial ports                                                                  |
+//! | `char`   | serial and parallel ports                                                     |
 //! | `rtc`    | clocks that keep the time of day                                              |
 //! | `gpio`   | general-purpose pins                                                          |
 //! | `block`  | storage chips that are not virtio                                             |
@@ -28,6 +28,7 @@
 
 pub mod block;
 pub mod char;
+pub mod dma;
 pub mod gpio;
 pub mod input;
 pub mod intc;
