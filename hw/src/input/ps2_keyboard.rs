@@ -268,7 +268,8 @@ mod tests {
 
     #[test]
     fn keys_in_all_sets() {
-        let rows: [(u16, [&[u8]; 3], [&[u8]; 3]); 4] = [
+        type Codes = [&'static [u8]; 3];
+        let rows: [(u16, Codes, Codes); 4] = [
             (0x04, [&[0x1e], &[0x1c], &[0x1c]], [&[0x9e], &[0xf0, 0x1c], &[0xf0, 0x1c]]),
             (0x52, [&[0xe0, 0x48], &[0xe0, 0x75], &[0x63]], [&[0xe0, 0xc8], &[0xe0, 0xf0, 0x75], &[0xf0, 0x63]]),
             (

@@ -120,7 +120,7 @@ impl Regs for Mc146818Regs {
 
 /// The last two decimal digits of a number, as the bytes hold them by default.
 fn to_bcd(value: i64) -> u8 {
-    (value / 10 % 10 << 4 | value % 10) as u8
+    (value / 10 % 10 * 16 + value % 10) as u8
 }
 
 fn from_bcd(byte: u8) -> i64 {

@@ -425,7 +425,7 @@ impl Mmio for I8254 {
         let now = self.now();
         self.regs.counters.iter_mut().for_each(|counter| counter.advance(now));
         if at.window == 1 {
-            let refresh = now / REFRESH_TICKS & 1;
+            let refresh = (now / REFRESH_TICKS) & 1;
             return Ok(u64::from(self.regs.system) | refresh << 4 | u64::from(self.regs.counters[2].out(now)) << 5);
         }
         let counter = self.regs.counters.get_mut(at.offset as usize).ok_or(BusError::BadOffset)?;
