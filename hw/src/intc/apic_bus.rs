@@ -6,10 +6,10 @@
 //! level-triggered interrupt, the acknowledge of an external one) after it has left the cell.
 
 use super::intack::{CR8, EVENTS, INTACK, TSC_DEADLINE_NS};
-use super::lapic::{Acknowledged, LocalApics};
+use super::lapic::{Acknowledged, EOI_OFFSET, LocalApics};
 use std::sync::{Arc, RwLock, Weak};
 use vm::sysreg::{SysregId, SysregPort};
-use vm::{Access, BusError, DeviceCell, MmioPort};
+use vm::{Access, BusError, DeviceCell, Mmio, MmioPort};
 
 /// The destination that means every APIC.
 pub const BROADCAST: u32 = u32::MAX;
@@ -156,12 +156,6 @@ impl ApicBus {
             sinks.iter().filter_map(Weak::upgrade).for_each(|sink| sink.eoi(vector));
         }
     }
-
-    fn after(&self) {
-        if let Ok(ends) = self.apics.with(LocalApics::take_ends) {
-            self.broadcast_ends(ends);
-        }
-    }
 }
 
 impl MmioPort for ApicBus {
@@ -170,11 +164,13 @@ impl MmioPort for ApicBus {
     }
 
     fn write(&self, at: Access, value: u64) -> Result<(), BusError> {
-        let result = MmioPort::write(&*self.apics, at, value);
-        if at.offset == super::lapic::EOI_OFFSET {
-            self.after();
+        // The one register that needs another chip, in one visit to the cell.
+        if at == (Access { window: 0, offset: EOI_OFFSET, width: 4 }) {
+            let (result, ends) = self.apics.with(|apics| (Mmio::write(apics, at, value), apics.take_ends()))?;
+            self.broadcast_ends(ends);
+            return result;
         }
-        result
+        MmioPort::write(&*self.apics, at, value)
     }
 }
 
