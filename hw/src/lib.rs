@@ -2,12 +2,15 @@
 //!
 //! | folder   | what                                                                          |
 //! |----------|-------------------------------------------------------------------------------|
-//! | `char`   | serial ports                                                                  |
+//! | `char`   | serial and parallel ports                                                     |
 //! | `rtc`    | clocks that keep the time of day                                              |
 //! | `gpio`   | general-purpose pins                                                          |
 //! | `block`  | storage chips that are not virtio                                             |
-//! | `misc`   | what fits nowhere else: firmware configuration                                |
+//! | `input`  | keyboards and mice                                                            |
+//! | `misc`   | what fits nowhere else: firmware configuration, system ports, test devices    |
 //! | `intc`   | interrupt controllers                                                         |
+//! | `timer`  | counters and timers                                                           |
+//! | `dma`    | DMA controllers                                                               |
 //! | `virtio` | the virtio transport(s), the rings, and one file per virtio device            |
 //!
 //! A chip knows its manual, and the handles that it was built with: lines ([`vm::IrqLine`]), time ([`vm::clock::Clock`]),
@@ -25,10 +28,14 @@
 
 pub mod block;
 pub mod char;
+pub mod dma;
 pub mod gpio;
+pub mod input;
 pub mod intc;
+pub mod isa;
 pub mod misc;
 pub mod rtc;
+pub mod timer;
 pub mod virtio;
 
 #[cfg(test)]

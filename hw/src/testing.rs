@@ -34,6 +34,44 @@ impl<T: Mmio> Poke for DeviceCell<T> {
     }
 }
 
+/// Byte accesses to the I/O ports of window `window`.
+pub trait Ports {
+    fn inb(&self, window: u8, offset: u64) -> u8;
+    fn outb(&self, window: u8, offset: u64, value: u8);
+}
+
+impl<T: Mmio> Ports for DeviceCell<T> {
+    #[track_caller]
+    fn inb(&self, window: u8, offset: u64) -> u8 {
+        MmioPort::read(self, Access { window, offset, width: 1 }).unwrap() as u8
+    }
+    #[track_caller]
+    fn outb(&self, window: u8, offset: u64, value: u8) {
+        MmioPort::write(self, Access { window, offset, width: 1 }, value.into()).unwrap()
+    }
+}
+
+/// A sink that counts how often each of its 64 pins rose.
+pub struct Edges([AtomicU64; 64]);
+
+impl Edges {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(std::array::from_fn(|_| AtomicU64::new(0))))
+    }
+    /// Rising edges of `pin` since the last call.
+    pub fn take(&self, pin: usize) -> u64 {
+        self.0[pin].swap(0, Ordering::SeqCst)
+    }
+}
+
+impl IrqSink for Edges {
+    fn set_pin(&self, pin: u32, high: bool) {
+        if high {
+            self.0[pin as usize].fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
 /// A sink that shows the levels of its 64 pins.
 #[derive(Default)]
 pub struct Levels(AtomicU64);
@@ -118,11 +156,16 @@ pub fn hammer<T: Mmio>(cell: &DeviceCell<T>, accesses: u32, mut between: impl Fn
         let offset = match random.below(8) {
             0 => random.next(),
             1 => len.wrapping_add(random.below(16)).wrapping_sub(8),
+            _ if len < 32 => random.below(len),
             2 => random.below(len),
             3 => random.below(len.min(0x1000)) & !3,
             _ => random.below(len.min(0x100)) & !3,
         };
-        let width = [1, 2, 4, 4, 4, 8, 3, 0][random.below(8) as usize];
+        // Of the windows of I/O ports most take bytes only.
+        let width = match T::WINDOWS.get(usize::from(window)) {
+            Some(window) if *window.widths.end() == 1 && random.below(8) != 0 => 1,
+            _ => [1, 2, 4, 4, 4, 8, 3, 0][random.below(8) as usize],
+        };
         let at = Access { window, offset, width };
         if random.below(3) == 0 {
             let _ = MmioPort::read(cell, at);

@@ -11,6 +11,7 @@ pub mod chardev;
 pub mod clock;
 pub mod device;
 pub mod entropy;
+pub mod input;
 pub mod irq;
 pub mod log;
 pub mod netdev;

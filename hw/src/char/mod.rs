@@ -1,3 +1,5 @@
-//! Serial ports.
+//! Serial and parallel ports.
 
+pub mod ns16550a;
+pub mod parallel;
 pub mod pl011;

@@ -4,13 +4,21 @@
 //! [`cpu_interface`], priorities and preemption at one processor; [`wiring`], the pins of a controller and the lines it
 //! drives. A board makes a controller with `new`, hands out [`wiring::spi_pins`] and [`wiring::ppi_pins`] to devices and
 //! CPUs, and maps the windows.
+//!
+//! A PC has an [`i8259`] pair and, per processor, an APIC ([`lapic`]; all in one device), joined by [`apic_bus`] with the
+//! [`ioapic`]. [`intack`] names what a processor reaches them by.
 
 #![forbid(unsafe_code)]
 
+pub mod apic_bus;
 pub mod cpu_interface;
 pub mod gicv2;
 pub mod gicv3;
+pub mod i8259;
+pub mod intack;
 pub mod intid_block;
+pub mod ioapic;
+pub mod lapic;
 pub mod wiring;
 
 mod lanes;

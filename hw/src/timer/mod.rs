@@ -1,0 +1,4 @@
+//! Counters and timers.
+
+pub mod hpet;
+pub mod i8254;
