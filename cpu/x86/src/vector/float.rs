@@ -1,7 +1,7 @@
 //! Floating-point operations on elements (SDM vol. 1, chapter 11.5 "SSE, SSE2, and SSE3 Exceptions", and 14). `n` elements
 //! from the lowest take part; the others of the result are zero.
 
-use softfloat::{Bits, Env, F16, F32, F64, Flags, Float, Format, Int, Relation, Rounding};
+use softfloat::{Bits, Env, F16, F32, F64, Flags, Float, Int, Relation, Rounding};
 
 /// Exception flags of MXCSR.
 pub const IE: u32 = 1 << 0;

@@ -71,7 +71,8 @@ pub(super) extern "C" fn load(env: &mut Env, va: u64, packed: u64) -> u64 {
     let mask = masks(env, what);
     let mut result = [0; 2];
     for i in (0..what.count()).filter(|i| mask >> i & 1 != 0) {
-        match memory::load(env, at(env, va, i, what), what.element, Who::Program) {
+        let va = at(env, va, i, what);
+        match memory::load(env, va, what.element, Who::Program) {
             Ok(v) => {
                 result[usize::from(i >= what.half())] |= v << (i % what.half() * 8 * u32::from(what.element));
             }
@@ -91,17 +92,21 @@ pub(super) extern "C" fn store(env: &mut Env, va: u64, packed: u64) -> u64 {
     let what = Move::decode(packed);
     let mask = masks(env, what);
     let data = register(env, what.data, what.bytes == 8);
-    let chosen = (0..what.count()).filter(|i| mask >> i & 1 != 0);
-    let result = chosen
-        .clone()
-        .try_for_each(|i| memory::probe_store(env, at(env, va, i, what), what.element))
-        .and_then(|()| {
-            chosen.clone().try_for_each(|i| {
-                memory::store(env, at(env, va, i, what), what.element, element(data, i, what), Who::Program)
-            })
-        });
-    if let Err(exception) = result {
-        env.raise(exception);
+    let chosen: Vec<u32> = (0..what.count()).filter(|i| mask >> i & 1 != 0).collect();
+    // All of them can be stored before the first one is.
+    for i in &chosen {
+        let va = at(env, va, *i, what);
+        if let Err(exception) = memory::probe_store(env, va, what.element) {
+            env.raise(exception);
+            return 0;
+        }
+    }
+    for i in chosen {
+        let va = at(env, va, i, what);
+        if let Err(exception) = memory::store(env, va, what.element, element(data, i, what), Who::Program) {
+            env.raise(exception);
+            return 0;
+        }
     }
     0
 }
