@@ -14,8 +14,8 @@
 //! register layout and no instruction: estimates, flag bits and integer indefinites are the front ends' part.
 //!
 //! Start with `float`, the list of operations. `format` takes values apart and `round` puts results together; between
-//! them a magnitude is 64 bits (`Unpacked::sig`) or, exact or with a sticky last bit, 128. That is enough for x87's
-//! format too: it needs its own `Format::unpack` and `assemble`, and a `Range` from the precision control.
+//! them a magnitude is 64 bits (`Unpacked::sig`) or, exact or with a sticky last bit, 128. The 80-bit format of the x87
+//! unit, whose results depend on which exceptions are masked, stands beside them in [`x87`].
 #![forbid(unsafe_code)]
 
 mod arith;
@@ -28,6 +28,7 @@ mod host;
 mod integer;
 mod nan;
 mod round;
+pub mod x87;
 
 pub use compare::Relation;
 pub use env::{Env, Flags, NanRule, Rounding, Tininess};
