@@ -213,7 +213,8 @@ impl Translator<'_> {
         let mut sum = self.ir.imm(ty, displacement);
         if index != Register::None {
             let v = self.gpr(index);
-            let v = self.ir.trunc(ty, v);
+            // AL is the index of XLAT.
+            let v = if self.ir.ty(v) < ty { self.ir.zext(ty, v) } else { self.ir.trunc(ty, v) };
             let scaled = self.ir.shift_imm(Binary::Shl, ty, v, insn.memory_index_scale().trailing_zeros());
             sum = if displacement & ty.mask() == 0 { scaled } else { self.ir.add(ty, scaled, sum) };
         }

@@ -116,6 +116,15 @@ fn the_stack_and_calls() {
 }
 
 #[test]
+fn xlat_adds_al() {
+    let mut m = Machine::flat("max", 64);
+    m.write(0x5080, &[0x77]);
+    (m.cpu().gpr[RAX], m.cpu().gpr[RBX]) = (0x1180, 0x5000);
+    m.run(&hex("d7"), 1);
+    assert_eq!(m.cpu().gpr[RAX], 0x1177);
+}
+
+#[test]
 fn string_instructions_repeat() {
     let mut m = Machine::flat("max", 64);
     m.write(0x5000, b"hello, world\0");
