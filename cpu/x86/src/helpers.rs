@@ -100,6 +100,7 @@ helpers! {
     NOTHING = 68, plain F0 nothing;
     MWAIT = 69, full F0 halt;
     RSM = 70, full F0 rsm;
+    CHECK_TARGET = 71, raising F2 check_target;
 }
 
 /// What [`decimal`] does.
@@ -948,6 +949,12 @@ extern "C" fn check_fsgsbase(env: &mut Env) -> u64 {
 
 extern "C" fn check_canonical(env: &mut Env, value: u64) -> u64 {
     let allowed = mmu::is_canonical(&env.cpu, value);
+    refuse_unless(env, allowed)
+}
+
+/// Refuses the target of an indirect branch if it is not canonical; `suspicious` if it is not with 48 bits.
+extern "C" fn check_target(env: &mut Env, suspicious: u64, rip: u64) -> u64 {
+    let allowed = suspicious == 0 || mmu::is_canonical(&env.cpu, rip);
     refuse_unless(env, allowed)
 }
 

@@ -3,7 +3,7 @@
 use super::encode;
 use super::generate::undefined_flags;
 use super::wire::*;
-use iced_x86::{Instruction, Mnemonic as M};
+use iced_x86::{Instruction, Mnemonic as M, OpKind};
 
 /// Flags that are compared: status, IF, DF, IOPL, NT, AC and ID.
 const FLAGS: u64 = 0x0024_7ed5;
@@ -23,6 +23,14 @@ pub const KNOWN: &[Known] = &[
         applies: |_, case, theirs, ours| {
             let same = Outcome { error: ours.error | 2, ..ours.clone() };
             ours.vector == 14 && ours.error != same.error && differences(case, theirs, &same).is_empty()
+        },
+    },
+    Known {
+        why: "SHLD and SHRD of 16 bits by more are undefined",
+        applies: |first, case, theirs, ours| {
+            let count = if first.op2_kind() == OpKind::Immediate8 { first.immediate8() } else { case.state.gpr[1] as u8 };
+            let narrow = first.op1_register().size() == 2 && matches!(first.mnemonic(), M::Shld | M::Shrd);
+            narrow && count & 31 > 16 && theirs.vector == ours.vector
         },
     },
     Known {

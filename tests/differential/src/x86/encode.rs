@@ -120,7 +120,7 @@ pub fn set_of(code: Code) -> Option<Set> {
     }
     let of = |features: &[CpuidFeature]| code.cpuid_features().iter().any(|f| features.contains(f));
     use CpuidFeature as F;
-    let set = if of(&[F::FPU, F::FPU287, F::FPU387]) {
+    let set = if of(&[F::FPU, F::FPU287, F::FPU387]) || code.mnemonic() == M::Wait {
         Set::X87
     } else if info.encoding() == EncodingKind::VEX && of(&[F::AVX, F::AVX2, F::FMA, F::F16C]) {
         Set::Avx

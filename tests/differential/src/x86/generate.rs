@@ -290,7 +290,6 @@ impl Encoding {
     /// Registers that random values would seldom suit.
     fn special_registers(&self, insn: &Instruction, case: &mut Case, random: &mut Random) {
         let gpr = &mut case.state.gpr;
-        let bits = insn.op0_register().size() as u32 * 8;
         match insn.mnemonic() {
             M::Div | M::Idiv if random.percent(70) => {
                 // Dividends whose quotients fit.
@@ -309,8 +308,6 @@ impl Encoding {
                     gpr[number] = random.below(2048).wrapping_sub(1024);
                 }
             }
-            // Counts above the width are undefined.
-            M::Shld | M::Shrd if bits == 16 || access_bits(insn) == 16 => gpr[RCX] = gpr[RCX] & !31 | random.below(17),
             M::Enter | M::Leave => gpr[RBP] = self.target(random, 8),
             M::Loop | M::Loope | M::Loopne | M::Jrcxz | M::Jecxz if random.percent(70) => gpr[RCX] = random.below(3),
             _ => {}

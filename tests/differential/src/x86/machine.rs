@@ -131,6 +131,8 @@ fn system() -> Vec<(u64, Vec<u8>)> {
     all.push(descriptor(USER_SS, 0x00cf_f300_0000_ffff));
     all.push(descriptor(USER_CS, 0x00af_fb00_0000_ffff));
     all.push((TSS + 4, (KERNEL + STACK_TOP).to_le_bytes().to_vec()));
+    // No map of permitted ports.
+    all.push((TSS + 0x66, 0x68u16.to_le_bytes().to_vec()));
     all
 }
 
