@@ -3,7 +3,7 @@
 //! Every row of the A64 decode tables is filled with random operands ([`generate`]) and executed by the interpreter, by
 //! compiled code ([`machine`]) and by the runner program ([`oracle`]); all registers, the flags, FPSR, memory and the
 //! exception must be the same ([`compare`]). A difference is made small ([`shrink`]) and printed as a line that
-//! `--replay` takes and `regressions.txt` keeps.
+//! `--replay` takes and `regressions.txt` keeps. [`x86`] does the same with x86-64 instructions and the host's processor.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ pub mod run;
 pub mod sequences;
 pub mod shrink;
 pub mod wire;
+pub mod x86;
 
 /// An instruction as text.
 pub fn disassemble(word: u32) -> String {

@@ -80,7 +80,8 @@ pub struct Machine {
     slot: u64,
 }
 
-struct NoEntropy;
+/// Gives zeros.
+pub struct NoEntropy;
 impl Entropy for NoEntropy {
     fn fill(&self, buf: &mut [u8]) {
         buf.fill(0);
@@ -173,6 +174,7 @@ impl Machine {
             id: 0,
             model: cpu.into(),
             bus: bus.clone(),
+            ports: AddressSpace::new(),
             sysregs: SysregBus::default(),
             pins: Pins::new(),
             outputs: Vec::new(),

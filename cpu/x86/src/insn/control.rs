@@ -7,7 +7,7 @@ use crate::helpers;
 use crate::segment::CS;
 use crate::state::{self, RCX};
 use iced_x86::{Code, Mnemonic, OpKind};
-use tcg::ir::{Cond, Terminal, Ty, Val};
+use tcg::ir::{Binary, Cond, Terminal, Ty, Val};
 
 impl Translator<'_> {
     /// Bits of the operand of a near branch, and its distance from the start of the block.
@@ -48,6 +48,18 @@ impl Translator<'_> {
             outside = self.ir.and(Ty::I8, outside, condition);
         }
         self.raise_if(Some(outside), Exception::gp(0));
+    }
+
+    /// #GP(0) if code cannot go on where an indirect branch leads: beyond the limit, or at an address that is not
+    /// canonical. The branch itself faults, before it changes anything.
+    fn check_target(&mut self, rip: Val) {
+        if !self.is_64bit() {
+            return self.check_limit(rip, None);
+        }
+        let up = self.ir.shift_imm(Binary::Shl, Ty::I64, rip, 16);
+        let extended = self.ir.shift_imm(Binary::Sar, Ty::I64, up, 16);
+        let suspicious = self.ir.cmp(Cond::Ne, Ty::I64, extended, rip);
+        self.guard(suspicious, helpers::CHECK_TARGET, &[rip]);
     }
 
     /// Ends the block with a jump to the near target, if the condition holds.
@@ -141,7 +153,7 @@ impl Translator<'_> {
             _ => {
                 let to = self.read(0);
                 let to = self.ir.zext(Ty::I64, to);
-                self.check_limit(to, None);
+                self.check_target(to);
                 let va = self.code_address(to);
                 self.ir.end(Terminal::Indirect(va));
                 Next::End
@@ -166,7 +178,7 @@ impl Translator<'_> {
                 let to = self.read(0);
                 let width = self.ir.ty(to).bytes();
                 let to = self.ir.zext(Ty::I64, to);
-                self.check_limit(to, None);
+                self.check_target(to);
                 let next = self.next_rip();
                 self.push_value(next, width);
                 let va = self.code_address(to);
@@ -220,7 +232,7 @@ impl Translator<'_> {
         };
         let to = self.top(width);
         let to = self.ir.zext(Ty::I64, to);
-        self.check_limit(to, None);
+        self.check_target(to);
         self.move_stack(i64::from(width) + release);
         let va = self.code_address(to);
         self.ir.end(Terminal::Indirect(va));

@@ -213,6 +213,7 @@ impl Translator<'_> {
         let mut sum = self.ir.imm(ty, displacement);
         if index != Register::None {
             let v = self.gpr(index);
+            // AL is the index of XLAT.
             let v = self.fit(ty, v);
             let scaled = self.ir.shift_imm(Binary::Shl, ty, v, insn.memory_index_scale().trailing_zeros());
             sum = if displacement & ty.mask() == 0 { scaled } else { self.ir.add(ty, scaled, sum) };

@@ -115,6 +115,50 @@ fn the_stack_and_calls() {
     assert_eq!((m.cpu().rip(), m.cpu().gpr[RSP]), (CODE + 7, STACK));
 }
 
+/// The flags, CS:RIP and RSP that a fault has pushed, in a machine whose handlers are at 0x3000 + 16 * vector.
+fn fault_of(code: &str, prepare: fn(&mut Machine)) -> (u64, u64, u64) {
+    let mut m = Machine::flat("max", 64);
+    m.write(0x9008, &0x00af_9b00_0000_ffffu64.to_le_bytes());
+    m.cpu().gdtr = crate::segment::Table { base: 0x9000, limit: 15 };
+    m.cpu().idtr = crate::segment::Table { base: 0xa000, limit: 0x1ff };
+    for vector in 0..32u64 {
+        m.write(0xa000 + 16 * vector, &(0x3000 + 16 * vector | 8 << 16 | 0x8e00 << 32).to_le_bytes());
+    }
+    // Stacks of faults are switched so that one with a bad stack pointer arrives.
+    m.cpu().tr.base = 0xb000;
+    m.cpu().tr.limit = 0x67;
+    m.write(0xb000 + 36, &0x7000u64.to_le_bytes());
+    for vector in 0..32u64 {
+        m.write(0xa004 + 16 * vector, &[1]);
+    }
+    prepare(&mut m);
+    m.run(&hex(code), 1);
+    let vector = (m.cpu().rip() - 0x3000) / 16;
+    let frame = m.cpu().gpr[RSP] + 8;
+    (vector, m.read(frame), m.read(frame + 24))
+}
+
+#[test]
+fn branches_to_addresses_that_are_not_canonical_fault_themselves() {
+    // ret; jmp rax; call rax
+    for code in ["c3", "ff e0", "ff d0"] {
+        let fault = fault_of(code, |m| {
+            m.cpu().gpr[RAX] = 1 << 47;
+            m.write(STACK, &(1u64 << 47).to_le_bytes());
+        });
+        assert_eq!(fault, (13, CODE, STACK), "{code}");
+    }
+}
+
+#[test]
+fn xlat_adds_al() {
+    let mut m = Machine::flat("max", 64);
+    m.write(0x5080, &[0x77]);
+    (m.cpu().gpr[RAX], m.cpu().gpr[RBX]) = (0x1180, 0x5000);
+    m.run(&hex("d7"), 1);
+    assert_eq!(m.cpu().gpr[RAX], 0x1177);
+}
+
 #[test]
 fn string_instructions_repeat() {
     let mut m = Machine::flat("max", 64);

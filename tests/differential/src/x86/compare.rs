@@ -1,0 +1,258 @@
+//! What counts as a difference; cases as text.
+
+use super::encode;
+use super::generate::undefined_flags;
+use super::wire::*;
+use iced_x86::{Instruction, Mnemonic as M, OpKind};
+
+/// Flags that are compared: status, IF, DF, IOPL, NT, AC and ID.
+const FLAGS: u64 = 0x0024_7ed5;
+const REGISTERS: [&str; 16] =
+    ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
+
+/// A difference that is not Mimic's fault.
+pub struct Known {
+    pub why: &'static str,
+    pub applies: fn(first: &Instruction, case: &Case, theirs: &Outcome, ours: &Outcome) -> bool,
+}
+
+/// What is known to differ.
+pub const KNOWN: &[Known] = &[
+    Known {
+        why: "a read-modify-write reads first: the error code of its page fault says so where nothing is mapped",
+        applies: |_, case, theirs, ours| {
+            let same = Outcome { error: ours.error | 2, ..ours.clone() };
+            ours.vector == 14 && ours.error != same.error && differences(case, theirs, &same).is_empty()
+        },
+    },
+    Known {
+        why: "SHLD and SHRD of 16 bits by more are undefined",
+        applies: |first, case, theirs, ours| {
+            let count = if first.op2_kind() == OpKind::Immediate8 { first.immediate8() } else { case.state.gpr[1] as u8 };
+            let narrow = first.op1_register().size() == 2 && matches!(first.mnemonic(), M::Shld | M::Shrd);
+            narrow && count & 31 > 16 && theirs.vector == ours.vector
+        },
+    },
+    Known {
+        why: "a locked access that is misaligned is refused",
+        applies: |first, _, theirs, ours| {
+            let locked = first.has_lock_prefix() || matches!(first.mnemonic(), M::Xchg | M::Cmpxchg8b);
+            locked && (theirs.vector == 14 || theirs.vector == NO_VECTOR) && ours.vector == 13
+        },
+    },
+];
+
+/// Why a difference is expected, if it is.
+pub fn known(case: &Case, theirs: &Outcome, ours: &Outcome) -> Option<&'static str> {
+    let first = encode::decode(&case.code, case.pc);
+    KNOWN.iter().find(|k| (k.applies)(&first, case, theirs, ours)).map(|k| k.why)
+}
+
+/// Whether nothing that [`differences`] looks at differs. (Most cases are equal, and this is quicker.)
+pub fn equal(theirs: &Outcome, ours: &Outcome) -> bool {
+    let same_flags = (theirs.state.rflags ^ ours.state.rflags) & FLAGS == 0;
+    same_flags
+        && (theirs.vector, theirs.error, theirs.address, theirs.pc, theirs.outside)
+            == (ours.vector, ours.error, ours.address, ours.pc, ours.outside)
+        && theirs.window == ours.window
+        && theirs.state == State { rflags: theirs.state.rflags, ..ours.state.clone() }
+}
+
+/// The differing fields, one line each.
+pub fn differences(case: &Case, theirs: &Outcome, ours: &Outcome) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut compare = |name: &str, theirs: u128, ours: u128| {
+        if theirs != ours {
+            lines.push(format!("{name}: host {theirs:#x}, Mimic {ours:#x}"));
+        }
+    };
+    compare("vector", theirs.vector.into(), ours.vector.into());
+    // Linux does not tell what is mapped in its own half.
+    let mask = if theirs.vector == 14 && theirs.address >> 47 != 0 { !1 } else { u32::MAX };
+    compare("error code", (theirs.error & mask).into(), (ours.error & mask).into());
+    compare("address", theirs.address.into(), ours.address.into());
+    compare("pc - start", theirs.pc.wrapping_sub(case.pc).into(), ours.pc.wrapping_sub(case.pc).into());
+    let (a, b) = (&theirs.state, &ours.state);
+    for (n, name) in REGISTERS.iter().enumerate() {
+        compare(name, a.gpr[n].into(), b.gpr[n].into());
+    }
+    let instructions = encode::decode_all(&case.code, case.pc);
+    let undefined = instructions.iter().fold(0, |all, insn| all | undefined_flags(insn));
+    let mask = FLAGS & !undefined;
+    compare("rflags", (a.rflags & mask).into(), (b.rflags & mask).into());
+    compare("fs base", a.fs_base.into(), b.fs_base.into());
+    compare("gs base", a.gs_base.into(), b.gs_base.into());
+    compare("mxcsr", a.mxcsr.into(), b.mxcsr.into());
+    compare("fcw", a.fcw.into(), b.fcw.into());
+    compare("fsw", a.fsw.into(), b.fsw.into());
+    compare("ftw", a.ftw.into(), b.ftw.into());
+    for n in 0..8 {
+        compare(&format!("st{n}"), a.st[n], b.st[n]);
+    }
+    for n in 0..16 {
+        compare(&format!("xmm{n}"), a.xmm[n], b.xmm[n]);
+        compare(&format!("yh{n}"), a.ymm_high[n], b.ymm_high[n]);
+    }
+    for (n, (a, b)) in theirs.window.chunks_exact(8).zip(ours.window.chunks_exact(8)).enumerate() {
+        let word = |bytes: &[u8]| bytes.iter().rev().fold(0u128, |word, byte| word << 8 | u128::from(*byte));
+        compare(&format!("window[{}]", 8 * n), word(a), word(b));
+    }
+    compare("data outside of the window", theirs.outside.into(), ours.outside.into());
+    lines
+}
+
+/// Whether an outcome says nothing about an instruction: it ended with a fault before it did anything.
+pub fn faulted(case: &Case, outcome: &Outcome) -> bool {
+    outcome.vector != NO_VECTOR && !(case.isolated() && outcome.vector == 3)
+}
+
+/// The mnemonic of the first instruction.
+pub fn mnemonic(case: &Case) -> M {
+    encode::decode(&case.code, case.pc).mnemonic()
+}
+
+/// A case as one line that [`parse`] reads; what is as in [`State::default`] is left out.
+pub fn line(case: &Case) -> String {
+    let mut line: String = case.code.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut put = |name: &str, value: u128, usual: u128| {
+        if value != usual {
+            line.push_str(&format!(" {name}={value:x}"));
+        }
+    };
+    put("pc", case.pc.into(), CODE.into());
+    put("flags", case.flags.into(), 0);
+    put("at", case.window_offset.into(), 0);
+    let (s, usual) = (&case.state, State::default());
+    for (n, name) in REGISTERS.iter().enumerate() {
+        put(name, s.gpr[n].into(), 0);
+    }
+    put("rflags", s.rflags.into(), usual.rflags.into());
+    put("fs", s.fs_base.into(), 0);
+    put("gs", s.gs_base.into(), 0);
+    put("mxcsr", s.mxcsr.into(), usual.mxcsr.into());
+    put("fcw", s.fcw.into(), usual.fcw.into());
+    put("fsw", s.fsw.into(), 0);
+    put("ftw", s.ftw.into(), 0);
+    for (n, value) in s.st.iter().enumerate() {
+        put(&format!("st{n}"), *value, 0);
+    }
+    for (n, value) in s.xmm.iter().enumerate() {
+        put(&format!("xmm{n}"), *value, 0);
+    }
+    for (n, value) in s.ymm_high.iter().enumerate() {
+        put(&format!("yh{n}"), *value, 0);
+    }
+    for (n, bytes) in case.window.chunks_exact(16).enumerate() {
+        put(&format!("m{n}"), bytes.iter().rev().fold(0, |word, byte| word << 8 | u128::from(*byte)), 0);
+    }
+    line
+}
+
+/// The case of a line.
+///
+/// # Errors
+/// Names the part that makes no sense.
+pub fn parse(line: &str) -> Result<Case, String> {
+    let mut parts = line.split_whitespace();
+    let hex = |text: &str| u128::from_str_radix(text, 16).map_err(|e| format!("`{text}`: {e}"));
+    let code = parts.next().ok_or("an empty line")?;
+    let code: Vec<u8> = (0..code.len() / 2)
+        .map(|n| Ok(hex(code.get(2 * n..2 * n + 2).ok_or("code must be ASCII")?)? as u8))
+        .collect::<Result<_, String>>()?;
+    if code.is_empty() || code.len() > CODE_MAX {
+        return Err(format!("code must have 1 to {CODE_MAX} bytes"));
+    }
+    let mut case = Case {
+        code,
+        instructions: 0,
+        pc: CODE,
+        flags: 0,
+        window_offset: 0,
+        state: State::default(),
+        window: [0; WINDOW],
+    };
+    for part in parts {
+        let (name, value) = part.split_once('=').ok_or(format!("`{part}` is not name=value"))?;
+        let value = hex(value)?;
+        let digits = name.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        let index = digits.parse::<usize>().unwrap_or(usize::MAX);
+        let unknown = || format!("`{name}` is no part of a case");
+        let state = &mut case.state;
+        match name {
+            "pc" => case.pc = value as u64,
+            "flags" => case.flags = value as u32,
+            "at" => case.window_offset = value as u32,
+            "rflags" => state.rflags = value as u64,
+            "fs" => state.fs_base = value as u64,
+            "gs" => state.gs_base = value as u64,
+            "mxcsr" => state.mxcsr = value as u32,
+            "fcw" => state.fcw = value as u16,
+            "fsw" => state.fsw = value as u16,
+            "ftw" => state.ftw = value as u8,
+            _ if name.starts_with("st") => *state.st.get_mut(index).ok_or_else(unknown)? = value,
+            _ if name.starts_with("xmm") => *state.xmm.get_mut(index).ok_or_else(unknown)? = value,
+            _ if name.starts_with("yh") => *state.ymm_high.get_mut(index).ok_or_else(unknown)? = value,
+            _ if name.starts_with('m') => {
+                let bytes = case.window.chunks_exact_mut(16).nth(index.min(WINDOW)).ok_or_else(unknown)?;
+                bytes.copy_from_slice(&value.to_le_bytes());
+            }
+            _ => {
+                let n = REGISTERS.iter().position(|r| *r == name).ok_or_else(unknown)?;
+                state.gpr[n] = value as u64;
+            }
+        }
+    }
+    case.instructions = encode::decode_all(&case.code, case.pc).len() as u64;
+    Ok(case)
+}
+
+/// Simplifies `case` step by step as long as `diverges` says that it still does.
+pub fn shrink(mut case: Case, mut diverges: impl FnMut(&Case) -> bool) -> Case {
+    let mut attempt = |case: &mut Case, change: &dyn Fn(&mut Case)| {
+        let mut simpler = case.clone();
+        change(&mut simpler);
+        if simpler != *case && diverges(&simpler) {
+            *case = simpler;
+        }
+    };
+    // The first instruction alone.
+    attempt(&mut case, &|c| {
+        c.code.truncate(encode::decode(&c.code, c.pc).len());
+        c.instructions = 1;
+    });
+    attempt(&mut case, &|c| c.window = [0; WINDOW]);
+    attempt(&mut case, &|c| c.state.rflags = 0x202);
+    for bit in [0, 2, 4, 6, 7, 10, 11] {
+        attempt(&mut case, &|c| c.state.rflags &= !(1 << bit));
+    }
+    attempt(&mut case, &|c| (c.state.fs_base, c.state.gs_base) = (0, 0));
+    if case.with_vectors() {
+        let usual = State::default();
+        attempt(&mut case, &|c| c.state.mxcsr = usual.mxcsr);
+        attempt(&mut case, &|c| c.state.fcw = usual.fcw);
+        attempt(&mut case, &|c| c.state.fsw = 0);
+        attempt(&mut case, &|c| c.state.ymm_high = [0; 16]);
+        attempt(&mut case, &|c| c.state.xmm = [0; 16]);
+        attempt(&mut case, &|c| (c.state.st, c.state.ftw) = ([0; 8], 0));
+    }
+    for n in 0..16 {
+        attempt(&mut case, &|c| c.state.gpr[n] = 0);
+        attempt(&mut case, &|c| c.state.xmm[n] = 0);
+        attempt(&mut case, &|c| c.state.ymm_high[n] = 0);
+        attempt(&mut case, &|c| c.state.st[n % 8] = 0);
+    }
+    for n in 0..16 {
+        attempt(&mut case, &|c| c.state.gpr[n] = c.state.gpr[n].min(1));
+        attempt(&mut case, &|c| c.state.gpr[n] &= 0xffff_ffff);
+        attempt(&mut case, &|c| c.state.gpr[n] &= 0xffff);
+        attempt(&mut case, &|c| c.state.gpr[n] &= 0xff);
+        for part in 0..4 {
+            attempt(&mut case, &|c| c.state.xmm[n] &= !(0xffff_ffff << (32 * part)));
+            attempt(&mut case, &|c| c.state.ymm_high[n] &= !(0xffff_ffff << (32 * part)));
+        }
+    }
+    for n in 0..WINDOW / 16 {
+        attempt(&mut case, &|c| c.window[16 * n..16 * n + 16].fill(0));
+    }
+    case
+}
