@@ -99,7 +99,6 @@ helpers! {
     CLEAR_TS = 67, full F0 clear_ts;
     MWAIT = 68, full F0 halt;
     RSM = 69, full F0 rsm;
-    CHECK_TARGET = 70, raising F2 check_target;
 }
 
 /// What [`decimal`] does.
@@ -939,12 +938,6 @@ extern "C" fn check_fsgsbase(env: &mut Env) -> u64 {
 
 extern "C" fn check_canonical(env: &mut Env, value: u64) -> u64 {
     let allowed = mmu::is_canonical(&env.cpu, value);
-    refuse_unless(env, allowed)
-}
-
-/// Refuses the target of an indirect branch if it is not canonical; `suspicious` if it is not with 48 bits.
-extern "C" fn check_target(env: &mut Env, suspicious: u64, rip: u64) -> u64 {
-    let allowed = suspicious == 0 || mmu::is_canonical(&env.cpu, rip);
     refuse_unless(env, allowed)
 }
 

@@ -1,6 +1,6 @@
 //! The mode bits of a block's key: every piece of state that changes what an instruction is translated to.
 
-use crate::control_regs::{CR0_EM, CR0_MP, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE, CR4_SMAP};
+use crate::control_regs::{CR0_EM, CR0_MP, CR0_TS, CR4_LA57, CR4_OSFXSR, CR4_OSXSAVE, CR4_SMAP};
 use crate::flags;
 use crate::segment::{CS, SS, Segment};
 use crate::state::{Cpu, Shadow};
@@ -73,6 +73,8 @@ mode! {
     careful with_careful: 29, 1;
     /// Data or I/O breakpoints are set: accesses are compared with them.
     watch with_watch: 30, 1;
+    /// CR4.LA57: linear addresses have 57 bits.
+    la57 with_la57: 31, 1;
 }
 
 /// Rounding control, exception masks, DAZ and FTZ of MXCSR.
@@ -143,6 +145,7 @@ impl Cpu {
             .with_limited_code((!long && code.limit != u32::MAX).into())
             .with_careful((stop || self.pending_debug != 0).into())
             .with_watch(watch.into())
+            .with_la57((self.cr4 & CR4_LA57 != 0).into())
             .0;
     }
 }

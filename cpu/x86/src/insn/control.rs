@@ -56,10 +56,11 @@ impl Translator<'_> {
         if !self.is_64bit() {
             return self.check_limit(rip, None);
         }
-        let up = self.ir.shift_imm(Binary::Shl, Ty::I64, rip, 16);
-        let extended = self.ir.shift_imm(Binary::Sar, Ty::I64, up, 16);
-        let suspicious = self.ir.cmp(Cond::Ne, Ty::I64, extended, rip);
-        self.guard(suspicious, helpers::CHECK_TARGET, &[rip]);
+        let unused = if self.mode.la57() != 0 { 64 - 57 } else { 64 - 48 };
+        let up = self.ir.shift_imm(Binary::Shl, Ty::I64, rip, unused);
+        let extended = self.ir.shift_imm(Binary::Sar, Ty::I64, up, unused);
+        let outside = self.ir.cmp(Cond::Ne, Ty::I64, extended, rip);
+        self.raise_if(Some(outside), Exception::gp(0));
     }
 
     /// Ends the block with a jump to the near target, if the condition holds.
