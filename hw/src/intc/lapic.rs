@@ -79,6 +79,11 @@ pub struct CpuLines {
 }
 
 impl CpuLines {
+    /// These lines, in the order of [`pin`].
+    pub fn new(lines: [IrqLine; 5]) -> Self {
+        Self { lines }
+    }
+
     /// To the pins of [`pin`] of a processor, usually a [`vm::vcpu::Pins`].
     pub fn to(pins: Arc<dyn IrqSink>) -> Self {
         let lines = [pin::INTR, pin::NMI, pin::SMI, pin::INIT, pin::SIPI];
