@@ -186,7 +186,7 @@ fn page_faults_say_what_was_wrong() {
         m.run(&hex(code), 1);
         let (vector, [pushed, eip, ..]) = taken(&mut m);
         assert_eq!((vector, pushed, u64::from(eip)), (PF.into(), *error, CODE), "{code} entry {entry:#x}");
-        assert_eq!(m.cpu().cr2, page.into());
+        assert_eq!(m.cpu().cr2, u64::from(page));
     }
     // Accessed and dirty bits.
     let mut m = protected();
