@@ -1,3 +1,4 @@
 //! Storage chips that are not virtio.
 
 pub mod cfi_flash;
+pub mod ide;

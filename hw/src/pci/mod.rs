@@ -18,6 +18,7 @@ pub mod function;
 pub mod i440fx;
 pub mod msi;
 pub mod piix3;
+pub mod piix3_ide;
 pub mod piix4_pm;
 #[cfg(test)]
 pub mod testing;
