@@ -12,6 +12,7 @@
 //! | `intc`   | interrupt controllers                                                         |
 //! | `timer`  | counters and timers                                                           |
 //! | `dma`    | DMA controllers                                                               |
+//! | `display`| display adapters                                                              |
 //! | `virtio` | the virtio transport(s), the rings, and one file per virtio device            |
 //!
 //! A chip knows its manual, and the handles that it was built with: lines ([`vm::IrqLine`]), time ([`vm::clock::Clock`]),
@@ -29,6 +30,7 @@
 
 pub mod block;
 pub mod char;
+pub mod display;
 pub mod dma;
 pub mod gpio;
 pub mod input;
