@@ -6,6 +6,7 @@
 //! | `rtc`    | clocks that keep the time of day                                              |
 //! | `gpio`   | general-purpose pins                                                          |
 //! | `block`  | storage chips that are not virtio                                             |
+//! | `net`    | network cards that are not virtio                                             |
 //! | `pci`    | the PCI bus, and the chips of a chip set that are on it                       |
 //! | `input`  | keyboards and mice                                                            |
 //! | `misc`   | what fits nowhere else: firmware configuration, system ports, test devices    |
@@ -37,6 +38,7 @@ pub mod input;
 pub mod intc;
 pub mod isa;
 pub mod misc;
+pub mod net;
 pub mod pci;
 pub mod rtc;
 pub mod timer;
