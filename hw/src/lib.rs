@@ -6,11 +6,14 @@
 //! | `rtc`    | clocks that keep the time of day                                              |
 //! | `gpio`   | general-purpose pins                                                          |
 //! | `block`  | storage chips that are not virtio                                             |
+//! | `net`    | network cards that are not virtio                                             |
+//! | `pci`    | the PCI bus, and the chips of a chip set that are on it                       |
 //! | `input`  | keyboards and mice                                                            |
 //! | `misc`   | what fits nowhere else: firmware configuration, system ports, test devices    |
 //! | `intc`   | interrupt controllers                                                         |
 //! | `timer`  | counters and timers                                                           |
 //! | `dma`    | DMA controllers                                                               |
+//! | `display`| display adapters                                                              |
 //! | `virtio` | the virtio transport(s), the rings, and one file per virtio device            |
 //!
 //! A chip knows its manual, and the handles that it was built with: lines ([`vm::IrqLine`]), time ([`vm::clock::Clock`]),
@@ -28,12 +31,15 @@
 
 pub mod block;
 pub mod char;
+pub mod display;
 pub mod dma;
 pub mod gpio;
 pub mod input;
 pub mod intc;
 pub mod isa;
 pub mod misc;
+pub mod net;
+pub mod pci;
 pub mod rtc;
 pub mod timer;
 pub mod virtio;

@@ -286,10 +286,8 @@ impl AddressSpace {
         let generation = self.generation.load(Ordering::Relaxed) + 1;
         let spans = flatten(mappings);
         let mut dma = DmaMemory::new();
-        for span in &spans {
-            if let Backing::Ram { ram, offset: 0 } = &span.backing
-                && span.last.0 - span.start.0 == ram.len() - 1
-                && let Some(region) = ram.region(span.start)
+        for (gpa, ram, range) in ram_stretches(&spans) {
+            if let Some(region) = ram.part(gpa, range)
                 && let Ok(with) = dma.insert_region(region)
             {
                 dma = with;
@@ -301,6 +299,26 @@ impl AddressSpace {
             watcher();
         }
     }
+}
+
+/// Where RAM is visible: the address and bytes `range` of a block for each stretch without a gap in either.
+fn ram_stretches(spans: &[Span]) -> Vec<(Gpa, Arc<Ram>, Range<u64>)> {
+    let mut stretches: Vec<(Gpa, Arc<Ram>, Range<u64>)> = Vec::new();
+    for span in spans {
+        let Backing::Ram { ram, offset } = &span.backing else { continue };
+        let end = offset.saturating_add(span.last.0 - span.start.0).saturating_add(1).min(ram.len());
+        match stretches.last_mut() {
+            Some((gpa, last, range))
+                if Arc::ptr_eq(last, ram)
+                    && range.end == *offset
+                    && gpa.0.wrapping_add(range.end - range.start) == span.start.0 =>
+            {
+                range.end = end;
+            }
+            _ => stretches.push((span.start, ram.clone(), *offset..end)),
+        }
+    }
+    stretches
 }
 
 /// How many aliases may lead to one another.
@@ -395,6 +413,66 @@ mod tests {
         assert_eq!(space.view().load(Gpa(0x2000), 4), Ok(0));
         assert_eq!(space.view().load(Gpa(0x6000), 4), Err(BusError::NoDevice));
         assert_eq!(space.write(Gpa(u64::MAX), &[0; 2]), Err(BusError::NoDevice));
+    }
+
+    #[test]
+    fn devices_see_ram_around_holes() {
+        use crate::ram::{CodeWatch, RamId};
+        use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+
+        #[derive(Default)]
+        struct Seen(Mutex<Vec<Range<u64>>>);
+        impl CodeWatch for Seen {
+            fn code_written(&self, _: RamId, range: Range<u64>) {
+                self.0.lock().unwrap().push(range);
+            }
+        }
+
+        let space = AddressSpace::new();
+        let (low, rom) = (Ram::new(0x1_0000).unwrap(), Ram::new(0x1000).unwrap());
+        space.map(ram("low", 0, &low, 0)).unwrap();
+        let regions = |space: &AddressSpace| {
+            space.dma().iter().map(|region| (region.start_addr().0, region.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(regions(&space), [(0, 0x1_0000)]);
+        let hole = Mapping {
+            name: "hole".into(),
+            gpa: Gpa(0xa000),
+            len: 0x1000,
+            priority: 1,
+            backing: Backing::Rom { ram: rom, offset: 0, writes: None },
+        };
+        let hole = space.map(hole).unwrap();
+        // A region that hides nothing cuts the spans, not the memory.
+        let under = Ram::new(0x1000).unwrap();
+        space.map(ram("under", 0x4000, &under, -1)).unwrap();
+        assert_eq!(regions(&space), [(0, 0xa000), (0xb000, 0x5000)]);
+        let alias = Mapping {
+            name: "alias".into(),
+            gpa: Gpa(0x10_0000),
+            len: 0x2000,
+            priority: 0,
+            backing: Backing::Alias(Gpa(0xb000)),
+        };
+        space.map(alias).unwrap();
+        assert_eq!(regions(&space), [(0, 0xa000), (0xb000, 0x5000), (0x10_0000, 0x2000)]);
+        let dma = space.dma();
+        dma.write_slice(&[1, 2, 3], GuestAddress(0xb123)).unwrap();
+        assert_eq!(low.load(0xb123, 2), Some(0x0201));
+        assert_eq!(dma.read_obj::<u8>(GuestAddress(0x10_0125)).unwrap(), 3);
+        assert!(dma.write_slice(&[0; 2], GuestAddress(0x9fff)).is_err());
+        // Writes through a part are told with the offset in the whole block.
+        let seen = Arc::new(Seen::default());
+        low.watch_code(seen.clone());
+        low.code().set(0xc000..0xc004);
+        dma.write_slice(&[0; 8], GuestAddress(0xc002)).unwrap();
+        dma.write_slice(&[0; 8], GuestAddress(0x2000)).unwrap();
+        dma.write_slice(&[0; 4], GuestAddress(0x10_1000)).unwrap();
+        assert_eq!(*seen.0.lock().unwrap(), [0xc002..0xc00a, 0xc000..0xc004]);
+        space.unmap(hole);
+        assert_eq!(regions(&space), [(0, 0x1_0000), (0x10_0000, 0x2000)]);
+        drop((space, low));
+        assert_eq!(dma.read_obj::<u8>(GuestAddress(0xb124)).unwrap(), 2, "the memory lives as long as the view");
     }
 
     #[test]

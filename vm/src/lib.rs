@@ -10,6 +10,7 @@ pub mod blockdev;
 pub mod chardev;
 pub mod clock;
 pub mod device;
+pub mod display;
 pub mod entropy;
 pub mod input;
 pub mod irq;

@@ -44,12 +44,16 @@ pub struct CodeMap {
     id: RamId,
     pages: Arc<[AtomicU64]>,
     watch: Arc<RwLock<Option<Arc<dyn CodeWatch>>>>,
+    /// Of the map of a part of the block: the byte that the part starts with.
+    base: u64,
+    /// Of the map of a part of the block: the mapping that the part lies in.
+    _whole: Option<Arc<MmapRegion<CodeMap>>>,
 }
 
 impl CodeMap {
     fn new(id: RamId, len: u64) -> Self {
         let pages = (0..len.div_ceil(PAGE_SIZE)).map(|_| AtomicU64::new(0)).collect();
-        Self { id, pages, watch: Arc::default() }
+        Self { id, pages, watch: Arc::default(), base: 0, _whole: None }
     }
 
     /// The chunk bits of page `page`.
@@ -94,6 +98,11 @@ impl CodeMap {
         })
     }
 
+    /// The map of the part that starts with byte `base` and lies in `whole`, if that is to be kept.
+    fn part(&self, base: u64, whole: Option<Arc<MmapRegion<CodeMap>>>) -> Self {
+        Self { id: self.id, pages: self.pages.clone(), watch: self.watch.clone(), base, _whole: whole }
+    }
+
     fn notify(&self, range: Range<u64>) {
         if let Some(watch) = self.watch.read().unwrap().as_ref() {
             watch.code_written(self.id, range);
@@ -114,7 +123,8 @@ impl<'a> WithBitmapSlice<'a> for CodeMap {
 
 impl Bitmap for CodeMap {
     fn mark_dirty(&self, offset: usize, len: usize) {
-        let range = offset as u64..(offset as u64).saturating_add(len as u64);
+        let start = self.base.saturating_add(offset as u64);
+        let range = start..start.saturating_add(len as u64);
         if self.touches(&range) {
             self.notify(range);
         }
@@ -123,8 +133,7 @@ impl Bitmap for CodeMap {
         false
     }
     fn slice_at(&self, offset: usize) -> ArcSlice<CodeMap> {
-        let map = CodeMap { id: self.id, pages: self.pages.clone(), watch: self.watch.clone() };
-        ArcSlice::new(Arc::new(map), offset)
+        ArcSlice::new(Arc::new(self.part(self.base, None)), offset)
     }
 }
 
@@ -260,6 +269,22 @@ impl Ram {
     /// This block as a region of the rust-vmm view, at guest-physical `gpa`.
     pub fn region(&self, gpa: Gpa) -> Option<Arc<GuestRegionMmap<CodeMap>>> {
         GuestRegionMmap::with_arc(self.map.clone(), GuestAddress(gpa.0)).map(Arc::new)
+    }
+
+    /// The bytes `range` of this block as a region of the rust-vmm view, at guest-physical `gpa`; `None` when they are not
+    /// whole pages of it.
+    pub fn part(&self, gpa: Gpa, range: Range<u64>) -> Option<Arc<GuestRegionMmap<CodeMap>>> {
+        if range == (0..self.len()) {
+            return self.region(gpa);
+        }
+        let len = usize::try_from(range.end.checked_sub(range.start)?).ok().filter(|len| *len != 0)?;
+        let start = self.pointer(range.start, len)?;
+        let code = self.code().part(range.start, Some(self.map.clone()));
+        // SAFETY: `start` is valid for `len` bytes of a mapping that lives as long as `code`, which is part of the region.
+        let builder = unsafe { MmapRegionBuilder::new_with_bitmap(len, code).with_raw_mmap_pointer(start) };
+        let map =
+            builder.with_mmap_prot(PROT_READ_WRITE).with_mmap_flags(MAP_PRIVATE_ANONYMOUS_NORESERVE).build().ok()?;
+        GuestRegionMmap::new(map, GuestAddress(gpa.0)).map(Arc::new)
     }
 }
 

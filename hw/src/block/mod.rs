@@ -1,3 +1,5 @@
 //! Storage chips that are not virtio.
 
 pub mod cfi_flash;
+pub mod fdc;
+pub mod ide;

@@ -4,6 +4,7 @@
 //! - [`queue`]: the rings: validated descriptor chains out of guest memory, used buffers back;
 //! - [`transport`]: what every transport does alike: status, features, queues, interrupts, broken rings;
 //! - [`mmio`]: the memory-mapped transport's registers;
+//! - [`pci`]: the transport over PCI, modern and legacy;
 //! - [`worker`]: a thread for what takes the host a while;
 //! - one file per device, each an implementation of [`VirtioDevice`].
 //!
@@ -19,6 +20,7 @@ pub mod blk;
 pub mod console;
 pub mod mmio;
 pub mod net;
+pub mod pci;
 pub mod queue;
 pub mod rng;
 #[cfg(test)]

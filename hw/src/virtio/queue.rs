@@ -126,7 +126,8 @@ pub struct Rings<'a> {
     sizes: &'static [u16],
     memory: Arc<DmaMemory>,
     features: u64,
-    interrupt: bool,
+    /// Queues whose finished chains the driver is to be told of, one bit each.
+    interrupts: u64,
 }
 
 impl<'a> Rings<'a> {
@@ -137,12 +138,12 @@ impl<'a> Rings<'a> {
         memory: &AddressSpace,
         features: u64,
     ) -> Self {
-        Self { queues, sizes, memory: memory.dma(), features, interrupt: false }
+        Self { queues, sizes, memory: memory.dma(), features, interrupts: 0 }
     }
 
-    /// Whether the driver is to be interrupted because of finished chains.
-    pub(crate) fn wants_interrupt(&self) -> bool {
-        self.interrupt
+    /// The queues of whose finished chains the driver is to be told by an interrupt, one bit each.
+    pub(crate) fn interrupts(&self) -> u64 {
+        self.interrupts
     }
 
     /// The features that the driver accepted.
@@ -256,7 +257,10 @@ impl<'a> Rings<'a> {
             regs.next_used = ring.next_used();
             let flags: u16 = self.memory.load(GuestAddress(regs.avail), Ordering::Relaxed).unwrap_or(0);
             let muted = u16::from_le(flags) & AVAIL_NO_INTERRUPT != 0;
-            self.interrupt |= if self.features & feature::EVENT_IDX != 0 { notify } else { !muted };
+            let wanted = if self.features & feature::EVENT_IDX != 0 { notify } else { !muted };
+            if wanted {
+                self.interrupts |= 1_u64.checked_shl(queue as u32).unwrap_or(0);
+            }
         }
         Ok(())
     }

@@ -30,6 +30,9 @@ pub struct VirtioRegs<R> {
     pub status: u8,
     /// Causes of the interrupt that were not acknowledged.
     pub isr: u8,
+    /// Queues that the causes are about, one bit each, for transports that tell them apart.
+    #[serde(skip)]
+    pub used: u64,
     /// Features that the driver accepted.
     pub driver_features: u64,
     /// Changes of the configuration space.
@@ -73,6 +76,11 @@ impl<D: VirtioDevice> Virtio<D> {
     /// Whether the interface is version 1 or later.
     pub fn modern(&self) -> bool {
         self.modern
+    }
+
+    /// The driver has chosen the interface of version 1 or later, or the legacy one.
+    pub fn set_modern(&mut self, modern: bool) {
+        self.modern = modern;
     }
 
     /// The registers at power-on.
@@ -215,8 +223,10 @@ impl<D: VirtioDevice> Virtio<D> {
         }
         let mut rings = Rings::new(&mut regs.queues, D::QUEUE_SIZES, &self.memory, regs.driver_features);
         let result = self.device.process(&mut regs.device, &mut rings);
-        if rings.wants_interrupt() {
+        let interrupts = rings.interrupts();
+        if interrupts != 0 {
             regs.isr |= ISR_USED;
+            regs.used |= interrupts;
         }
         if let Err(Malformed(why)) = result {
             // 2.1.2: tell the driver through the configuration interrupt; only a reset helps.

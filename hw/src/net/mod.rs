@@ -1,0 +1,3 @@
+//! Network cards that are not virtio.
+
+pub mod e1000;

@@ -1,0 +1,24 @@
+//! PCI Local Bus. Section numbers are those of the PCI Local Bus Specification, revision 3.0.
+//!
+//! - [`config`]: the 256 bytes of a function's configuration space, and how a chip describes its own;
+//! - [`function`]: what every function has beside them: its windows in the address spaces, its interrupt;
+//! - [`msi`]: interrupts as messages;
+//! - [`bus`]: which function is where, and how their interrupt pins reach the four lines of a bus;
+//! - one file per chip of a PC's chip set.
+//!
+//! A chip with a PCI interface keeps a [`config::PciRegs`] among its registers and a [`function::Function`] beside them,
+//! implements [`function::PciFunction`], calls [`function::Function::update`] in its `update`, and is plugged with
+//! [`bus::PciBus::plug`].
+//!
+//! Locks: a cell may change an address space while it is locked, since no address space calls a device.
+
+pub mod bus;
+pub mod config;
+pub mod function;
+pub mod i440fx;
+pub mod msi;
+pub mod piix3;
+pub mod piix3_ide;
+pub mod piix4_pm;
+#[cfg(test)]
+pub mod testing;
