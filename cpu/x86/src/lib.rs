@@ -28,6 +28,7 @@ pub mod stack;
 pub mod state;
 pub mod task;
 pub mod transfer;
+pub mod vector;
 pub mod wires;
 pub mod wiring;
 
