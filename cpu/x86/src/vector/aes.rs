@@ -1,7 +1,7 @@
 //! The steps of AES (FIPS 197) on a state whose byte `i` is bits 8i+7:8i of the vector: byte r + 4c is row r of column c
 //! (3.4 "The State").
 
-use super::l32;
+use super::{l8, l32};
 
 /// Product in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1 (4.2 "Multiplication").
 const fn gf_mul(mut a: u8, mut b: u8) -> u8 {
@@ -67,8 +67,8 @@ const SHIFT_ROWS: [u8; 16] = [0, 5, 10, 15, 4, 9, 14, 3, 8, 13, 2, 7, 12, 1, 6, 
 const INVERSE_SHIFT_ROWS: [u8; 16] = [0, 13, 10, 7, 4, 1, 14, 11, 8, 5, 2, 15, 12, 9, 6, 3];
 
 fn shift_and_substitute(state: u128, rows: &[u8; 16], sbox: &[u8; 256]) -> u128 {
-    let state = state.to_le_bytes();
-    u128::from_le_bytes(std::array::from_fn(|i| sbox[usize::from(state[usize::from(rows[i])])]))
+    let state = l8::split(state);
+    l8::join(std::array::from_fn(|i| sbox[usize::from(state[usize::from(rows[i])])]))
 }
 
 fn mix(state: u128, table: &[u32; 256]) -> u128 {

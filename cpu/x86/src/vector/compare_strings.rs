@@ -51,8 +51,7 @@ pub fn compare(a: u128, b: u128, lengths: Option<[i64; 2]>, imm: u32) -> Outcome
         _ => raw,
     };
     let flag = |on: bool, bit: u64| if on { bit } else { 0 };
-    let flags =
-        flag(bits != 0, CF) | flag(b.valid < count, ZF) | flag(a.valid < count, SF) | flag(bits & 1 != 0, OF);
+    let flags = flag(bits != 0, CF) | flag(b.valid < count, ZF) | flag(a.valid < count, SF) | flag(bits & 1 != 0, OF);
     Outcome { bits, flags, count: count as u32 }
 }
 

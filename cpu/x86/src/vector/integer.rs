@@ -50,9 +50,7 @@ pub fn shift_each(kind: Shift, bits: u32, v: u128, counts: u128) -> u128 {
 pub fn mpsadbw(a: u128, b: u128, imm: u32) -> u128 {
     let (a, b) = (l8::split(a), l8::split(b));
     let (from_a, from_b) = ((imm as usize >> 2 & 1) * 4, (imm as usize & 3) * 4);
-    l16::join(std::array::from_fn(|i| {
-        (0..4).map(|k| u16::from(a[from_a + i + k].abs_diff(b[from_b + k]))).sum()
-    }))
+    l16::join(std::array::from_fn(|i| (0..4).map(|k| u16::from(a[from_a + i + k].abs_diff(b[from_b + k]))).sum()))
 }
 
 /// PHMINPOSUW: the least word, and its number in the next one.

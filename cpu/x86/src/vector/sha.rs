@@ -117,9 +117,8 @@ mod tests {
             let plus: [u32; 4] = std::array::from_fn(|i| first[i].wrapping_add(w[n - 7 + i]));
             w.extend(split(sha256msg2(join(plus), four(n - 4))));
         }
-        let start: [u32; 8] = [
-            0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
-        ];
+        let start: [u32; 8] =
+            [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
         let [a, b, c, d, e, f, g, h] = start;
         let (mut abef, mut cdgh) = (join([f, e, b, a]), join([h, g, d, c]));
         for i in (0..64).step_by(2) {
@@ -130,9 +129,8 @@ mod tests {
         let [f, e, b, a] = split(abef);
         let [h, g, d, c] = split(cdgh);
         let sums: Vec<u32> = [a, b, c, d, e, f, g, h].iter().zip(start).map(|(x, y)| x.wrapping_add(y)).collect();
-        let want: [u32; 8] = [
-            0xba78_16bf, 0x8f01_cfea, 0x4141_40de, 0x5dae_2223, 0xb003_61a3, 0x9617_7a9c, 0xb410_ff61, 0xf200_15ad,
-        ];
+        let want: [u32; 8] =
+            [0xba78_16bf, 0x8f01_cfea, 0x4141_40de, 0x5dae_2223, 0xb003_61a3, 0x9617_7a9c, 0xb410_ff61, 0xf200_15ad];
         assert_eq!(sums, want);
     }
 

@@ -43,7 +43,7 @@ impl Translator<'_> {
     }
 
     /// CVTSS2SI and its kin.
-    pub(super) fn to_int(&mut self, lane: Lane, truncate: bool) -> Next {
+    pub(super) fn convert_to_int(&mut self, lane: Lane, truncate: bool) -> Next {
         let register = self.insn.op0_register();
         let v = self.vector_low(1);
         let result = self.number_to_int(lane, v, ty_of(register.size()), truncate);
@@ -123,7 +123,7 @@ impl Translator<'_> {
     }
 
     /// CVTSI2SS and CVTSI2SD.
-    pub(super) fn from_int(&mut self, lane: Lane) -> Next {
+    pub(super) fn convert_from_int(&mut self, lane: Lane) -> Next {
         let n = self.first_source();
         let v = self.read(n + 1);
         let a = self.vector_low(n);

@@ -1,9 +1,7 @@
 //! Floating-point arithmetic and comparison.
 
 use super::Halves;
-use super::helpers::{
-    ADD, ADD_SUB, CMP, DIV, DOT, FUSED, FloatHelper, MAX, MIN, MUL, RCP, ROUND, RSQRT, SQRT, SUB,
-};
+use super::helpers::{ADD, ADD_SUB, CMP, DIV, DOT, FUSED, FloatHelper, MAX, MIN, MUL, RCP, ROUND, RSQRT, SQRT, SUB};
 use crate::insn::translator::{Next, Translator};
 use crate::vector::float::{NEGATE_EVEN, NEGATE_ODD, NEGATE_PRODUCT};
 use tcg::ir::{Lane, VBinary as B, VUnary, Val};

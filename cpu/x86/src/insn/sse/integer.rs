@@ -261,7 +261,13 @@ impl Translator<'_> {
         // Bytes from 32 on are zero.
         let mask = std::array::from_fn(|i| {
             let i = i as u8;
-            if left { i.checked_sub(count).unwrap_or(32) } else if i + count < 16 { i + count } else { 32 }
+            if left {
+                i.checked_sub(count).unwrap_or(32)
+            } else if i + count < 16 {
+                i + count
+            } else {
+                32
+            }
         });
         let a = self.vector(n);
         let result = self.each(|t, h| t.ir.shuffle(a[h], a[h], mask));
@@ -281,8 +287,7 @@ impl Translator<'_> {
 
     /// AESENC and AESENCLAST, AESDEC and AESDECLAST.
     pub(super) fn aes_round(&mut self, encrypt: bool, last: bool) -> Next {
-        let (step, mix) =
-            if encrypt { (AES_ENCRYPT, AES_MIX_COLUMNS) } else { (AES_DECRYPT, AES_INVERSE_MIX_COLUMNS) };
+        let (step, mix) = if encrypt { (AES_ENCRYPT, AES_MIX_COLUMNS) } else { (AES_DECRYPT, AES_INVERSE_MIX_COLUMNS) };
         self.map_vectors(|t, state, key| {
             let zero = t.zero_vector();
             let state = t.ir.call_v(step, state, zero, zero, 0);

@@ -136,9 +136,7 @@ impl Gather {
     /// As a helper's operand.
     pub const fn encode(self) -> u64 {
         let bits = self.wide_index as u8 | (self.wide_data as u8) << 1 | (self.short_address as u8) << 2;
-        u64::from_le_bytes([
-            self.data, self.index, self.mask, self.segment, self.scale, bits, self.count, 0,
-        ])
+        u64::from_le_bytes([self.data, self.index, self.mask, self.segment, self.scale, bits, self.count, 0])
     }
     fn decode(packed: u64) -> Gather {
         let [data, index, mask, segment, scale, bits, count, _] = packed.to_le_bytes();

@@ -98,8 +98,7 @@ impl Translator<'_> {
     }
 
     fn has_operand(&self, what: fn(Register) -> bool) -> bool {
-        (0..self.insn.op_count())
-            .any(|n| self.insn.op_kind(n) == OpKind::Register && what(self.insn.op_register(n)))
+        (0..self.insn.op_count()).any(|n| self.insn.op_kind(n) == OpKind::Register && what(self.insn.op_register(n)))
     }
 
     /// Whether it switches the x87 unit to MMX registers.
@@ -180,8 +179,16 @@ impl Translator<'_> {
         );
         let unaligned = matches!(
             self.insn.mnemonic(),
-            M::Movups | M::Movupd | M::Movdqu | M::Lddqu | M::Pcmpestri | M::Pcmpestrm | M::Pcmpistri | M::Pcmpistrm
-                | M::Pcmpestri64 | M::Pcmpestrm64
+            M::Movups
+                | M::Movupd
+                | M::Movdqu
+                | M::Lddqu
+                | M::Pcmpestri
+                | M::Pcmpestrm
+                | M::Pcmpistri
+                | M::Pcmpistrm
+                | M::Pcmpestri64
+                | M::Pcmpestrm64
         );
         if self.is_vex() { aligned_moves } else { !unaligned }
     }

@@ -22,9 +22,8 @@ impl Translator<'_> {
 
     /// MOVD and MOVQ.
     pub(super) fn movd(&mut self) -> Next {
-        let is_vector = |t: &Self, n: u32| {
-            !t.is_memory(n) && (t.insn.op_register(n).is_xmm() || t.insn.op_register(n).is_mm())
-        };
+        let is_vector =
+            |t: &Self, n: u32| !t.is_memory(n) && (t.insn.op_register(n).is_xmm() || t.insn.op_register(n).is_mm());
         if is_vector(self, 0) {
             let v = if is_vector(self, 1) {
                 let low = self.vector_low(1);

@@ -129,10 +129,7 @@ impl Translator<'_> {
     /// PCMPESTRI, PCMPESTRM, PCMPISTRI, PCMPISTRM.
     pub(super) fn compare_strings(&mut self, explicit: bool, mask: bool) -> Next {
         use iced_x86::Mnemonic as M;
-        let wide = matches!(
-            self.insn.mnemonic(),
-            M::Pcmpestri64 | M::Pcmpestrm64 | M::Vpcmpestri64 | M::Vpcmpestrm64
-        );
+        let wide = matches!(self.insn.mnemonic(), M::Pcmpestri64 | M::Pcmpestrm64 | M::Vpcmpestri64 | M::Vpcmpestrm64);
         let b = if self.is_memory(1) {
             let va = self.memory(STRING_BYTES as u64, false);
             self.load_vector(va, STRING_BYTES)[0]

@@ -5,7 +5,7 @@ use crate::exception::{GP, MF, NM, PF, UD, XM};
 use crate::flags::STATUS;
 use crate::mode::Mode;
 use crate::state::{Cpu, RAX, RBX, RCX, RDI, RDX, RSI};
-use crate::testing::{CODE, Machine};
+use crate::testing::Machine;
 use std::collections::HashMap;
 
 /// Where the memory operand is.
@@ -16,8 +16,8 @@ const ROOM: u64 = 16;
 const HANDLERS: u64 = 0x3_0000;
 const GDT: u64 = 0x3_8000;
 const IDT: u64 = 0x3_9000;
-/// The first address that nothing is mapped at.
-const UNMAPPED: u64 = 1 << 30;
+/// The first address that nothing is mapped at; the sixteen bytes before it are ones.
+const UNMAPPED: u64 = 2 << 20;
 const DEFAULT_MXCSR: u32 = 0x1f80;
 
 fn hex(text: &str) -> Vec<u8> {
@@ -32,6 +32,7 @@ fn number(text: &str) -> u128 {
 /// A machine that executes vector instructions and has handlers of exceptions.
 fn machine() -> Machine {
     let mut m = Machine::flat("max", 64);
+    m.write(UNMAPPED - 16, &[0xff; 16]);
     m.write(GDT + 8, &0x00af_9b00_0000_ffffu64.to_le_bytes());
     m.write(GDT + 16, &0x00cf_9300_0000_ffffu64.to_le_bytes());
     for vector in 0..32u64 {
@@ -172,10 +173,13 @@ fn fault(m: &mut Machine, code: &str, prepare: impl FnOnce(&mut Cpu)) -> Option<
     (rip >= HANDLERS).then(|| ((rip - HANDLERS) / ROOM) as u8)
 }
 
+/// Code, what is done to the processor before, and the exception.
+type Availability = (&'static str, fn(&mut Cpu), Option<u8>);
+
 #[test]
 fn systems_decide_what_is_available() {
     #[rustfmt::skip]
-    let rows: &[(&str, fn(&mut Cpu), Option<u8>)] = &[
+    let rows: &[Availability] = &[
         // paddb mm0, mm1; addps xmm0, xmm1; vaddps xmm0, xmm1, xmm2; cvtpi2ps xmm0, mm1
         ("0f fc c1", |cpu| cpu.cr0 |= CR0_TS, Some(NM)),
         ("0f fc c1", |cpu| cpu.cr0 |= CR0_EM, Some(UD)),
@@ -254,7 +258,8 @@ fn unmasked_exceptions_are_raised() {
 #[test]
 fn mxcsr_decides_on_rounding_and_denormals() {
     // mulss of a denormal by 2, divss of 1 by 3, mulss of the smallest normal number by 1/2.
-    let (denormal, two, one, three, smallest, half) = (3, 0x4000_0000, 0x3f80_0000, 0x4040_0000, 0x80_0000, 0x3f00_0000);
+    let (denormal, two, one, three, smallest, half) =
+        (3, 0x4000_0000, 0x3f80_0000, 0x4040_0000, 0x80_0000, 0x3f00_0000);
     let (daz, ftz, up, zero) = (1 << 6, 1 << 15, 2 << 13, 3 << 13);
     let rows = [
         ("f3 0f 59 c1", denormal, two, 0, 6, 2),
