@@ -13,6 +13,7 @@ pub mod control_regs;
 pub mod cpuid;
 pub mod exception;
 pub mod flags;
+pub mod fpu;
 pub mod frontend;
 pub mod helpers;
 pub mod insn;

@@ -4,6 +4,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use softfloat::x87::{Context, Extended, F80};
 use softfloat::{Env, F32, F64, Flags, Float, Int, Rounding};
 
 const COUNT: usize = 1 << 12;
@@ -61,5 +62,25 @@ fn main() {
     for (operands, (name, op)) in double.map(|op| (&doubles, op)).into_iter().chain(single.map(|op| (&singles, op))) {
         let (fast, exact) = (time(operands, Flags::INEXACT, op), time(operands, Flags::NONE, op));
         println!("{name:14}{fast:10.1}{exact:10.1}");
+    }
+    type Unit = fn(&mut Context, Extended, Extended) -> F80;
+    let unit: [(&str, Unit); 10] = [
+        ("f80 add", Context::add),
+        ("f80 mul", Context::mul),
+        ("f80 div", Context::div),
+        ("f80 sqrt", |c, a, _| c.sqrt(a)),
+        ("f80 compare", |c, a, b| F80::from_int(c.compare(a, b, false) as i64)),
+        ("f80 to f64", |c, a, _| F80 { significand: c.to_f64(a), sign_exponent: 0 }),
+        ("f80 sin", |c, a, _| c.sin(a).unwrap_or_default()),
+        ("f80 tan", |c, a, _| c.tan(a).unwrap_or_default()),
+        ("f80 y log2 x", Context::y_log2_x),
+        ("f80 atan", Context::arc_tangent),
+    ];
+    for (name, op) in unit {
+        let exact = time(&doubles, Flags::NONE, |a, b, _| {
+            let mut context = black_box(Context { precision: 53, ..Context::DEFAULT });
+            op(&mut context, Extended::from_f64(a), Extended::from_f64(b)).significand
+        });
+        println!("{name:14}{:>10}{exact:10.1}", "");
     }
 }

@@ -286,6 +286,36 @@ fn comparison() {
 }
 
 #[test]
+fn comparison_into_flags_raises_the_same() {
+    for (name, quiet, host) in
+        [("fcomi", false, host!("fcomi st, st(1)") as fn(&mut Host)), ("fucomi", true, host!("fucomi st, st(1)"))]
+    {
+        let mut random = Random(41);
+        for _ in 0..cases() / 32 {
+            let (a, b) = pair(&mut random);
+            let mut native = Host::new(0x37f, a, b, 0);
+            host(&mut native);
+            let mut context = Context::DEFAULT;
+            context.compare(a.into(), b.into(), quiet);
+            assert_eq!(status(&context), native.status & ALL, "{name} a {a:x?} b {b:x?}");
+        }
+    }
+}
+
+/// A NaN that FPTAN gives takes the place of the 1 that it pushes.
+#[test]
+fn tangents_that_are_no_numbers() {
+    for significand in [0xc000_0000_0000_0005, 0x8000_0000_0000_0005, 1 << 63, 5] {
+        let a = F80 { sign_exponent: 0x7fff, significand };
+        let mut native = Host::new(0x37f, a, F80::ONE, 0);
+        host!("fptan")(&mut native);
+        let mut context = Context::DEFAULT;
+        let result = context.tan(a.into()).unwrap();
+        assert_eq!((result, result, status(&context)), (native.st(0), native.st(1), native.status & ALL), "{a:x?}");
+    }
+}
+
+#[test]
 fn remainders() {
     for (name, nearest, host) in [("fprem", false, host!("fprem") as fn(&mut Host)), ("fprem1", true, host!("fprem1"))]
     {
