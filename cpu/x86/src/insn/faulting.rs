@@ -77,7 +77,12 @@ fn stack_address_is_not_canonical(env: &mut Env) -> bool {
     let insn = instruction(env);
     let cpu = &env.cpu;
     let mut factory = InstructionInfoFactory::new();
-    factory.info(&insn).used_memory().iter().filter(|m| m.segment() == Register::SS).any(|m| {
+    // Prefixes for other segments than FS and GS mean nothing in 64-bit code.
+    let through_ss = |m: &&UsedMemory| {
+        let based = matches!(m.base(), Register::RSP | Register::RBP | Register::ESP | Register::EBP);
+        based && !matches!(m.segment(), Register::FS | Register::GS)
+    };
+    factory.info(&insn).used_memory().iter().filter(through_ss).any(|m| {
         let first = m.virtual_address(0, |register, _, _| value(cpu, register));
         let last = m.memory_size().size().saturating_sub(1) as u64;
         first.is_some_and(|va| !mmu::is_canonical(cpu, va) || !mmu::is_canonical(cpu, va.wrapping_add(last)))

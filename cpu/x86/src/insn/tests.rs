@@ -206,6 +206,15 @@ fn nops_and_what_looks_like_one() {
 }
 
 #[test]
+fn arpl_raises_the_privilege_level() {
+    let mut m = Machine::flat("max", 32);
+    // arpl ecx, eax
+    (m.cpu().gpr[RAX], m.cpu().gpr[RCX]) = (3, 0x1234_5671);
+    m.run(&hex("63 c1"), 1);
+    assert_eq!((m.cpu().gpr[RCX], m.cpu().status_flags() & ZF), (0x1234_5673, ZF));
+}
+
+#[test]
 fn xlat_adds_al() {
     let mut m = Machine::flat("max", 64);
     m.write(0x5080, &[0x77]);

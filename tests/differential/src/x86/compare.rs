@@ -29,13 +29,13 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         why: "INS and OUTS with a count of zero: AMD's processors check the permission first",
-        applies: |first, case, theirs, ours| {
+        applies: |first, case, theirs, _| {
             let mnemonic = first.mnemonic();
             let ports = matches!(mnemonic, M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw | M::Outsd);
             let short = first.op_kinds().any(|kind| matches!(kind, OpKind::MemoryESEDI | OpKind::MemorySegESI));
             let count = case.state.gpr[1] & if short { 0xffff_ffff } else { u64::MAX };
             let repeated = first.has_rep_prefix() || first.has_repne_prefix();
-            ports && repeated && count == 0 && theirs.vector == 13 && ours.vector == NO_VECTOR
+            ports && repeated && count == 0 && theirs.vector == 13 && theirs.pc == case.pc
         },
     },
 ];

@@ -123,6 +123,13 @@ pub fn set_of(code: Code, bits: u32) -> Option<Set> {
     if far || loads_segment || far_indirect {
         return None;
     }
+    // PREFETCH of a register: AMD's processors refuse it, Intel's do nothing.
+    if matches!(
+        code,
+        Code::Reservednop_rm16_r16_0F0D | Code::Reservednop_rm32_r32_0F0D | Code::Reservednop_rm64_r64_0F0D
+    ) {
+        return None;
+    }
     // Undefined for 16 bits.
     if code == Code::Bswap_r16 {
         return None;
