@@ -256,7 +256,6 @@ extern "C" fn cmpxchg_pair(env: &mut Env, va: u64, wide: u64) -> u64 {
 
 /// Compares memory with `expected` and replaces it if they are equal; gives what it held.
 fn exchange_misaligned(env: &mut Env, va: u64, bytes: u8, expected: u128, new: u128) -> Result<u128, Exception> {
-    memory::probe_store(env, va, bytes)?;
     let found = memory::load(env, va, bytes, memory::Who::Program)?;
     memory::store(env, va, bytes, if found == expected { new } else { found }, memory::Who::Program)?;
     Ok(found)

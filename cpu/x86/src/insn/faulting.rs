@@ -76,6 +76,9 @@ fn modifies_memory(env: &mut Env) -> bool {
 fn stack_address_is_not_canonical(env: &mut Env) -> bool {
     let insn = instruction(env);
     let cpu = &env.cpu;
+    if insn.is_privileged() && cpu.cpl != 0 {
+        return false;
+    }
     let mut factory = InstructionInfoFactory::new();
     // Prefixes for other segments than FS and GS mean nothing in 64-bit code.
     let through_ss = |m: &&UsedMemory| {

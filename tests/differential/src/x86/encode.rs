@@ -3,8 +3,8 @@
 use super::wire::Case;
 use crate::random::Random;
 use iced_x86::{
-    Code, CpuidFeature, Decoder, DecoderError, DecoderOptions, EncodingKind, Instruction, MandatoryPrefix, Mnemonic as M, OpCodeInfo,
-    OpCodeOperandKind, OpCodeTableKind,
+    Code, CpuidFeature, Decoder, DecoderError, DecoderOptions, EncodingKind, Instruction, MandatoryPrefix,
+    Mnemonic as M, OpCodeInfo, OpCodeOperandKind, OpCodeTableKind,
 };
 
 /// Groups of instructions, by the state that they use.
@@ -21,7 +21,8 @@ pub enum Set {
 }
 
 impl Set {
-    pub const ALL: [(&str, Set); 4] = [("integer", Set::Integer), ("x87", Set::X87), ("sse", Set::Sse), ("avx", Set::Avx)];
+    pub const ALL: [(&str, Set); 4] =
+        [("integer", Set::Integer), ("x87", Set::X87), ("sse", Set::Sse), ("avx", Set::Avx)];
 
     /// The set with a name.
     pub fn named(name: &str) -> Option<Set> {
@@ -42,9 +43,27 @@ fn has(feature: CpuidFeature) -> bool {
         }};
     }
     match feature {
-        F::INTEL8086 | F::INTEL186 | F::INTEL286 | F::INTEL386 | F::INTEL486 | F::X64 | F::CX8 | F::CMOV | F::FPU
-        | F::FPU287 | F::FPU387 | F::MMX | F::SSE | F::SSE2 | F::FXSR | F::CLFSH | F::MULTIBYTENOP | F::PAUSE
-        | F::MSR | F::CET_IBT | F::RDPMC => true,
+        F::INTEL8086
+        | F::INTEL186
+        | F::INTEL286
+        | F::INTEL386
+        | F::INTEL486
+        | F::X64
+        | F::CX8
+        | F::CMOV
+        | F::FPU
+        | F::FPU287
+        | F::FPU387
+        | F::MMX
+        | F::SSE
+        | F::SSE2
+        | F::FXSR
+        | F::CLFSH
+        | F::MULTIBYTENOP
+        | F::PAUSE
+        | F::MSR
+        | F::CET_IBT
+        | F::RDPMC => true,
         F::SSE3 => detected!("sse3"),
         F::SSSE3 => detected!("ssse3"),
         F::SSE4_1 => detected!("sse4.1"),
@@ -78,15 +97,37 @@ fn left_out(mnemonic: M) -> Option<&'static str> {
             "what it gives differs between processors"
         }
         M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw => "emulated by Linux where CR4.UMIP is set",
-        M::Lar | M::Lsl | M::Verr | M::Verw | M::Lds | M::Les | M::Lfs | M::Lgs | M::Lss | M::Retf | M::Iret | M::Iretd | M::Iretq => {
-            "depends on descriptors"
-        }
+        M::Lar
+        | M::Lsl
+        | M::Verr
+        | M::Verw
+        | M::Lds
+        | M::Les
+        | M::Lfs
+        | M::Lgs
+        | M::Lss
+        | M::Retf
+        | M::Iret
+        | M::Iretd
+        | M::Iretq => "depends on descriptors",
         M::Int1 => "SIGTRAP does not tell it from other debug exceptions",
         M::Monitor | M::Mwait => "depends on the processor's configuration",
-        M::Fxsave | M::Fxsave64 | M::Fxrstor | M::Fxrstor64 | M::Xsave | M::Xsave64 | M::Xsavec | M::Xsavec64
-        | M::Xsaves | M::Xsaves64 | M::Xsaveopt | M::Xsaveopt64 | M::Xrstor | M::Xrstor64 | M::Xrstors | M::Xrstors64 => {
-            "images differ between processors"
-        }
+        M::Fxsave
+        | M::Fxsave64
+        | M::Fxrstor
+        | M::Fxrstor64
+        | M::Xsave
+        | M::Xsave64
+        | M::Xsavec
+        | M::Xsavec64
+        | M::Xsaves
+        | M::Xsaves64
+        | M::Xsaveopt
+        | M::Xsaveopt64
+        | M::Xrstor
+        | M::Xrstor64
+        | M::Xrstors
+        | M::Xrstors64 => "images differ between processors",
         M::Rsm => "undefined outside of system-management mode",
         M::Fnstenv | M::Fnsave => "images differ between processors",
         M::Rcpps | M::Rcpss | M::Rsqrtps | M::Rsqrtss | M::Vrcpps | M::Vrcpss | M::Vrsqrtps | M::Vrsqrtss => {
@@ -111,9 +152,7 @@ pub fn set_of(code: Code, bits: u32) -> Option<Set> {
         return None;
     }
     let segment = |kind: &OpCodeOperandKind| matches!(kind, OpCodeOperandKind::seg_reg);
-    let far = info.op_kinds().iter().any(|k| {
-        matches!(k, OpCodeOperandKind::farbr2_2 | OpCodeOperandKind::farbr4_2)
-    });
+    let far = info.op_kinds().iter().any(|k| matches!(k, OpCodeOperandKind::farbr2_2 | OpCodeOperandKind::farbr4_2));
     let loads_segment = matches!(code.mnemonic(), M::Mov) && info.op_kinds().first().is_some_and(segment)
         || code.mnemonic() == M::Pop && pops_segment(code);
     let far_indirect = matches!(
@@ -126,7 +165,11 @@ pub fn set_of(code: Code, bits: u32) -> Option<Set> {
     // PREFETCH of a register: AMD's processors refuse it, Intel's do nothing.
     if matches!(
         code,
-        Code::Reservednop_rm16_r16_0F0D | Code::Reservednop_rm32_r32_0F0D | Code::Reservednop_rm64_r64_0F0D
+        // With 16 bits AMD's processors read 32, Intel's 16.
+        Code::Movsxd_r16_rm16
+            | Code::Reservednop_rm16_r16_0F0D
+            | Code::Reservednop_rm32_r32_0F0D
+            | Code::Reservednop_rm64_r64_0F0D
     ) {
         return None;
     }
@@ -274,8 +317,7 @@ fn segment_prefix(bits: u32, random: &mut Random) -> u8 {
 
 fn opcode(info: &OpCodeInfo, random: &mut Random, bytes: &mut Vec<u8>) {
     use OpCodeOperandKind as K;
-    let in_opcode =
-        |k: &K| matches!(k, K::r8_opcode | K::r16_opcode | K::r32_opcode | K::r64_opcode | K::sti_opcode);
+    let in_opcode = |k: &K| matches!(k, K::r8_opcode | K::r16_opcode | K::r32_opcode | K::r64_opcode | K::sti_opcode);
     let register = if info.op_kinds().iter().any(in_opcode) { random.below(8) as u8 } else { 0 };
     let number = info.op_code();
     if info.op_code_len() == 2 {
@@ -385,7 +427,8 @@ mod tests {
     fn every_instruction_can_be_encoded() {
         let mut random = Random::new(1);
         let sets = Set::ALL.map(|(_, set)| set);
-        for (code, bits) in [32, 64].into_iter().flat_map(|bits| codes(&sets, bits).into_iter().map(move |c| (c, bits))) {
+        for (code, bits) in [32, 64].into_iter().flat_map(|bits| codes(&sets, bits).into_iter().map(move |c| (c, bits)))
+        {
             let found = (0..32).find_map(|_| bytes_of(code, bits, 0x1000, Form::Any, &mut random));
             let bytes = found.unwrap_or_else(|| panic!("{code:?} was not encoded"));
             assert_eq!(decode(bits, &bytes, 0x1000).code(), code);

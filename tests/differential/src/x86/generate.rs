@@ -3,7 +3,10 @@
 use super::encode::{self, Form, Set};
 use super::wire::*;
 use crate::random::Random;
-use iced_x86::{Code, ConstantOffsets, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic as M, OpKind, Register, RflagsBits};
+use iced_x86::{
+    Code, ConstantOffsets, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic as M, OpKind, Register,
+    RflagsBits,
+};
 
 const RAX: usize = 0;
 const RCX: usize = 1;
@@ -55,7 +58,18 @@ impl Rows {
             code.is_jcc_short_or_near()
                 || matches!(
                     mnemonic,
-                    M::Adc | M::Sbb | M::Rcl | M::Rcr | M::Pushfq | M::Pushfd | M::Pushf | M::Lahf | M::Cmc | M::Adcx | M::Adox | M::Loope
+                    M::Adc
+                        | M::Sbb
+                        | M::Rcl
+                        | M::Rcr
+                        | M::Pushfq
+                        | M::Pushfd
+                        | M::Pushf
+                        | M::Lahf
+                        | M::Cmc
+                        | M::Adcx
+                        | M::Adox
+                        | M::Loope
                 )
                 || code.condition_code() != iced_x86::ConditionCode::None && !code.is_loop()
         };
@@ -259,7 +273,9 @@ impl Encoding {
         let window = WINDOW as u64;
         match random.below(16) {
             0 if self.window_offset == 0 => return DATA - random.below(size + 1),
-            0 | 1 if self.window_offset as u64 + window == DATA_SIZE => return DATA + DATA_SIZE - random.below(size + 1),
+            0 | 1 if self.window_offset as u64 + window == DATA_SIZE => {
+                return DATA + DATA_SIZE - random.below(size + 1);
+            }
             0..3 if self.window_offset == 0x1000 - WINDOW as u32 / 2 => return DATA + 0x1000 - random.below(size + 1),
             _ => {}
         }

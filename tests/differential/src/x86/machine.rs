@@ -121,11 +121,8 @@ fn system() -> Vec<(u64, Vec<u8>)> {
         let handler = KERNEL + HANDLERS + 16 * vector;
         // Interrupt gates; INT3 and INTO's have level 3, as Linux makes them.
         let level = if matches!(vector, 3 | 4) { 3 } else { 0 };
-        let low = handler & 0xffff
-            | u64::from(KERNEL_CS) << 16
-            | 0x8e00 << 32
-            | level << 45
-            | (handler >> 16 & 0xffff) << 48;
+        let low =
+            handler & 0xffff | u64::from(KERNEL_CS) << 16 | 0x8e00 << 32 | level << 45 | (handler >> 16 & 0xffff) << 48;
         all.push((IDT + 16 * vector, [low.to_le_bytes(), (handler >> 32).to_le_bytes()].concat()));
         all.push((HANDLERS + 16 * vector, JUMP_TO_SELF.to_vec()));
     }
