@@ -156,9 +156,9 @@ fn stack_faults_of_addresses_that_are_not_canonical() {
     for (code, vector) in [("8a 45 00", 12), ("8a 04 04", 12), ("50", 12), ("8a 00", 13)] {
         let fault = fault_of(code, |m| {
             let cpu = m.cpu();
-            (cpu.gpr[RAX], cpu.gpr[crate::state::RBP], cpu.gpr[RSP]) = (1 << 47, 1 << 47, 1 << 47);
+            (cpu.gpr[RAX], cpu.gpr[crate::state::RBP], cpu.gpr[RSP]) = (1 << 48, 1 << 48, 1 << 48);
         });
-        assert_eq!(fault, (vector, 0, CODE, 1 << 47), "{code}");
+        assert_eq!(fault, (vector, 0, CODE, 1 << 48), "{code}");
     }
 }
 

@@ -181,7 +181,9 @@ impl Encoding {
         };
         let mut bytes = encode::bytes_of(code, bits, place, Form::Any, random)?;
         let first = encode::decode(bits, &bytes, place);
-        if !branches(&first) && !matches!(first.mnemonic(), M::Popf | M::Popfd | M::Popfq) {
+        // Undefined results must not be used.
+        let vague = matches!(first.mnemonic(), M::Shld | M::Shrd) && first.op1_register().size() == 2;
+        if !branches(&first) && !vague && !matches!(first.mnemonic(), M::Popf | M::Popfd | M::Popfq) {
             let sets_flags = flags_of(first.rflags_modified()) != 0;
             match random.below(100) {
                 0..25 if sets_flags => append(&rows.consumers, bits, &mut bytes, place, random),
