@@ -90,7 +90,7 @@ pub fn differences(case: &Case, theirs: &Outcome, ours: &Outcome) -> Vec<String>
     };
     compare("vector", theirs.vector.into(), ours.vector.into());
     // Linux does not tell what is mapped in its own half.
-    let mask = if theirs.vector == 14 && theirs.address >> 47 != 0 { !1 } else { u32::MAX };
+    let mask = if theirs.vector == 14 && theirs.address >= 0x7fff_ffff_f000 { !1 } else { u32::MAX };
     compare("error code", (theirs.error & mask).into(), (ours.error & mask).into());
     compare("address", theirs.address.into(), ours.address.into());
     compare("pc - start", theirs.pc.wrapping_sub(case.pc).into(), ours.pc.wrapping_sub(case.pc).into());
