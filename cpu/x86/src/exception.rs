@@ -38,6 +38,9 @@ pub enum Exception {
         /// What CR2 will say, of page faults.
         address: Option<u64>,
     },
+    /// An access that must be aligned and is not: what that means depends on the instruction, see
+    /// [`crate::insn::faulting`].
+    Misaligned,
     /// No exception at all: the state, the program counter included, is as it shall be; go on there. For helpers that leave
     /// a block in its middle.
     Resume,

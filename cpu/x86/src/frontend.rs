@@ -244,14 +244,15 @@ impl Frontend for X86 {
         cpu.space()
     }
     fn misaligned(&self, _env: &mut Env, _gva: Gva, _intent: Intent, _mmu: u8) -> Exception {
-        // Vector instructions that need alignment.
-        Exception::gp(0)
+        // Vector instructions that need alignment, and locked ones.
+        Exception::Misaligned
     }
     fn bus_error(&self, _env: &mut Env, _gva: Gva, _gpa: Gpa, _intent: Intent, _mmu: u8) -> Exception {
         // Nothing raises it: what nobody answers reads as ones.
         Exception::Resume
     }
     fn take(&self, env: &mut Env, exception: Exception) {
+        let exception = insn::faulting::refine(env, exception);
         exception::take(env, exception);
     }
     fn poll(&self, _env: &mut Env) {}

@@ -99,6 +99,7 @@ helpers! {
     CLEAR_TS = 67, full F0 clear_ts;
     MWAIT = 68, full F0 halt;
     RSM = 69, full F0 rsm;
+    END_UNLOCKED = 70, full F0 end_unlocked;
 }
 
 /// What [`decimal`] does.
@@ -178,6 +179,12 @@ extern "C" fn end_shadow(env: &mut Env) -> u64 {
     0
 }
 
+extern "C" fn end_unlocked(env: &mut Env) -> u64 {
+    env.cpu.unlocked = false;
+    env.cpu.update_mode();
+    0
+}
+
 extern "C" fn step_done(env: &mut Env) -> u64 {
     exception::step_done(env);
     0
@@ -216,7 +223,14 @@ extern "C" fn cmpxchg_pair(env: &mut Env, va: u64, wide: u64) -> u64 {
     let expected = pair(cpu.gpr[RAX], cpu.gpr[RDX]);
     let new = pair(cpu.gpr[RBX], cpu.gpr[RCX]);
     let mem = tcg::ir::Mem { order: tcg::ir::Order::AcqRel, ..tcg::ir::Mem::plain(mmu::data_regime(cpu)) };
-    let Some(found) = env.cmpxchg_slow(va, bytes, expected, new, mem) else { return 0 };
+    let found = if va.is_multiple_of(bytes.into()) {
+        env.cmpxchg_slow(va, bytes, expected, new, mem)
+    } else {
+        // Deviation: not atomic to other processors.
+        let found = exchange_misaligned(env, va, bytes, expected, new);
+        found.map_err(|exception| env.raise(exception)).ok()
+    };
+    let Some(found) = found else { return 0 };
     let cpu = &mut env.cpu;
     let equal = found == expected;
     if !equal {
@@ -227,6 +241,13 @@ extern "C" fn cmpxchg_pair(env: &mut Env, va: u64, wide: u64) -> u64 {
     }
     cpu.set_zf(equal);
     0
+}
+
+/// Compares memory with `expected` and replaces it if they are equal; gives what it held.
+fn exchange_misaligned(env: &mut Env, va: u64, bytes: u8, expected: u128, new: u128) -> Result<u128, Exception> {
+    let found = memory::load(env, va, bytes, memory::Who::Program)?;
+    memory::store(env, va, bytes, if found == expected { new } else { found }, memory::Who::Program)?;
+    Ok(found)
 }
 
 /// DIV and IDIV of 64 bits: the quotient; the remainder goes to RDX.

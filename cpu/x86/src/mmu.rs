@@ -43,7 +43,7 @@ mod entry {
 }
 
 /// Bits of a page fault's error code.
-mod code {
+pub(crate) mod code {
     pub const PRESENT: u32 = 1 << 0;
     pub const WRITE: u32 = 1 << 1;
     pub const USER: u32 = 1 << 2;

@@ -37,7 +37,7 @@ pub mod class {
 mode! {
     /// Size of code: 0 for 16, 1 for 32, 2 for 64 bits.
     size with_size: 0, 2;
-    /// Stack addresses have 32 bits; in 64-bit code they have 64 in any case.
+    /// Stack addresses have 32 bits. In 64-bit code, where they have 64 in any case, CR4.LA57: see [`Mode::la57`].
     big_stack with_big_stack: 2, 1;
     /// CPL is 3.
     user with_user: 3, 1;
@@ -73,8 +73,8 @@ mode! {
     careful with_careful: 29, 1;
     /// Data or I/O breakpoints are set: accesses are compared with them.
     watch with_watch: 30, 1;
-    /// CR4.LA57: linear addresses have 57 bits.
-    la57 with_la57: 31, 1;
+    /// One instruction whose LOCK is ignored, see [`Cpu::unlocked`].
+    unlocked with_unlocked: 31, 1;
 }
 
 /// Rounding control, exception masks, DAZ and FTZ of MXCSR.
@@ -85,6 +85,10 @@ impl Mode {
     /// Bits of code: 16, 32 or 64.
     pub const fn bits(self) -> u32 {
         16 << self.size()
+    }
+    /// Linear addresses of this 64-bit code have 57 bits.
+    pub const fn la57(self) -> bool {
+        self.size() == 2 && self.big_stack() != 0
     }
     /// Class of segment register `n`.
     pub const fn class(self, n: usize) -> u64 {
@@ -127,7 +131,7 @@ impl Cpu {
         let stop = breakpoints && kinds.clone().any(|kind| kind == 0);
         self.mode = Mode::default()
             .with_size(size)
-            .with_big_stack(self.attributes[SS].big().into())
+            .with_big_stack(if long { self.cr4 & CR4_LA57 != 0 } else { self.attributes[SS].big() }.into())
             .with_user((self.cpl == 3).into())
             .with_protected(self.is_protected().into())
             .with_v86(self.is_v86().into())
@@ -145,7 +149,7 @@ impl Cpu {
             .with_limited_code((!long && code.limit != u32::MAX).into())
             .with_careful((stop || self.pending_debug != 0).into())
             .with_watch(watch.into())
-            .with_la57((self.cr4 & CR4_LA57 != 0).into())
+            .with_unlocked(self.unlocked.into())
             .0;
     }
 }

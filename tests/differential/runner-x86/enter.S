@@ -41,6 +41,11 @@ enter:
     movq    state_in+120(%rip), %r15
     jmpq    *entry(%rip)
 
+// Goes on in 32-bit code.
+    .global enter_32
+enter_32:
+    ljmpl   *entry_32(%rip)
+
 // Where code that ran to its end comes by a jump.
     .global finish
 finish:
@@ -107,6 +112,11 @@ entry:
     .quad   0
 saved_rsp:
     .quad   0
+    .global entry_32
+entry_32:
+    .long   0
+    .word   0x23        // Linux's selector of 32-bit code
+    .balign 8
 runner_fs:
     .quad   0
 with_vectors:

@@ -14,8 +14,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-enum { BATCH = 1024, WATCHDOG_S = 10, JUMP_SIZE = 5 };
-static const uint8_t INT3 = 0xcc, JMP = 0xe9;
+enum { BATCH = 1024, WATCHDOG_S = 10, JUMP_SIZE = 14 };
+static const uint8_t INT3 = 0xcc;
 
 // Legacy area and header of XSAVE (SDM vol. 1, 13.4 "XSAVE Area"), and AVX at its standard offset.
 struct xsave {
@@ -32,15 +32,17 @@ struct xsave {
 _Static_assert(sizeof(struct xsave) == 832, "xsave");
 
 void enter(void);
+void enter_32(void);
 void finish(void);
 void leave(void);
 extern struct state state_in, state_out;
 extern struct xsave xsave_in, xsave_out;
 extern uint64_t entry, runner_fs;
-extern uint32_t with_vectors;
+extern uint32_t with_vectors, entry_32;
 
 static volatile bool running;
 static struct result *volatile current;
+static const struct test_case *volatile current_case;
 
 static void die(const char *what)
 {
@@ -100,6 +102,16 @@ static void on_signal(int number, siginfo_t *info, void *context)
     r->state.gs_base = gs;
     if (with_vectors)
         take_vectors(&r->state, (const struct xsave *)uc->uc_mcontext.fpregs);
+    const struct test_case *c = current_case;
+    if (c->flags & FLAG_32) {
+        for (int i = 0; i < 16; i++)
+            r->state.gpr[i] &= 0xffffffff;
+        // Its end is INT3, too.
+        if (r->vector == 3 && !(c->flags & FLAG_ISOLATED) && pc == c->pc + c->code_size + 1) {
+            r->vector = NO_VECTOR;
+            r->pc = pc - 1;
+        }
+    }
     running = false;
     // Without a return from the signal: that would cost another system call.
     __asm__ volatile("jmp leave");
@@ -132,6 +144,8 @@ static void set_up(void)
     memset(map(CODE, CODE_SIZE, rwx), INT3, CODE_SIZE);
     memset(map(ISOLATED, ISOLATED_SIZE, rwx), INT3, ISOLATED_SIZE);
     xsave_in.xstate_bv = 7;
+    // 32-bit code needs segments for its data; Linux gives 64-bit programs none.
+    __asm__ volatile("movl %0, %%ds; movl %0, %%es" : : "r"(0x2b));
 
     // The case's RSP may be anything.
     size_t size = 1 << 17;
@@ -168,9 +182,14 @@ static void place(const struct test_case *c)
     at += c->code_size;
     if (isolated)
         return;
-    uint8_t jump[JUMP_SIZE] = {JMP};
-    int32_t distance = (int64_t)finish - (int64_t)(at + JUMP_SIZE);
-    memcpy(jump + 1, &distance, 4);
+    if (c->flags & FLAG_32) {
+        *at = INT3;
+        return;
+    }
+    // JMP to the address that follows it.
+    uint8_t jump[JUMP_SIZE] = {0xff, 0x25};
+    uint64_t target = (uint64_t)finish;
+    memcpy(jump + 6, &target, 8);
     if (memcmp(at, jump, JUMP_SIZE))
         memcpy(at, jump, JUMP_SIZE);
 }
@@ -203,8 +222,10 @@ static void run(const struct test_case *c, struct result *r)
         memcpy(xsave_in.xmm, c->state.xmm, sizeof xsave_in.xmm);
         memcpy(xsave_in.ymm_high, c->state.ymm_high, sizeof xsave_in.ymm_high);
     }
-    entry = c->pc;
+    entry = c->flags & FLAG_32 ? (uint64_t)enter_32 : c->pc;
+    entry_32 = c->pc;
     current = r;
+    current_case = c;
     r->state = c->state;
     running = true;
     enter();

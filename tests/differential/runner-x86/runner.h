@@ -8,7 +8,7 @@
 #define DATA 0x2ab30000        // RW, not executable: two pages with nothing mapped before and after them
 #define DATA_SIZE 0x2000
 #define WINDOW_SIZE 512
-#define CODE_MAX 48
+#define CODE_MAX 96
 
 // Offsets in struct state.
 #define STATE_RFLAGS 128
@@ -20,6 +20,7 @@
 
 enum {
     FLAG_ISOLATED = 1, // among INT3 instructions: for everything that may branch
+    FLAG_32 = 4,       // 32-bit code, in compatibility mode; its registers are reported with 32 bits
     FLAG_VECTORS = 2,  // with the x87, SSE and AVX state; without it that is neither set nor reported
 };
 
@@ -56,6 +57,6 @@ struct result {
 enum { NO_VECTOR = 256 };
 
 _Static_assert(sizeof(struct state) == 816, "state");
-_Static_assert(sizeof(struct test_case) == 80 + 816 + 512, "case");
+_Static_assert(sizeof(struct test_case) == 128 + 816 + 512, "case");
 _Static_assert(sizeof(struct result) == 32 + 816 + 512, "result");
 #endif

@@ -8,7 +8,7 @@ use differential::{compare, oracle};
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: differential [--cases N] [--row NAME] [--seed N] [--cpu NAME] [--tier interp|template|compiled|stress|all] [--replay LINE] [--rows] [--sequences N] [--unallocated N]
-       differential x86 [--cases N] [--set integer|x87|sse|avx|all] [--row NAME] [--seed N] [--cpu NAME] [--tier interp|template|compiled|stress|all] [--replay LINE] [--rows]";
+       differential x86 [--bits 32|64] [--cases N] [--set integer|x87|sse|avx|all] [--row NAME] [--seed N] [--cpu NAME] [--tier interp|template|compiled|stress|all] [--replay LINE] [--rows]";
 
 fn main() -> ExitCode {
     match start() {
@@ -119,7 +119,7 @@ fn tiers_of(name: &str) -> Result<Vec<Tier>, String> {
 fn x86(mut arguments: impl Iterator<Item = String>) -> Result<bool, String> {
     let (mut cases, mut seed, mut tiers) = (1_000_000, 1, vec![Tier::Interpreter, Tier::Template, Tier::Compiled]);
     let mut sets: Vec<Set> = Set::ALL.iter().map(|(_, set)| *set).collect();
-    let (mut row, mut replay, mut list, mut cpu) = (None, None, false, String::from("max"));
+    let (mut row, mut replay, mut list, mut cpu, mut bits) = (None, None, false, String::from("max"), 64);
     while let Some(option) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{option} needs a value\n{USAGE}"));
         let number = |text: String| text.parse::<u64>().map_err(|e| format!("`{text}`: {e}"));
@@ -130,6 +130,10 @@ fn x86(mut arguments: impl Iterator<Item = String>) -> Result<bool, String> {
             "--cpu" => cpu = value()?,
             "--replay" => replay = Some(value()?),
             "--rows" => list = true,
+            "--bits" => match number(value()?)? {
+                n @ (32 | 64) => bits = n as u32,
+                _ => return Err(format!("--bits is 32 or 64\n{USAGE}")),
+            },
             "--set" => match value()?.as_str() {
                 "all" => {}
                 names => {
@@ -156,7 +160,7 @@ fn x86(mut arguments: impl Iterator<Item = String>) -> Result<bool, String> {
         }
         return Ok(equal);
     }
-    let options = x86::run::Options { cases, sets: &sets, row: row.as_deref(), seed, verbose: true };
+    let options = x86::run::Options { cases, bits, sets: &sets, row: row.as_deref(), seed, verbose: true };
     let begin = std::time::Instant::now();
     let report = bench.run(&options)?;
     if list {

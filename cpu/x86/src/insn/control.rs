@@ -56,7 +56,7 @@ impl Translator<'_> {
         if !self.is_64bit() {
             return self.check_limit(rip, None);
         }
-        let unused = if self.mode.la57() != 0 { 64 - 57 } else { 64 - 48 };
+        let unused = if self.mode.la57() { 64 - 57 } else { 64 - 48 };
         let up = self.ir.shift_imm(Binary::Shl, Ty::I64, rip, unused);
         let extended = self.ir.shift_imm(Binary::Sar, Ty::I64, up, unused);
         let outside = self.ir.cmp(Cond::Ne, Ty::I64, extended, rip);

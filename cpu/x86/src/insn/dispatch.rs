@@ -196,7 +196,7 @@ pub(super) fn translate(t: &mut Translator<'_>) -> Next {
         M::Outsw => t.string(StringOp::Outs, 2),
         M::Outsd => t.string(StringOp::Outs, 4),
 
-        M::Nop | M::Endbr32 | M::Endbr64 => Next::Continue,
+        M::Nop | M::Reservednop | M::Endbr32 | M::Endbr64 => Next::Continue,
         M::Pause => t.pause(),
         M::Lfence | M::Sfence => Next::Continue,
         M::Mfence => {

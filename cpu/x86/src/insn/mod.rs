@@ -11,6 +11,7 @@
 //! | `stack.rs`      | pushes and pops                                                         |
 //! | `control.rs`    | jumps, calls, returns, interrupts                                       |
 //! | `string.rs`     | string instructions                                                     |
+//! | `faulting.rs`   | what a fault says that depends on the instruction                       |
 //! | `x87/`          | floating point on the stack of 80-bit registers                          |
 //! | `sse/`          | MMX, SSE and AVX                                                        |
 //! | `system.rs`     | what privileged code uses, ports, and what asks for the processor's identity |
@@ -20,6 +21,7 @@
 mod bits;
 mod control;
 mod dispatch;
+pub mod faulting;
 mod integer;
 mod operand;
 mod shift;

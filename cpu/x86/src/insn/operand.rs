@@ -236,6 +236,7 @@ impl Translator<'_> {
         let insn = &self.insn;
         let register = [insn.memory_base(), insn.memory_index()].into_iter().find(|r| r.is_gpr());
         match register {
+            _ if insn.memory_base() == Register::EIP => Ty::I32,
             Some(register) => ty_of(register.size()),
             None => match insn.memory_displ_size() {
                 2 => Ty::I16,

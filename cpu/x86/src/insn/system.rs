@@ -242,8 +242,13 @@ impl Translator<'_> {
         if self.mode.protected() == 0 || self.mode.v86() != 0 {
             return self.undefined();
         }
-        let to = self.place(0);
+        // The decoder names 32-bit registers where the operand size says so; 16 bits are used of them.
+        let to = match self.place(0) {
+            Place::Register(register) => Place::Register(iced_x86::Register::AX + register.number() as u32),
+            place => place,
+        };
         let from = self.read_as(1, Ty::I16);
+        let from = self.ir.trunc(Ty::I16, from);
         let (old, new) = self.update(to, Ty::I16, |t, a| {
             let (own, other) = (t.ir.and_imm(Ty::I16, a, 3), t.ir.and_imm(Ty::I16, from, 3));
             let less = t.ir.cmp(tcg::ir::Cond::LtU, Ty::I16, own, other);

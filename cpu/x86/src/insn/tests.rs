@@ -115,8 +115,8 @@ fn the_stack_and_calls() {
     assert_eq!((m.cpu().rip(), m.cpu().gpr[RSP]), (CODE + 7, STACK));
 }
 
-/// The flags, CS:RIP and RSP that a fault has pushed, in a machine whose handlers are at 0x3000 + 16 * vector.
-fn fault_of(code: &str, prepare: fn(&mut Machine)) -> (u64, u64, u64) {
+/// Executes one 64-bit instruction that faults; gives vector and error code, and the RIP and RSP that were pushed.
+fn fault_of(code: &str, prepare: fn(&mut Machine)) -> (u64, u64, u64, u64) {
     let mut m = Machine::flat("max", 64);
     m.write(0x9008, &0x00af_9b00_0000_ffffu64.to_le_bytes());
     m.cpu().gdtr = crate::segment::Table { base: 0x9000, limit: 15 };
@@ -124,7 +124,7 @@ fn fault_of(code: &str, prepare: fn(&mut Machine)) -> (u64, u64, u64) {
     for vector in 0..32u64 {
         m.write(0xa000 + 16 * vector, &(0x3000 + 16 * vector | 8 << 16 | 0x8e00 << 32).to_le_bytes());
     }
-    // Stacks of faults are switched so that one with a bad stack pointer arrives.
+    // A stack of its own, for faults with a bad stack pointer.
     m.cpu().tr.base = 0xb000;
     m.cpu().tr.limit = 0x67;
     m.write(0xb000 + 36, &0x7000u64.to_le_bytes());
@@ -134,8 +134,8 @@ fn fault_of(code: &str, prepare: fn(&mut Machine)) -> (u64, u64, u64) {
     prepare(&mut m);
     m.run(&hex(code), 1);
     let vector = (m.cpu().rip() - 0x3000) / 16;
-    let frame = m.cpu().gpr[RSP] + 8;
-    (vector, m.read(frame), m.read(frame + 24))
+    let frame = m.cpu().gpr[RSP];
+    (vector, m.read(frame), m.read(frame + 8), m.read(frame + 32))
 }
 
 #[test]
@@ -146,8 +146,72 @@ fn branches_to_addresses_that_are_not_canonical_fault_themselves() {
             m.cpu().gpr[RAX] = 1 << 47;
             m.write(STACK, &(1u64 << 47).to_le_bytes());
         });
-        assert_eq!(fault, (13, CODE, STACK), "{code}");
+        assert_eq!(fault, (13, 0, CODE, STACK), "{code}");
     }
+}
+
+#[test]
+fn stack_faults_of_addresses_that_are_not_canonical() {
+    // mov al, [rbp]; mov al, [rsp + rax]; push rax: through SS. mov al, [rax]: not.
+    for (code, vector) in [("8a 45 00", 12), ("8a 04 04", 12), ("50", 12), ("8a 00", 13)] {
+        let fault = fault_of(code, |m| {
+            let cpu = m.cpu();
+            (cpu.gpr[RAX], cpu.gpr[crate::state::RBP], cpu.gpr[RSP]) = (1 << 48, 1 << 48, 1 << 48);
+        });
+        assert_eq!(fault, (vector, 0, CODE, 1 << 48), "{code}");
+    }
+}
+
+#[test]
+fn page_faults_of_read_modify_writes_are_those_of_writes() {
+    // add [rax], cl; xchg [rax], rcx; lock inc dword [rax]; mov cl, [rax]; cmp [rax], cl; push [rax]
+    for (code, error) in [("00 08", 2), ("48 87 08", 2), ("f0 ff 00", 2), ("8a 08", 0), ("38 08", 0), ("ff 30", 0)] {
+        let fault = fault_of(code, |m| m.cpu().gpr[RAX] = 0x40_0000);
+        assert_eq!(fault, (14, error, CODE, STACK), "{code}");
+    }
+}
+
+#[test]
+fn locked_accesses_may_be_misaligned() {
+    // lock add [rbx], rax; xchg [rbx], rax; lock cmpxchg8b [rbx]; each also over the end of a page
+    for at in [0x5003u64, 0x5ffd] {
+        for (code, memory, rax) in [
+            ("f0 48 01 03", 0x1122_3344_5566_7789, 1),
+            ("48 87 03", 1, 0x1122_3344_5566_7788),
+            ("f0 0f c7 0b", 0x1122_3344_5566_7788, 0x5566_7788),
+        ] {
+            let mut m = Machine::flat("max", 64);
+            m.write(at, &0x1122_3344_5566_7788u64.to_le_bytes());
+            (m.cpu().gpr[RAX], m.cpu().gpr[RBX]) = (1, at);
+            // One attempt to do it with the lock, which counts as well, and a NOP after it.
+            let code = hex(&format!("{code} 90 f4"));
+            m.run(&code, 2);
+            if m.cpu().rip() != CODE + code.len() as u64 - 1 {
+                m.step(1);
+            }
+            assert_eq!((m.read(at), m.cpu().gpr[RAX]), (memory, rax), "{code:x?} at {at:#x}");
+            assert!(!m.cpu().unlocked);
+        }
+    }
+}
+
+#[test]
+fn nops_and_what_looks_like_one() {
+    // endbr64; nop with a register and with memory that is not there; repz xchg r8, rax; pause
+    for code in ["f3 0f 1e fa", "0f 1f c0", "0f 19 00", "f3 49 90", "f3 90"] {
+        let swapped = code == "f3 49 90";
+        let (after, _) = one(code, [0x40_0000, 0, 0, 0], 0);
+        assert_eq!(after[0], if swapped { 0 } else { 0x40_0000 }, "{code}");
+    }
+}
+
+#[test]
+fn arpl_raises_the_privilege_level() {
+    let mut m = Machine::flat("max", 32);
+    // arpl ecx, eax
+    (m.cpu().gpr[RAX], m.cpu().gpr[RCX]) = (3, 0x1234_5671);
+    m.run(&hex("63 c1"), 1);
+    assert_eq!((m.cpu().gpr[RCX], m.cpu().status_flags() & ZF), (0x1234_5673, ZF));
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub fn translate(features: Features, mode: u64, code: &[u8], limit: u32, ir: &mu
     ir.narrow = mode.size() != 2;
     let insn = Instruction::default();
     let mut t = Translator { ir, features, mode, insn, pc: 0, next: 0, status: Status::default() };
-    let alone = mode.step() != 0 || mode.shadow() != 0 || mode.careful() != 0;
+    let alone = mode.step() != 0 || mode.shadow() != 0 || mode.careful() != 0 || mode.unlocked() != 0;
     t.block(code, if alone { 1 } else { limit });
 }
 
@@ -68,6 +68,9 @@ impl Translator<'_> {
                 return;
             }
             self.next = decoder.position() as u32;
+            if self.insn.mnemonic() == Mnemonic::Pause {
+                self.decode_pause(code);
+            }
             self.ir.insn(self.pc);
             self.ir.insns += 1;
             if self.instruction() == Next::End {
@@ -81,6 +84,16 @@ impl Translator<'_> {
         if self.ir.end.is_none() {
             let to = self.next.into();
             self.ir.end(Terminal::Jump(to));
+        }
+    }
+
+    /// F3 90 is PAUSE, but with REX.B it is XCHG of R8 and RAX, which the decoder forgets.
+    fn decode_pause(&mut self, code: &[u8]) {
+        let (start, end) = (self.pc as usize, self.next as usize);
+        let rex = code.get(start..end.saturating_sub(1)).and_then(|prefixes| prefixes.last());
+        if self.is_64bit() && rex.is_some_and(|rex| rex & 0xf1 == 0x41) {
+            let insn = code.get(start..end).unwrap_or_default();
+            self.insn = Decoder::with_ip(64, insn, start as u64, DecoderOptions::NO_PAUSE).decode();
         }
     }
 
@@ -103,9 +116,15 @@ impl Translator<'_> {
         if self.mode.shadow() != 0 {
             self.ir.call(helpers::END_SHADOW, &[]);
         }
+        if self.mode.unlocked() != 0 {
+            self.ir.call(helpers::END_UNLOCKED, &[]);
+            self.insn.set_has_lock_prefix(false);
+        }
         let next =
             if self.insn.is_invalid() || !self.is_implemented() { self.undefined() } else { dispatch::translate(self) };
-        if self.mode.step() != 0 || self.mode.shadow() != 0 || self.mode.careful() != 0 || self.mode.watch() != 0 {
+        let mode = self.mode;
+        let alone = mode.step() != 0 || mode.shadow() != 0 || mode.careful() != 0 || mode.unlocked() != 0;
+        if alone || mode.watch() != 0 {
             return self.end_alone(next);
         }
         next
@@ -273,6 +292,8 @@ fn needed(set: CpuidFeature) -> Needs {
     Needs::Feature(match set {
         C::INTEL8086 | C::INTEL8086_ONLY | C::INTEL186 | C::INTEL286 | C::INTEL286_ONLY => return Needs::Nothing,
         C::INTEL386 | C::INTEL486 | C::MULTIBYTENOP | C::PAUSE | C::SMM | C::CPUID => return Needs::Nothing,
+        // Those that are not implemented are NOPs.
+        C::CET_IBT => return Needs::Nothing,
         C::X64 => return Needs::Long,
         C::FPU | C::FPU287 | C::FPU387 | C::FPU287XL_ONLY => F::FPU,
         C::ADX => F::ADX,

@@ -1,9 +1,12 @@
 //! Random cases: encodings with operands, and states that make them do something.
 
-use super::encode::{self, Set};
+use super::encode::{self, Form, Set};
 use super::wire::*;
 use crate::random::Random;
-use iced_x86::{Code, ConstantOffsets, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic as M, OpKind, Register, RflagsBits};
+use iced_x86::{
+    Code, ConstantOffsets, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic as M, OpKind, Register,
+    RflagsBits,
+};
 
 const RAX: usize = 0;
 const RCX: usize = 1;
@@ -18,11 +21,12 @@ const STATUS: u64 = 0x8d5;
 const DF: u64 = 1 << 10;
 const TF_AND_AC: u64 = 1 << 8 | 1 << 18;
 
-/// One or two instructions, without a state.
+/// One or more instructions, without a state.
 #[derive(Clone, Debug)]
 pub struct Encoding {
     /// The first instruction.
     pub code: Code,
+    bits: u32,
     pub bytes: Vec<u8>,
     pub instructions: Vec<Instruction>,
     pub pc: u64,
@@ -30,16 +34,22 @@ pub struct Encoding {
     window_offset: u32,
 }
 
-/// What is encoded: the tested instructions and those that use flags.
+/// What is encoded.
 pub struct Rows {
+    /// Bits of code, 32 or 64.
+    bits: u32,
+    /// The instructions to test.
     pub codes: Vec<Code>,
+    /// Instructions that use flags.
     consumers: Vec<Code>,
+    /// Instructions that may follow others.
+    followers: Vec<Code>,
 }
 
 impl Rows {
     /// The instructions of `sets`; only those whose name (iced's, as `Add_rm32_r32`) starts with `prefix`.
-    pub fn new(sets: &[Set], prefix: Option<&str>) -> Rows {
-        let mut codes = encode::codes(sets);
+    pub fn new(bits: u32, sets: &[Set], prefix: Option<&str>) -> Rows {
+        let mut codes = encode::codes(sets, bits);
         if let Some(prefix) = prefix {
             codes.retain(|code| encode::name(*code).to_lowercase().starts_with(&prefix.to_lowercase()));
         }
@@ -48,13 +58,56 @@ impl Rows {
             code.is_jcc_short_or_near()
                 || matches!(
                     mnemonic,
-                    M::Adc | M::Sbb | M::Rcl | M::Rcr | M::Pushfq | M::Pushf | M::Lahf | M::Cmc | M::Adcx | M::Adox | M::Loope
+                    M::Adc
+                        | M::Sbb
+                        | M::Rcl
+                        | M::Rcr
+                        | M::Pushfq
+                        | M::Pushfd
+                        | M::Pushf
+                        | M::Lahf
+                        | M::Cmc
+                        | M::Adcx
+                        | M::Adox
+                        | M::Loope
                 )
                 || code.condition_code() != iced_x86::ConditionCode::None && !code.is_loop()
         };
-        let consumers = encode::codes(&[Set::Integer]).into_iter().filter(consumes).collect();
-        Rows { codes, consumers }
+        let integer = encode::codes(&[Set::Integer], bits);
+        let consumers = integer.iter().copied().filter(consumes).collect();
+        Rows { bits, codes, consumers, followers: integer.into_iter().filter(may_follow).collect() }
     }
+}
+
+/// Whether an instruction is of use in the middle of others: it does not branch, and needs no special state.
+fn may_follow(code: &Code) -> bool {
+    let info = code.op_code();
+    let special = matches!(
+        code.mnemonic(),
+        M::Div
+            | M::Idiv
+            | M::Enter
+            | M::Leave
+            | M::Popf
+            | M::Popfd
+            | M::Popfq
+            | M::Int
+            | M::Int3
+            | M::Ud0
+            | M::Ud1
+            | M::Ud2
+            | M::Wrfsbase
+            | M::Wrgsbase
+            | M::Xlatb
+    );
+    let undefined = matches!(
+        code,
+        Code::Shld_rm16_r16_imm8 | Code::Shld_rm16_r16_CL | Code::Shrd_rm16_r16_imm8 | Code::Shrd_rm16_r16_CL
+    );
+    let mut insn = Instruction::new();
+    insn.set_code(*code);
+    let plain = !branches(&insn) && !insn.is_string_instruction() && code.flow_control() == FlowControl::Next;
+    plain && !special && !undefined && !info.is_privileged() && !info.is_input_output()
 }
 
 /// Flags as iced numbers them, by their bits in RFLAGS.
@@ -77,8 +130,35 @@ pub fn undefined_flags(insn: &Instruction) -> u64 {
     flags_of(insn.rflags_undefined())
 }
 
+/// Flags that are undefined after all of some instructions.
+pub fn undefined_after(instructions: &[Instruction]) -> u64 {
+    instructions.iter().fold(0, |undefined, insn| {
+        // A count of zero changes nothing.
+        let counted = matches!(
+            insn.mnemonic(),
+            M::Shl | M::Sal | M::Shr | M::Sar | M::Rol | M::Ror | M::Rcl | M::Rcr | M::Shld | M::Shrd
+        );
+        let written = flags_of(insn.rflags_written() | insn.rflags_cleared() | insn.rflags_set());
+        undefined & !(if counted { 0 } else { written }) | undefined_flags(insn)
+    })
+}
+
 fn branches(insn: &Instruction) -> bool {
     !matches!(insn.flow_control(), FlowControl::Next | FlowControl::Interrupt | FlowControl::Exception)
+}
+
+/// Appends one of `codes` whose operands are registers or at a distance from RIP, if it makes nothing undefined visible.
+fn append(codes: &[Code], bits: u32, bytes: &mut Vec<u8>, place: u64, random: &mut Random) {
+    let next = place + bytes.len() as u64;
+    let form = if random.percent(60) { Form::Registers } else { Form::Relative };
+    let Some(more) = encode::bytes_of(random.one_of(codes), bits, next, form, random) else { return };
+    let insn = encode::decode(bits, &more, next);
+    let anywhere = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory)
+        && (insn.memory_base().is_gpr() || insn.memory_index() != Register::None);
+    let undefined = undefined_after(&encode::decode_all(bits, bytes, place));
+    if !anywhere && flags_of(insn.rflags_read()) & undefined == 0 && bytes.len() + more.len() <= CODE_MAX {
+        bytes.extend(more);
+    }
 }
 
 /// Bytes that an instruction accesses.
@@ -92,44 +172,59 @@ fn access_bytes(insn: &Instruction) -> u64 {
 impl Encoding {
     /// A random encoding of `code`; `place` gives where it goes if it does not branch.
     pub fn random(rows: &Rows, code: Code, place: u64, random: &mut Random) -> Option<Encoding> {
+        let bits = rows.bits;
         let window_offset = match random.below(4) {
             0 => 0,
             1 => DATA_SIZE as u32 - WINDOW as u32,
             2 => 0x1000 - WINDOW as u32 / 2,
             _ => random.below((DATA_SIZE - WINDOW as u64) / 64) as u32 * 64,
         };
-        let mut bytes = encode::bytes_of(code, place, false, random)?;
-        let first = encode::decode(&bytes, place);
-        if !branches(&first)
-            && first.mnemonic() != M::Popfq
-            && flags_of(first.rflags_modified()) != 0
-            && random.percent(25)
-        {
-            let next = place + bytes.len() as u64;
-            if let Some(second) = encode::bytes_of(random.one_of(&rows.consumers), next, true, random) {
-                let insn = encode::decode(&second, next);
-                let in_registers = (0..insn.op_count()).all(|n| insn.op_kind(n) != OpKind::Memory);
-                let read = flags_of(insn.rflags_read());
-                if in_registers && read & undefined_flags(&first) == 0 {
-                    bytes.extend(second);
+        let mut bytes = encode::bytes_of(code, bits, place, Form::Any, random)?;
+        let first = encode::decode(bits, &bytes, place);
+        // Undefined results must not be used.
+        let vague = matches!(first.mnemonic(), M::Shld | M::Shrd) && first.op1_register().size() == 2;
+        if !branches(&first) && !vague && !matches!(first.mnemonic(), M::Popf | M::Popfd | M::Popfq) {
+            let sets_flags = flags_of(first.rflags_modified()) != 0;
+            match random.below(100) {
+                0..25 if sets_flags => append(&rows.consumers, bits, &mut bytes, place, random),
+                25..40 => {
+                    for _ in 0..2 + random.below(5) {
+                        append(&rows.followers, bits, &mut bytes, place, random);
+                    }
+                    append(&rows.consumers, bits, &mut bytes, place, random);
                 }
+                _ => {}
             }
         }
-        let isolated = encode::decode_all(&bytes, place).iter().any(branches);
+        let isolated = encode::decode_all(bits, &bytes, place).iter().any(branches);
         let pc = if isolated { ISOLATED_PC } else { place };
-        let set = encode::set_of(code)?;
-        let flags = u32::from(isolated) * FLAG_ISOLATED | if set == Set::Integer { 0 } else { FLAG_VECTORS };
-        let mut encoding = Encoding { code, bytes, instructions: Vec::new(), pc, flags, window_offset };
+        let set = encode::set_of(code, bits)?;
+        let flags = u32::from(isolated) * FLAG_ISOLATED
+            | if set == Set::Integer { 0 } else { FLAG_VECTORS }
+            | if bits == 32 { FLAG_32 } else { 0 };
+        let mut encoding = Encoding { code, bits, bytes, instructions: Vec::new(), pc, flags, window_offset };
         encoding.patch(random);
-        encoding.instructions = encode::decode_all(&encoding.bytes, pc);
-        let usable = encoding.instructions[0].code() == code && encoding.instructions.len() <= 2;
-        usable.then_some(encoding)
+        encoding.instructions = encode::decode_all(bits, &encoding.bytes, pc);
+        (encoding.instructions[0].code() == code).then_some(encoding)
+    }
+
+    /// Random bytes that are no instruction, neither of Intel's processors nor of AMD's.
+    pub fn undefined(rows: &Rows, place: u64, random: &mut Random) -> Encoding {
+        let (bits, code) = (rows.bits, Code::INVALID);
+        let flags = if bits == 32 { FLAG_32 } else { 0 };
+        loop {
+            let bytes = encode::random_bytes(bits, random);
+            if let Some(insn) = encode::undefined(bits, &bytes, place) {
+                let instructions = vec![insn];
+                return Encoding { code, bits, bytes, instructions, pc: place, flags, window_offset: 0 };
+            }
+        }
     }
 
     /// Makes addresses that are part of the encoding lead to the data, and branches to where they may go.
     fn patch(&mut self, random: &mut Random) {
         let bytes = self.bytes.clone();
-        let mut decoder = Decoder::with_ip(64, &bytes, self.pc, DecoderOptions::NONE);
+        let mut decoder = Decoder::with_ip(self.bits, &bytes, self.pc, DecoderOptions::NONE);
         let end = self.bytes.len();
         while decoder.can_decode() {
             let at = decoder.position();
@@ -180,7 +275,9 @@ impl Encoding {
         let window = WINDOW as u64;
         match random.below(16) {
             0 if self.window_offset == 0 => return DATA - random.below(size + 1),
-            0 | 1 if self.window_offset as u64 + window == DATA_SIZE => return DATA + DATA_SIZE - random.below(size + 1),
+            0 | 1 if self.window_offset as u64 + window == DATA_SIZE => {
+                return DATA + DATA_SIZE - random.below(size + 1);
+            }
             0..3 if self.window_offset == 0x1000 - WINDOW as u32 / 2 => return DATA + 0x1000 - random.below(size + 1),
             _ => {}
         }
@@ -210,7 +307,7 @@ impl Encoding {
         }
         state.rflags = 0x202 | random.bits() & STATUS | if random.percent(10) { DF } else { 0 };
         // None that would need an offset that is not canonical: AMD's processors refuse that, Intel's look at the sum only.
-        let bases = [0, 0, 0x1000, 0x5555_0000_0000, 0xffff_ffff_ffff_f000];
+        let bases = [0, 0, 0x1000, 0x1234_5678_0000, 0xffff_ffff_ffff_f000];
         (state.fs_base, state.gs_base) = (random.one_of(&bases), random.one_of(&bases));
         let first = &self.instructions[0];
         let stack = first.is_stack_instruction() || self.instructions.len() > 1;
@@ -222,6 +319,11 @@ impl Encoding {
         self.special_registers(first, &mut case, random);
         self.address(first, &mut case.state, random);
         self.special_memory(first, &mut case, random);
+        if self.bits == 32 {
+            case.state.gpr[8..].fill(0);
+            case.state.gpr.iter_mut().for_each(|value| *value &= 0xffff_ffff);
+            (case.state.fs_base, case.state.gs_base) = (0, 0);
+        }
         case
     }
 
@@ -329,7 +431,7 @@ impl Encoding {
     fn special_memory(&self, insn: &Instruction, case: &mut Case, random: &mut Random) {
         let at_stack = case.state.gpr[RSP];
         match insn.mnemonic() {
-            M::Popf | M::Popfq => {
+            M::Popf | M::Popfd | M::Popfq => {
                 if let Some(at) = self.in_window(at_stack, 8) {
                     let mut flags = u64_at(&case.window, at) & !TF_AND_AC;
                     if random.percent(50) {
@@ -351,6 +453,12 @@ impl Encoding {
                 let number = insn.op0_register().full_register().number();
                 if number != RSP {
                     case.state.gpr[number] = branch_target(self, random);
+                }
+            }
+            M::Ldmxcsr | M::Vldmxcsr if random.percent(85) => {
+                // Bits 31:16 are reserved.
+                if let Some(at) = effective_address(insn, &case.state).and_then(|at| self.in_window(at, 4)) {
+                    case.window[at + 2..at + 4].fill(0);
                 }
             }
             M::Cmpxchg | M::Cmpxchg8b | M::Cmpxchg16b if random.percent(50) => {

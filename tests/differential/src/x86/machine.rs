@@ -38,7 +38,10 @@ const VECTORS: u64 = 32;
 /// Selectors as Linux has them.
 const KERNEL_CS: u16 = 0x10;
 const USER_CS: u16 = 0x33;
+const USER_CS_32: u16 = 0x23;
 const USER_SS: u16 = 0x2b;
+
+const USER_DATA: Attributes = Attributes(0xc0f3);
 
 const JUMP_TO_SELF: [u8; 2] = [0xeb, 0xfe];
 const INT3: u8 = 0xcc;
@@ -118,11 +121,8 @@ fn system() -> Vec<(u64, Vec<u8>)> {
         let handler = KERNEL + HANDLERS + 16 * vector;
         // Interrupt gates; INT3 and INTO's have level 3, as Linux makes them.
         let level = if matches!(vector, 3 | 4) { 3 } else { 0 };
-        let low = handler & 0xffff
-            | u64::from(KERNEL_CS) << 16
-            | 0x8e00 << 32
-            | level << 45
-            | (handler >> 16 & 0xffff) << 48;
+        let low =
+            handler & 0xffff | u64::from(KERNEL_CS) << 16 | 0x8e00 << 32 | level << 45 | (handler >> 16 & 0xffff) << 48;
         all.push((IDT + 16 * vector, [low.to_le_bytes(), (handler >> 32).to_le_bytes()].concat()));
         all.push((HANDLERS + 16 * vector, JUMP_TO_SELF.to_vec()));
     }
@@ -212,8 +212,11 @@ impl Machine {
         cpu.idtr = Table { base: KERNEL + IDT, limit: (16 * VECTORS - 1) as u16 };
         cpu.gdtr = Table { base: KERNEL + GDT, limit: 0x7f };
         cpu.tr = Segment { selector: 0x40, attributes: Attributes(0x8b), base: KERNEL + TSS, limit: 0x67 };
-        for n in [DS, ES, FS, GS] {
+        for n in [FS, GS] {
             cpu.set_segment(n, Segment::default());
+        }
+        for n in [DS, ES] {
+            cpu.set_segment(n, flat(USER_SS, USER_DATA));
         }
         Ok(machine)
     }
@@ -285,7 +288,11 @@ impl Machine {
     /// The registers, and the exception as its handler finds it.
     fn outcome(&self, case: &Case, stopped: bool) -> Outcome {
         let cpu = &self.vcpu.env.cpu;
-        let mut state = State { gpr: cpu.gpr, rflags: cpu.rflags(), ..case.state.clone() };
+        let mut gpr = cpu.gpr;
+        if case.bits() == 32 {
+            narrow(&mut gpr);
+        }
+        let mut state = State { gpr, rflags: cpu.rflags(), ..case.state.clone() };
         (state.fs_base, state.gs_base) = (cpu.bases[FS], cpu.bases[GS]);
         if case.with_vectors() {
             take_vectors(cpu, &mut state);
@@ -320,16 +327,27 @@ impl Machine {
     }
 }
 
+/// The registers of 32-bit code.
+fn narrow(gpr: &mut [u64; 16]) {
+    gpr.iter_mut().for_each(|value| *value &= 0xffff_ffff);
+}
+
+/// A segment of 4 GiB.
+fn flat(selector: u16, attributes: Attributes) -> Segment {
+    Segment { selector, attributes, base: 0, limit: u32::MAX }
+}
+
 /// At level 3, with the registers of a case.
 fn put_state(cpu: &mut Cpu, case: &Case) {
     let state = &case.state;
-    let flat = |selector, attributes| Segment { selector, attributes, base: 0, limit: u32::MAX };
+    let (selector, attributes) =
+        if case.bits() == 32 { (USER_CS_32, Attributes(0xc0fb)) } else { (USER_CS, Attributes(0xa0fb)) };
     cpu.cpl = 3;
     cpu.shadow = Shadow::None;
     cpu.pending_debug = 0;
-    if cpu.selectors[CS] != u64::from(USER_CS) {
-        cpu.set_segment(CS, flat(USER_CS, Attributes(0xa0fb)));
-        cpu.set_segment(SS, flat(USER_SS, Attributes(0xc0f3)));
+    if cpu.selectors[CS] != u64::from(selector) {
+        cpu.set_segment(CS, flat(selector, attributes));
+        cpu.set_segment(SS, flat(USER_SS, USER_DATA));
     }
     cpu.gpr = state.gpr;
     (cpu.bases[FS], cpu.bases[GS]) = (state.fs_base, state.gs_base);

@@ -16,7 +16,7 @@ use iced_x86::{Formatter, IntelFormatter};
 /// The instructions of a case as text.
 pub fn disassemble(case: &wire::Case) -> String {
     let mut formatter = IntelFormatter::new();
-    let all = encode::decode_all(&case.code, case.pc);
+    let all = encode::instructions(case);
     let texts = all.iter().map(|insn| {
         let mut text = String::new();
         formatter.format(insn, &mut text);

@@ -21,10 +21,27 @@ const AHEAD: usize = 4;
 /// Divergences of one instruction that are shrunk and printed; others are counted.
 const PRINTED: u64 = 2;
 
+/// Encodings of a hundred that are no instruction.
+const UNDEFINED_PERCENT: u64 = 2;
+
+/// Where code is placed, in turn.
+#[derive(Default)]
+struct Places(u64);
+
+impl Places {
+    fn next(&mut self) -> u64 {
+        let slot = self.0 % (CODE_SIZE / SLOT);
+        self.0 += 1;
+        CODE + slot * SLOT
+    }
+}
+
 /// What to do.
 pub struct Options<'a> {
     /// Executions by the host at least; each tier does as many.
     pub cases: u64,
+    /// Bits of code, 32 or 64.
+    pub bits: u32,
     /// Instructions of these sets.
     pub sets: &'a [Set],
     /// Only those whose name starts so.
@@ -96,11 +113,11 @@ impl Bench {
     /// # Errors
     /// When the runner ends.
     pub fn run(&mut self, options: &Options) -> Result<Report, String> {
-        let rows = Rows::new(options.sets, options.row);
+        let rows = Rows::new(options.bits, options.sets, options.row);
         let mut random = Random::new(options.seed);
         let mut report = Report::default();
         let mut under_way = VecDeque::new();
-        let (begin, mut next_row, mut sent, mut slot) = (Instant::now(), 0, 0, 0);
+        let (begin, mut next_row, mut sent, mut places) = (Instant::now(), 0, 0, Places::default());
         if rows.codes.is_empty() {
             return Err("no such instruction".into());
         }
@@ -111,8 +128,11 @@ impl Bench {
                 while batch.len() < BATCH * STATES as usize {
                     let code = rows.codes[next_row % rows.codes.len()];
                     next_row += 1;
-                    if let Some(encoding) = Encoding::random(&rows, code, CODE + slot * SLOT, &mut random) {
-                        slot = (slot + 1) % (CODE_SIZE / SLOT);
+                    let place = places.next();
+                    if options.row.is_none() && random.percent(UNDEFINED_PERCENT) {
+                        let encoding = Encoding::undefined(&rows, place, &mut random);
+                        batch.extend((0..STATES).map(|_| encoding.case(&mut random)));
+                    } else if let Some(encoding) = Encoding::random(&rows, code, place, &mut random) {
                         batch.extend((0..STATES).map(|_| encoding.case(&mut random)));
                     } else if rows.codes.len() == 1 {
                         return Err(format!("`{}` cannot be encoded", encode::name(code)));
@@ -128,7 +148,7 @@ impl Bench {
                 format!("the runner ended: {e}; in or before\n{}", texts.join("\n"))
             })?;
             for (cases, results) in batch.chunks(STATES as usize).zip(results.chunks(STATES as usize)) {
-                let name = encode::name(encode::decode(&cases[0].code, cases[0].pc).code());
+                let name = encode::name(encode::first(&cases[0]).code());
                 for (case, theirs) in cases.iter().zip(results) {
                     self.check(&name, case, theirs, options, &mut report)?;
                 }

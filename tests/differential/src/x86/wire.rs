@@ -1,21 +1,21 @@
 //! What goes through the runner's pipes; `runner-x86/README.md` is the definition.
 
 /// Bytes of a [`Case`] on the wire.
-pub const CASE_BYTES: usize = 80 + STATE_BYTES + WINDOW;
+pub const CASE_BYTES: usize = 128 + STATE_BYTES + WINDOW;
 /// Bytes of an [`Outcome`] on the wire.
 pub const RESULT_BYTES: usize = 32 + STATE_BYTES + WINDOW;
 const STATE_BYTES: usize = 816;
 /// Bytes of the memory window.
 pub const WINDOW: usize = 512;
 /// Bytes of code at most.
-pub const CODE_MAX: usize = 48;
+pub const CODE_MAX: usize = 96;
 
 /// Where code is placed in turn.
 pub const CODE: u64 = 0x1360_0000;
 /// Its size.
 pub const CODE_SIZE: u64 = 0x100_0000;
 /// Distance of one placement from the next.
-pub const SLOT: u64 = 64;
+pub const SLOT: u64 = 128;
 /// Start of the area of isolated cases, filled with INT3.
 pub const ISOLATED: u64 = 0x1a40_0000;
 /// Its size.
@@ -31,6 +31,9 @@ pub const DATA_SIZE: u64 = 0x2000;
 pub const FLAG_ISOLATED: u32 = 1;
 /// With the x87, SSE and AVX state.
 pub const FLAG_VECTORS: u32 = 2;
+
+/// 32-bit code, in compatibility mode.
+pub const FLAG_32: u32 = 4;
 
 /// [`Outcome::vector`] of a case that ran to its end.
 pub const NO_VECTOR: u32 = 256;
@@ -81,7 +84,7 @@ pub struct Case {
     pub instructions: u64,
     /// Where they are placed.
     pub pc: u64,
-    /// [`FLAG_ISOLATED`], [`FLAG_VECTORS`].
+    /// [`FLAG_ISOLATED`], [`FLAG_VECTORS`], [`FLAG_32`].
     pub flags: u32,
     /// Of the window in the data.
     pub window_offset: u32,
@@ -159,6 +162,11 @@ impl Case {
 
     pub fn with_vectors(&self) -> bool {
         self.flags & FLAG_VECTORS != 0
+    }
+
+    /// Bits of its code: 32 or 64.
+    pub fn bits(&self) -> u32 {
+        if self.flags & FLAG_32 != 0 { 32 } else { 64 }
     }
 
     /// The address after the instructions.

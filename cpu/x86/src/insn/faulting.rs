@@ -1,0 +1,107 @@
+//! What a fault says that depends on the instruction. Translated code accesses memory without telling what for; when that
+//! fails, which is rare, the instruction is decoded once more.
+
+use super::translator::MAX_LEN;
+use crate::exception::{self, Exception};
+use crate::frontend::Env;
+use crate::memory::{self, Who};
+use crate::mmu::{self, code};
+use crate::mode::Mode;
+use crate::state::Cpu;
+use iced_x86::{
+    Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register, UsedMemory,
+};
+
+/// The exception that the instruction at the program counter raises when translated code has raised `exception`.
+///
+/// - A page fault of a read-modify-write is that of a write, even if nothing is mapped (SDM vol. 3A, 4.7 "Page-Fault
+///   Exceptions").
+/// - An address that is not canonical raises #SS instead of #GP where the access is through SS (SDM vol. 1, 3.3.7.1
+///   "Canonical Addressing").
+/// - A misaligned access is refused, unless it is locked: then the instruction is executed without the lock.
+pub fn refine(env: &mut Env, exception: Exception) -> Exception {
+    match exception {
+        Exception::Fault { vector: exception::PF, error: Some(error), address }
+            if error & (code::WRITE | code::FETCH) == 0 && modifies_memory(env) =>
+        {
+            Exception::Fault { vector: exception::PF, error: Some(error | code::WRITE), address }
+        }
+        Exception::Fault { vector: exception::GP, error: Some(0), .. }
+            if env.cpu.is_64bit() && stack_address_is_not_canonical(env) =>
+        {
+            Exception::with_error(exception::SS, 0)
+        }
+        Exception::Misaligned if is_locked(env) => {
+            // Deviation: such an access is not atomic to other processors.
+            env.cpu.unlocked = true;
+            env.cpu.update_mode();
+            Exception::Resume
+        }
+        Exception::Misaligned => refine(env, Exception::gp(0)),
+        other => other,
+    }
+}
+
+/// The instruction at the program counter; one that cannot be read decodes as invalid.
+fn instruction(env: &mut Env) -> Instruction {
+    let (pc, rip, bits) = (env.cpu.pc, env.cpu.rip(), Mode(env.cpu.mode).bits());
+    let mut code = [0; MAX_LEN];
+    let mut len = MAX_LEN;
+    if let Ok(all) = memory::load(env, pc, MAX_LEN as u8, Who::Program) {
+        code.copy_from_slice(&all.to_le_bytes()[..MAX_LEN]);
+    } else {
+        // It may end before the page that is missing.
+        let byte = |n: usize| memory::load(env, pc.wrapping_add(n as u64), 1, Who::Program).ok();
+        let bytes: Vec<u8> = (0..MAX_LEN).map_while(byte).map(|byte| byte as u8).collect();
+        len = bytes.len();
+        code[..len].copy_from_slice(&bytes);
+    }
+    Decoder::with_ip(bits, &code[..len], rip, DecoderOptions::NONE).decode()
+}
+
+fn is_locked(env: &mut Env) -> bool {
+    let insn = instruction(env);
+    let in_memory = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory);
+    insn.has_lock_prefix() || insn.mnemonic() == Mnemonic::Xchg && in_memory
+}
+
+fn modifies_memory(env: &mut Env) -> bool {
+    let insn = instruction(env);
+    let mut factory = InstructionInfoFactory::new();
+    let modified = |m: &UsedMemory| matches!(m.access(), OpAccess::ReadWrite | OpAccess::ReadCondWrite);
+    factory.info(&insn).used_memory().iter().any(modified)
+}
+
+/// Whether an access through SS in 64-bit code is at an address that is not canonical.
+fn stack_address_is_not_canonical(env: &mut Env) -> bool {
+    let insn = instruction(env);
+    let cpu = &env.cpu;
+    if insn.is_privileged() && cpu.cpl != 0 {
+        return false;
+    }
+    let mut factory = InstructionInfoFactory::new();
+    // Prefixes for other segments than FS and GS mean nothing in 64-bit code.
+    let through_ss = |m: &&UsedMemory| {
+        let based = matches!(m.base(), Register::RSP | Register::RBP | Register::ESP | Register::EBP);
+        based && !matches!(m.segment(), Register::FS | Register::GS)
+    };
+    factory.info(&insn).used_memory().iter().filter(through_ss).any(|m| {
+        let first = m.virtual_address(0, |register, _, _| value(cpu, register));
+        let last = m.memory_size().size().saturating_sub(1) as u64;
+        first.is_some_and(|va| !mmu::is_canonical(cpu, va) || !mmu::is_canonical(cpu, va.wrapping_add(last)))
+    })
+}
+
+/// A register as addresses in 64-bit code use it; `None` for vectors.
+fn value(cpu: &Cpu, register: Register) -> Option<u64> {
+    if register.is_segment_register() {
+        return Some(0);
+    }
+    let whole = *cpu.gpr.get(register.full_register().number()).filter(|_| register.is_gpr())?;
+    Some(match register.size() {
+        1 => whole & 0xff,
+        2 => whole & 0xffff,
+        4 => whole & 0xffff_ffff,
+        _ => whole,
+    })
+}
