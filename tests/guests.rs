@@ -25,7 +25,7 @@ const STRESS: [&str; 6] = [
     "tcg,tb-size=1,stress=5",
 ];
 /// An image takes seconds; only one that hangs takes this long, whatever else the host has to do.
-const TIMEOUT: Duration = Duration::from_secs(240);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What `faults` may print on `max`. Deviation, see `Mode::bti`: until a guest uses a guarded page, indirect branches
 /// leave PSTATE.BTYPE alone, so that SPSR_EL1.BTYPE is 0 where an exception comes from the very target of a BR; to be
