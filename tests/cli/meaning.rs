@@ -62,6 +62,7 @@ fn commands_and_names() {
 fn defaults() {
     let config = system("");
     let want = Config {
+        system: System::Aarch64,
         machine: Machine { name: "virt".into(), gic: None, dump_dtb: None },
         cpu: Cpu { model: "max".into(), features: vec![] },
         ram_bytes: 128 << 20,

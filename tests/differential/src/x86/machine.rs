@@ -4,6 +4,7 @@
 use super::wire::*;
 use crate::machine::{NoEntropy, Tier};
 use std::sync::Arc;
+use tcg::around::Around;
 use tcg::cache::Block;
 use tcg::cranelift::Cranelift;
 use tcg::exec::{Compiler, Shared, Tcg, TcgVcpu, Tiers};
@@ -48,8 +49,8 @@ const INT3: u8 = 0xcc;
 
 struct Counted(Arc<Cranelift<X86>>);
 impl Compiler<X86> for Counted {
-    fn request(&self, shared: &Arc<Shared<X86>>, block: Arc<Block>) {
-        self.0.request(shared, block);
+    fn request(&self, shared: &Arc<Shared<X86>>, block: Arc<Block>, around: Around) {
+        self.0.request(shared, block, around);
     }
     fn free(&self, entries: &[u64]) {
         self.0.free(entries);
