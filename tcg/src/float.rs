@@ -25,14 +25,14 @@ use crate::ir::Lane;
 use crate::mxcsr;
 
 /// IEEE 754's five exceptions, in the order of its section 7, from bit 0: invalid operation, division by zero, overflow,
-/// underflow, inexact.
+/// underflow, inexact. And in bit 5, which is none of them, that an operand was denormal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FloatFlags(pub u8);
 
 impl FloatFlags {
-    /// The flags of an MXCSR. Its bit 1, denormal operand, is none of the five.
+    /// The flags of an MXCSR, where the denormal operand is bit 1.
     const fn of_mxcsr(mxcsr: u32) -> FloatFlags {
-        FloatFlags((mxcsr & 1 | mxcsr >> 1 & 0x1e) as u8)
+        FloatFlags((mxcsr & 1 | mxcsr >> 1 & 0x1e | (mxcsr & 2) << 4) as u8)
     }
 }
 

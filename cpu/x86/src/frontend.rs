@@ -259,7 +259,7 @@ impl Frontend for X86 {
     fn add_float_flags(cpu: &mut Cpu, flags: FloatFlags) {
         // Invalid, (denormal), divide by zero, overflow, underflow, inexact: MXCSR has the denormal operand at bit 1.
         let f = u32::from(flags.0);
-        cpu.mxcsr |= f & 1 | (f & 0x1e) << 1;
+        cpu.mxcsr |= f & 1 | (f & 0x1e) << 1 | f >> 4 & 2;
     }
     fn interrupt(&self, env: &mut Env, pins: u32) -> bool {
         let changed = env.cpu.pins ^ pins;

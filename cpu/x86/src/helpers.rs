@@ -222,7 +222,8 @@ extern "C" fn cmpxchg_pair(env: &mut Env, va: u64, wide: u64) -> u64 {
     let cpu = &env.cpu;
     let expected = pair(cpu.gpr[RAX], cpu.gpr[RDX]);
     let new = pair(cpu.gpr[RBX], cpu.gpr[RCX]);
-    let mem = tcg::ir::Mem { order: tcg::ir::Order::AcqRel, ..tcg::ir::Mem::plain(mmu::data_regime(cpu)) };
+    let order = tcg::ir::Order::AcqRel;
+    let mem = tcg::ir::Mem { order, modify: true, ..tcg::ir::Mem::plain(mmu::data_regime(cpu)) };
     let found = if va.is_multiple_of(bytes.into()) {
         env.cmpxchg_slow(va, bytes, expected, new, mem)
     } else {
@@ -245,7 +246,7 @@ extern "C" fn cmpxchg_pair(env: &mut Env, va: u64, wide: u64) -> u64 {
 
 /// Compares memory with `expected` and replaces it if they are equal; gives what it held.
 fn exchange_misaligned(env: &mut Env, va: u64, bytes: u8, expected: u128, new: u128) -> Result<u128, Exception> {
-    let found = memory::load(env, va, bytes, memory::Who::Program)?;
+    let found = memory::load_to_modify(env, va, bytes)?;
     memory::store(env, va, bytes, if found == expected { new } else { found }, memory::Who::Program)?;
     Ok(found)
 }

@@ -256,12 +256,14 @@ pub struct Mem {
     pub order: Order,
     /// Bytes are reversed on the way (a big-endian access).
     pub swap: bool,
+    /// Of a load: what it reads will be written back, so the page must allow stores too, and the access faults as a store.
+    pub modify: bool,
 }
 
 impl Mem {
     /// A plain access in regime `mmu`.
     pub const fn plain(mmu: u8) -> Mem {
-        Mem { mmu, align_log2: 0, order: Order::Relaxed, swap: false }
+        Mem { mmu, align_log2: 0, order: Order::Relaxed, swap: false, modify: false }
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Translator<'a> {
     pub next: u32,
     /// What is known of the status flags.
     pub(super) status: Status,
+    /// The vector operation under way is the first of two on halves of 256 bits.
+    pub(super) first_of_two: bool,
 }
 
 /// Translates instructions of `code` until the block ends or the code does, at most `limit` of them. If the code ends within
@@ -48,7 +50,7 @@ pub fn translate(features: Features, mode: u64, code: &[u8], limit: u32, ir: &mu
     ir.host_float = mode.host_float() != 0;
     ir.narrow = mode.size() != 2;
     let insn = Instruction::default();
-    let mut t = Translator { ir, features, mode, insn, pc: 0, next: 0, status: Status::default() };
+    let mut t = Translator { ir, features, mode, insn, pc: 0, next: 0, status: Status::default(), first_of_two: false };
     let alone = mode.step() != 0 || mode.shadow() != 0 || mode.careful() != 0 || mode.unlocked() != 0;
     t.block(code, if alone { 1 } else { limit });
 }
@@ -197,6 +199,11 @@ impl Translator<'_> {
             (_, 1) => mmu::KERNEL_TO_USER,
             _ => mmu::KERNEL,
         })
+    }
+
+    /// The same by an operation that reads and writes.
+    pub fn mem_to_modify(&self) -> Mem {
+        Mem { modify: true, ..self.mem() }
     }
 
     /// #UD.

@@ -95,7 +95,9 @@ impl Translator<'_> {
         let a = self.vector(1);
         let wide = self.insn.op_kind(1) == iced_x86::OpKind::Register && self.insn.op_register(1).is_ymm()
             || self.is_memory(1) && self.memory_bytes() == 32;
+        self.first_of_two = wide;
         let low = f(self, a[0]);
+        self.first_of_two = false;
         let result = if wide {
             let high = f(self, a[1]);
             self.low_halves(low, high)
@@ -202,6 +204,17 @@ impl Translator<'_> {
     /// VCVTPS2PH.
     pub(super) fn singles_to_halves(&mut self) -> Next {
         let how = self.imm8() & 7;
+        if self.is_memory(0) {
+            // The store must be known to succeed before flags are raised.
+            let (ty, va) = (ty_of(self.memory_bytes().min(8)), self.memory(self.memory_bytes() as u64, true));
+            let mem = self.mem_to_modify();
+            self.ir.load(ty, va, mem);
+            if self.memory_bytes() == 16 {
+                let above = self.ir.add_imm(Ty::I64, va, 8);
+                let above = self.linear(above);
+                self.ir.load(ty, above, mem);
+            }
+        }
         self.narrowed(|t, v| t.float_call(SINGLE_TO_HALF, Lane::S, 4, how, [v, v, v]))
     }
 }
