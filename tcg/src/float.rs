@@ -3,7 +3,9 @@
 //! A helper is the meaning of an operation. One that has a [`HostFloat`] may be replaced by the host's operation in
 //! blocks whose guest environment is the host's default ([`Block::host_float`](crate::ir::Block::host_float)): both
 //! round to nearest even and neither flushes, so results differ in NaNs alone and flags in the moment at which a
-//! result counts as tiny. Compiled code looks for these cases after (or before) the operation and calls the helper then.
+//! result counts as tiny. Compiled code looks for these cases after (or before) the operation and calls the helper then. A
+//! guest whose floating point is the host's ([`Frontend::NATIVE_FLOAT`]) needs less of that, and none by instructions that
+//! raise flags of their own.
 //!
 //! The host's sticky flags are the guest's while compiled code runs. They are looked at on the way out of it and when a
 //! helper asks ([`Env::sync_float_flags`]). What holds about them:
@@ -80,6 +82,8 @@ pub enum FloatOp {
     Max,
     /// All ones where `a == b`; a quiet NaN is not invalid.
     Eq,
+    /// All ones where either is a NaN; a quiet one is not invalid.
+    Unordered,
     /// All ones where `a >= b`; a NaN is invalid.
     Ge,
     /// All ones where `a > b`; a NaN is invalid.

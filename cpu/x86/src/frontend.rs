@@ -186,6 +186,7 @@ impl Frontend for X86 {
     const COHERENT_CODE: Option<Exception> = Some(Exception::Resume);
     const SPLIT_LOCKS: bool = true;
     const OPEN_BUS: bool = true;
+    const NATIVE_FLOAT: bool = true;
     const MMU_REGIMES: usize = mmu::REGIMES;
 
     fn names(&self) -> Names<'static> {

@@ -100,9 +100,10 @@ pub const KNOWN: &[Known] = &[
         applies: |first, _, _, _| first.mnemonic() == M::Cvtpi2ps && first.op_kind(1) == OpKind::Memory,
     },
     Known {
-        why: "conversions to MMX registers with an exception: AMD's processors have left the x87 state before",
+        why: "conversions of MMX registers with an exception: AMD's processors have left the x87 state before",
         applies: |first, _, theirs, ours| {
-            let converts = matches!(first.mnemonic(), M::Cvtps2pi | M::Cvttps2pi | M::Cvtpd2pi | M::Cvttpd2pi);
+            let mnemonic = first.mnemonic();
+            let converts = matches!(mnemonic, M::Cvtpi2ps | M::Cvtps2pi | M::Cvttps2pi | M::Cvtpd2pi | M::Cvttpd2pi);
             converts && (theirs.vector, ours.vector) == (19, 19)
         },
     },

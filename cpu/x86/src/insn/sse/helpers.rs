@@ -284,6 +284,7 @@ float_helpers! {
             by_format!(i, F => map2::<F>(i.count, a, b, env, |a, b, env| compare_mask::<F>(a, b, i.n, env)))
         }, |n| match n {
             0 => Some(FloatOp::Eq),
+            3 => Some(FloatOp::Unordered),
             13 => Some(FloatOp::Ge),
             14 => Some(FloatOp::Gt),
             _ => None,

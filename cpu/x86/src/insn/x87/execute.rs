@@ -338,7 +338,7 @@ operations! {
     Ffree |cpu, insn| {
         cpu.set_x87_codes(C1, 0);
         cpu.free_st(insn.i());
-        cpu.turn_x87(insn.pops());
+        cpu.pop_st(insn.pops());
     };
     Fincstp |cpu, _| turn(cpu, 1);
     Fdecstp |cpu, _| turn(cpu, 7);
@@ -430,13 +430,12 @@ fn store_register(cpu: &mut Cpu, insn: Packed) {
     cpu.pop_st(insn.pops());
 }
 
-/// FSTPNCE, which documentation leaves out: FSTP ST(i) to which an empty register is no fault.
+/// FSTPNCE, which documentation leaves out: FSTP ST(i) to which an empty register is no fault, and is not stored.
 fn store_quietly(cpu: &mut Cpu, insn: Packed) {
-    let (value, empty) = (cpu.st(0), cpu.st_is_empty(0));
+    let value = cpu.st(0);
     cpu.set_x87_codes(C1, 0);
-    cpu.set_st(insn.i(), value);
-    if empty {
-        cpu.free_st(insn.i());
+    if !cpu.st_is_empty(0) {
+        cpu.set_st(insn.i(), value);
     }
     cpu.pop_st(insn.pops());
 }
@@ -540,6 +539,10 @@ fn remainder(cpu: &mut Cpu, nearest: bool) {
         return;
     }
     let code = |bit: u32, code: u16| if result.quotient >> bit & 1 != 0 { code } else { 0 };
+    if context.flags.contains(Flags::INVALID) {
+        cpu.set_x87_codes(C1 | C2, 0);
+        return cpu.set_st(0, result.value);
+    }
     let codes = code(0, C1) | code(1, C3) | code(2, C0) | if result.complete { 0 } else { C2 };
     cpu.set_x87_codes(C0 | C1 | C2 | C3, codes);
     cpu.set_st(0, result.value);
