@@ -22,14 +22,14 @@ pub fn refine(env: &mut Env, exception: Exception) -> Exception {
         Exception::Fault { vector: exception::PF, address: Some(address), .. }
             if env.cpu.is_64bit() && in_last_page(&env.cpu, address) =>
         {
-            match not_canonical(env) {
+            match not_canonical(env, false) {
                 Some(true) => Exception::with_error(exception::SS, 0),
                 Some(false) => Exception::gp(0),
                 None => exception,
             }
         }
         Exception::Fault { vector: exception::GP, error: Some(0), .. }
-            if env.cpu.is_64bit() && not_canonical(env) == Some(true) =>
+            if env.cpu.is_64bit() && not_canonical(env, true) == Some(true) =>
         {
             Exception::with_error(exception::SS, 0)
         }
@@ -73,8 +73,8 @@ fn in_last_page(cpu: &Cpu, va: u64) -> bool {
 }
 
 /// Whether the instruction, of 64-bit code, accesses memory at an address that is not canonical, and if so whether it does
-/// through SS.
-fn not_canonical(env: &mut Env) -> Option<bool> {
+/// through SS. Of the addresses that a vector gives one is taken to be such if `known`.
+fn not_canonical(env: &mut Env, known: bool) -> Option<bool> {
     let insn = instruction(env);
     let cpu = &env.cpu;
     if insn.is_privileged() && cpu.cpl != 0 {
@@ -82,6 +82,9 @@ fn not_canonical(env: &mut Env) -> Option<bool> {
     }
     let mut factory = InstructionInfoFactory::new();
     let outside = |m: &&UsedMemory| {
+        if m.index().is_vector_register() {
+            return known;
+        }
         let first = m.virtual_address(0, |register, _, _| value(cpu, register));
         let last = m.memory_size().size().saturating_sub(1) as u64;
         first.is_some_and(|va| !mmu::is_canonical(cpu, va) || !mmu::is_canonical(cpu, va.wrapping_add(last)))

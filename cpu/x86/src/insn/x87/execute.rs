@@ -535,12 +535,13 @@ fn remainder(cpu: &mut Cpu, nearest: bool) {
     };
     let mut context = cpu.x87_context();
     let result = context.remainder(a, b, nearest);
+    cpu.set_x87_codes(C2, 0);
     if !cpu.x87_finish(&context) {
         return;
     }
     let code = |bit: u32, code: u16| if result.quotient >> bit & 1 != 0 { code } else { 0 };
-    if context.flags.contains(Flags::INVALID) {
-        cpu.set_x87_codes(C1 | C2, 0);
+    if Extended::from(result.value).is_nan() {
+        cpu.set_x87_codes(C1, 0);
         return cpu.set_st(0, result.value);
     }
     let codes = code(0, C1) | code(1, C3) | code(2, C0) | if result.complete { 0 } else { C2 };
