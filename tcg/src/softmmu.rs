@@ -568,6 +568,16 @@ impl<F: Frontend> Env<F> {
         Some(unsafe { found.host.add(offset as usize) })
     }
 
+    /// The host address of a byte in a page of RAM, if accesses of this intent need no more than a look into the tables.
+    pub(crate) fn host_of_span(&mut self, va: u64, mem: Mem, intent: Intent) -> Option<*mut u8> {
+        let entry = &self.tlb.entries[usize::from(mem.mmu) % REGIMES][index(va)];
+        let tag = if intent == Intent::Write { entry.write } else { entry.read };
+        if va ^ tag < PAGE_SIZE {
+            return Some(va.wrapping_add(entry.addend) as *mut u8);
+        }
+        self.refill(va, 1, mem, intent)
+    }
+
     fn check_alignment(&mut self, gva: Gva, want: Want, align_log2: u8) -> Result<(), F::Exception> {
         if gva.0 & ((1u64 << align_log2) - 1) != 0 {
             let shared = self.shared.clone();

@@ -296,7 +296,8 @@ impl Frontend for X86 {
             smm::enter(env);
             return true;
         }
-        if cpu.shadow != Shadow::None {
+        // Traps of the last instruction come first.
+        if cpu.shadow != Shadow::None || cpu.pending_debug != 0 {
             return false;
         }
         if !cpu.nmi_blocked && !cpu.smm && cpu.take_event(event::NMI) {

@@ -16,7 +16,8 @@ use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mne
 /// - An access that begins in the last page of the lower half and ends above it is not canonical, whatever is mapped there.
 /// - An address that is not canonical raises #SS instead of #GP where the access is through SS (SDM vol. 1, 3.3.7.1
 ///   "Canonical Addressing").
-/// - A misaligned access is refused, unless it is locked: then the instruction is executed without the lock.
+/// - A misaligned access of less than 16 bytes is #AC where alignment is checked (SDM vol. 3A, 6.15 "Interrupt 17").
+/// - Another misaligned access is refused, unless it is locked: then the instruction is executed without the lock.
 pub fn refine(env: &mut Env, exception: Exception) -> Exception {
     match exception {
         Exception::Fault { vector: exception::PF, address: Some(address), .. }
@@ -32,6 +33,9 @@ pub fn refine(env: &mut Env, exception: Exception) -> Exception {
             if env.cpu.is_64bit() && not_canonical(env, true) == Some(true) =>
         {
             Exception::with_error(exception::SS, 0)
+        }
+        Exception::Misaligned if env.cpu.checks_alignment() && instruction(env).memory_size().size() < 16 => {
+            Exception::with_error(exception::AC, 0)
         }
         Exception::Misaligned if is_locked(env) => {
             // Deviation: such an access is not atomic to other processors.
@@ -80,9 +84,12 @@ fn not_canonical(env: &mut Env, known: bool) -> Option<bool> {
     if insn.is_privileged() && cpu.cpl != 0 {
         return None;
     }
+    // The address of a bit string is far from what its operand says.
+    let bits = matches!(insn.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc);
+    let elsewhere = |m: &UsedMemory| m.index().is_vector_register() || bits && insn.op1_kind() == OpKind::Register;
     let mut factory = InstructionInfoFactory::new();
     let outside = |m: &&UsedMemory| {
-        if m.index().is_vector_register() {
+        if elsewhere(m) {
             return known;
         }
         let first = m.virtual_address(0, |register, _, _| value(cpu, register));
