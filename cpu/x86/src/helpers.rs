@@ -224,7 +224,7 @@ extern "C" fn check_segment(env: &mut Env, offset: u64, packed: u64) -> u64 {
 extern "C" fn cmpxchg_pair(env: &mut Env, va: u64, wide: u64) -> u64 {
     let bytes = if wide != 0 { 16 } else { 8 };
     if wide != 0 && va % 16 != 0 {
-        env.raise(Exception::gp(0));
+        env.raise(Exception::Misaligned);
         return 0;
     }
     let pair = |low: u64, high: u64| match wide {

@@ -37,7 +37,7 @@ pub fn refine(env: &mut Env, exception: Exception) -> Exception {
         Exception::Misaligned if env.cpu.checks_alignment() && instruction(env).memory_size().size() < 16 => {
             Exception::with_error(exception::AC, 0)
         }
-        Exception::Misaligned if is_locked(env) => {
+        Exception::Misaligned if is_locked(env) && instruction(env).memory_size().size() < 16 => {
             // Deviation: such an access is not atomic to other processors.
             env.cpu.unlocked = true;
             env.cpu.update_mode();
