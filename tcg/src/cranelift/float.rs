@@ -558,7 +558,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             // Twice the bits lose the sign.
             let bits = self.bits_as(vector(lane).lane_type(), result);
             let twice = self.b.ins().iadd(bits, bits);
-            let infinity = self.b.ins().iconst(vector(lane).lane_type(), (2 * infinity as u64) as i64);
+            let infinity = self.b.ins().iconst(vector(lane).lane_type(), (2 * infinity) as i64);
             return vec![self.b.ins().icmp(IntCC::UnsignedGreaterThan, twice, infinity)];
         }
         let (ones, infinity) = (self.constant_lanes(lane, lane.ty().mask() >> 1), self.constant_lanes(lane, infinity));
