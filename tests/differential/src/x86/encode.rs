@@ -260,7 +260,8 @@ pub fn bytes_of(code: Code, bits: u32, pc: u64, form: Form, random: &mut Random)
     None
 }
 
-fn is_branch(info: &OpCodeInfo) -> bool {
+/// Whether an instruction is a near branch.
+pub fn is_branch(info: &OpCodeInfo) -> bool {
     use OpCodeOperandKind as K;
     let near = |k: &K| matches!(k, K::br16_1 | K::br32_1 | K::br64_1 | K::br16_2 | K::br32_4 | K::br64_4);
     info.op_kinds().iter().any(near) || matches!(info.mnemonic(), M::Call | M::Jmp | M::Ret)
