@@ -61,7 +61,9 @@ pub enum Error {
     #[error("kernel `{name}` is {found}; this machine boots Linux kernels for x86 (bzImage)")]
     NotAPcKernel { name: String, found: String },
     /// A kernel of an old boot protocol.
-    #[error("kernel `{name}` has version {version} of the boot protocol; use one of Linux 2.6.22 or later, which has 2.06")]
+    #[error(
+        "kernel `{name}` has version {version} of the boot protocol; use one of Linux 2.6.22 or later, which has 2.06"
+    )]
     OldKernel { name: String, version: String },
     /// A command line that the kernel would cut.
     #[error("the command line of {len} bytes is longer than the {limit} that kernel `{name}` takes; shorten -append")]

@@ -211,7 +211,7 @@ extern "C" fn check_segment(env: &mut Env, offset: u64, packed: u64) -> u64 {
 /// CMPXCHG8B, or CMPXCHG16B if `wide`. Memory is written in any case.
 extern "C" fn cmpxchg_pair(env: &mut Env, va: u64, wide: u64) -> u64 {
     let bytes = if wide != 0 { 16 } else { 8 };
-    if wide != 0 && va % 16 != 0 {
+    if wide != 0 && !va.is_multiple_of(16) {
         env.raise(Exception::gp(0));
         return 0;
     }
@@ -660,7 +660,7 @@ extern "C" fn read_control(env: &mut Env, n: u64) -> u64 {
 
 /// The number of a debug register: 4 and 5 are 6 and 7 unless CR4.DE says that they do not exist. DR7.GD traps all.
 fn debug_register(env: &mut Env, n: u64) -> Option<usize> {
-    let n = if n < 4 || n > 5 { n & 7 } else { n + 2 };
+    let n = if (4..=5).contains(&n) { n + 2 } else { n & 7 };
     if env.cpu.cr4 & control_regs::CR4_DE != 0 && n > 5 && n & 2 == 0 {
         env.raise(Exception::ud());
         return None;
