@@ -32,7 +32,7 @@ use crate::boot::{Blob, File, identify};
 use crate::builder::Boot;
 use crate::error::Error;
 use hw::intc::lapic;
-use hw::rtc::cmos::BootDevice;
+pub use hw::rtc::cmos::BootDevice;
 use std::sync::Arc;
 use vm::Gpa;
 
@@ -66,10 +66,12 @@ pub struct Config {
     pub ram: u64,
     /// Serial ports: `None` for one whose line leads nowhere. The first four are there.
     pub serials: Vec<Option<String>>,
-    /// The printer's host end, if there is a parallel port.
-    pub parallel: Option<String>,
+    /// The printer's host end, or `None` inside for a port whose line leads nowhere, if there is a parallel port.
+    pub parallel: Option<Option<String>>,
     /// There is a VGA.
     pub vga: bool,
+    /// Firmware shows on the first serial port what it shows on a screen.
+    pub nographic: bool,
     /// IDE drives, by channel and drive.
     pub ide: [Option<IdeDrive>; 4],
     /// Floppy drives, with a disk or empty.

@@ -157,11 +157,14 @@ pub fn board(config: &Config, roms: Roms, told: Told) -> Board {
             part.chardev(id);
         }
     }
-    if let Some(id) = &config.parallel {
-        let make = |w: &mut Wires<'_>| {
-            Ok(Made::cell(Arc::new(DeviceCell::new(Parallel::new(w.irq(0), w.chardev()?)))))
-        };
-        b.add::<Parallel>("parallel0", make).at_port(0x378).irq(gsi(7)).chardev(id);
+    if let Some(end) = &config.parallel {
+        let part = b.add::<Parallel>("parallel0", |w| {
+            Ok(Made::cell(Arc::new(DeviceCell::new(Parallel::new(w.irq(0), charport(w)?)))))
+        });
+        part.at_port(0x378).irq(gsi(7));
+        if let Some(id) = end {
+            part.chardev(id);
+        }
     }
     devices::add(&mut b, config, &shared, roms.vga);
     b

@@ -21,7 +21,7 @@ pub fn told(config: &Config, vga_bios: Option<&[u8]>) -> Told {
     let mut told = Told::default();
     told.items = vec![
         (key::RAM_SIZE, config.ram.to_le_bytes().to_vec()),
-        (key::NOGRAPHIC, u16::from(!config.vga).to_le_bytes().to_vec()),
+        (key::NOGRAPHIC, u16::from(config.nographic).to_le_bytes().to_vec()),
         (key::NB_CPUS, cpus.clone()),
         (key::MAX_CPUS, cpus),
         (key::BOOT_MENU, u16::from(config.boot.menu).to_le_bytes().to_vec()),
