@@ -5,7 +5,10 @@
 
 mod assemble;
 mod cli;
+mod keys;
 mod logging;
+mod pci;
+mod picture;
 mod run;
 
 use cli::config::{Command, List, System};

@@ -116,7 +116,10 @@ fn board(config: &Config) -> Board {
         b.cpus.push(CpuDesc { path: format!("cpu{n}"), model: config.cpu.clone(), inputs, outputs: Vec::new() });
     }
     interrupts::add(&mut b, cpus, &Arc::default());
-    b.add::<I8254>("pit", |w| Ok(Made::cell(I8254::cell(w.irq(0), w.timers())))).at_port(0x40).at_port(0x61).irq(gsi(0));
+    b.add::<I8254>("pit", |w| Ok(Made::cell(I8254::cell(w.irq(0), w.timers()))))
+        .at_port(0x40)
+        .at_port(0x61)
+        .irq(gsi(0));
     b.add::<I8042>("i8042", |w| {
         let reset = IrqLine::to(Arc::new(ResetPin(w.power().clone())), 0);
         let lines = Lines { keyboard: w.irq(0), aux: w.irq(1), a20: IrqLine::unconnected(), reset };

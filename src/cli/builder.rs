@@ -98,11 +98,7 @@ impl Builder {
         }
         Ok(Config {
             system: self.system,
-            machine: Machine {
-                name: machine,
-                gic: self.gic,
-                dump_dtb: self.dump_dtb,
-            },
+            machine: Machine { name: machine, gic: self.gic, dump_dtb: self.dump_dtb },
             cpu: self.cpu.unwrap_or(Cpu { model: self.system.default_cpu().to_string(), features: Vec::new() }),
             ram_bytes: self.ram_bytes.unwrap_or(DEFAULT_RAM),
             cpus: self.cpus.unwrap_or(1),
@@ -209,7 +205,8 @@ impl Builder {
             Short::New { chardev, .. } => self.add_chardev(chardev),
         };
         for iobase in [0xe9, 0x402] {
-            let taken = |device: &Device| matches!(device.kind, DeviceKind::Debugcon { iobase: other, .. } if other == iobase);
+            let taken =
+                |device: &Device| matches!(device.kind, DeviceKind::Debugcon { iobase: other, .. } if other == iobase);
             if !self.devices.iter().any(|(_, device)| taken(device)) {
                 let kind = DeviceKind::Debugcon { chardev: chardev.clone(), iobase };
                 self.devices.push((object.clone(), Device { id: None, driver: "isa-debugcon".into(), kind }));

@@ -55,15 +55,6 @@ pub enum System {
 }
 
 impl System {
-    /// The command.
-    pub fn command(self) -> &'static str {
-        match self {
-            System::Aarch64 => "system-aarch64",
-            System::X86_64 => "system-x86_64",
-            System::I386 => "system-i386",
-        }
-    }
-
     /// The board that is meant without `-M`.
     pub fn default_machine(self) -> &'static str {
         match self {
@@ -237,22 +228,42 @@ pub struct Device {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
     /// `drive` is the id of a [`Drive`] with [`Interface::None`]; `serial` is what the guest reads as its serial number.
-    VirtioBlk { drive: String, serial: Option<String> },
+    VirtioBlk {
+        drive: String,
+        serial: Option<String>,
+    },
     /// `rng` is the id of an [`Rng`]; without one the host's generator.
-    VirtioRng { rng: Option<String> },
+    VirtioRng {
+        rng: Option<String>,
+    },
     /// The bus for the consoles that follow.
     VirtioSerial,
     /// A console on the virtio-serial bus `bus` (the last one before it if `None`).
-    Virtconsole { chardev: String, bus: Option<String> },
+    Virtconsole {
+        chardev: String,
+        bus: Option<String>,
+    },
     /// A network card without a network.
-    VirtioNet { mac: Option<[u8; 6]> },
+    VirtioNet {
+        mac: Option<[u8; 6]>,
+    },
     /// A network card without a network.
-    E1000 { mac: Option<[u8; 6]> },
+    E1000 {
+        mac: Option<[u8; 6]>,
+    },
     /// Bytes written to port `iobase` go to `chardev`.
-    Debugcon { chardev: String, iobase: u16 },
+    Debugcon {
+        chardev: String,
+        iobase: u16,
+    },
     /// A write to one of `iosize` ports ends the program.
-    DebugExit { iobase: u16, iosize: u8 },
-    Pvpanic { ioport: u16 },
+    DebugExit {
+        iobase: u16,
+        iosize: u8,
+    },
+    Pvpanic {
+        ioport: u16,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

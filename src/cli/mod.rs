@@ -81,9 +81,11 @@ fn run_command(command: &str, rest: &[String]) -> Result<Command, CliError> {
             _ => Ok(Command::Help),
         },
         "--version" | "-version" | "version" | "-V" => Ok(Command::Version),
-        _ if command.starts_with("system-") => {
-            Err(CliError::new(command, "this kind of machine is not implemented yet", "use system-aarch64 or system-x86_64"))
-        }
+        _ if command.starts_with("system-") => Err(CliError::new(
+            command,
+            "this kind of machine is not implemented yet",
+            "use system-aarch64 or system-x86_64",
+        )),
         _ if command.starts_with('-') => {
             let reason = "a command is missing before the options";
             Err(CliError::new(command, reason, format!("write `mimic system-aarch64 {command} …`")))

@@ -368,8 +368,10 @@ impl Cpu {
 
     /// What loaders of kernels expect: flat 32-bit protected mode without paging, CS 0x10 and all others 0x18.
     pub fn enter_flat(&mut self) {
-        let flat = |selector, attributes| Segment { selector, attributes: Attributes(attributes), base: 0, limit: u32::MAX };
-        self.cr0 = self.cr0 & !(crate::control_regs::CR0_CD | crate::control_regs::CR0_NW) | crate::control_regs::CR0_PE;
+        let flat =
+            |selector, attributes| Segment { selector, attributes: Attributes(attributes), base: 0, limit: u32::MAX };
+        self.cr0 =
+            self.cr0 & !(crate::control_regs::CR0_CD | crate::control_regs::CR0_NW) | crate::control_regs::CR0_PE;
         for n in 0..6 {
             self.set_segment(n, if n == CS { flat(0x10, 0xc09b) } else { flat(0x18, 0xc093) });
         }

@@ -60,7 +60,8 @@ fn protected() -> Machine {
 fn user(m: &mut Machine) {
     let cpu = m.cpu();
     cpu.cpl = 3;
-    let segment = |selector, attributes| Segment { selector, attributes: Attributes(attributes), base: 0, limit: u32::MAX };
+    let segment =
+        |selector, attributes| Segment { selector, attributes: Attributes(attributes), base: 0, limit: u32::MAX };
     cpu.set_segment(CS, segment(0x1b, 0xc0fb));
     for n in [SS, DS, ES] {
         cpu.set_segment(n, segment(0x23, 0xc0f3));
@@ -237,7 +238,10 @@ fn tasks_are_switched() {
     let cpu = m.cpu();
     assert_eq!((cpu.rip(), cpu.gpr[RAX], cpu.gpr[RCX], cpu.gpr[RSP]), (0x7100, 0x1111, 0x2222, 0x9800));
     assert_eq!((cpu.tr.selector, cpu.rflags() & NT), (0x30, NT));
-    assert_eq!((m.read(other) as u16, m.read(TSS + 32) as u32, m.read(TSS + 44) as u32), (0x28, CODE as u32 + 7, 0xabcd));
+    assert_eq!(
+        (m.read(other) as u16, m.read(TSS + 32) as u32, m.read(TSS + 44) as u32),
+        (0x28, CODE as u32 + 7, 0xabcd)
+    );
     assert_eq!((m.read(GDT + 0x35) as u8, m.read(GDT + 0x2d) as u8), (0x8b, 0x8b));
     m.step(1);
     let cpu = m.cpu();

@@ -1,7 +1,7 @@
 //! The "Differentiated System Description Table": the PCI bus with the routing of its interrupts, the devices of the ISA
 //! bus, power-off. Section titles are those of the ACPI specification.
 
-use super::{HPET, HEADER, IOAPIC, OEM, OEM_TABLE, Pc, SCI};
+use super::{HEADER, HPET, IOAPIC, OEM, OEM_TABLE, Pc, SCI};
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, And, Arg, BufferData, CreateDWordField, Device, EISAName, Equal, Field,
     FieldAccessType, FieldEntry, FieldLockRule, FieldUpdateRule, IO, If, Local, Memory32Fixed, Method, Name, OpRegion,

@@ -282,8 +282,7 @@ fn classic(b: &mut Board, config: &Config, shared: &Arc<Shared>) {
     let of = shared.clone();
     b.add::<I8042>("i8042", move |w| {
         let gate = of.a20(w.irq(2)).clone();
-        let lines =
-            Lines { keyboard: w.irq(0), aux: w.irq(1), a20: IrqLine::to(gate, 0), reset: reset_pin(w) };
+        let lines = Lines { keyboard: w.irq(0), aux: w.irq(1), a20: IrqLine::to(gate, 0), reset: reset_pin(w) };
         let cell = Arc::new(DeviceCell::new(I8042::new(lines)));
         Ok(Made { input: Some(cell.clone()), ..Made::cell(cell) })
     })

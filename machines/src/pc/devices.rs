@@ -124,9 +124,7 @@ fn pci(b: &mut Board, shared: &Arc<Shared>, device: &PciDevice, n: u8, synchrono
             VirtioBlk::new(w.drive()?, BlkOptions { serial, synchronous }).map_err(|e| w.fail(e))
         })
         .drive(&drive),
-        PciDevice::VirtioRng => {
-            virtio(b, shared, at("virtio-rng"), |w| Ok(VirtioRng::new(w.entropy().clone())))
-        }
+        PciDevice::VirtioRng => virtio(b, shared, at("virtio-rng"), |w| Ok(VirtioRng::new(w.entropy().clone()))),
         PciDevice::VirtioConsole { chardev } => {
             virtio(b, shared, at("virtio-console"), |w| Ok(VirtioConsole::new(w.chardev()?))).chardev(&chardev)
         }
@@ -152,7 +150,9 @@ fn port(b: &mut Board, device: &PortDevice, n: usize) {
     let at = device.port;
     match device.kind.clone() {
         PortKind::Debugcon { chardev } => b
-            .add::<Debugcon>(format!("debugcon{n}"), |w| Ok(Made::cell(Arc::new(DeviceCell::new(Debugcon::new(w.chardev()?))))))
+            .add::<Debugcon>(format!("debugcon{n}"), |w| {
+                Ok(Made::cell(Arc::new(DeviceCell::new(Debugcon::new(w.chardev()?)))))
+            })
             .at_port(at)
             .chardev(&chardev),
         PortKind::DebugExit { len } => b
