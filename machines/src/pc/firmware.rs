@@ -34,16 +34,13 @@ pub fn told(config: &Config, vga_bios: Option<&[u8]>) -> Told {
         for (name, contents) in config.acpi().files() {
             file(name, contents);
         }
-        // 440FX has no way to keep a processor's memory from others: the firmware need not lock it.
     } else if let Some(rom) = vga_bios {
         file("vgaroms/vgabios.bin", rom.to_vec());
     }
     if let Some(wait) = config.boot.menu_wait_ms {
         file("etc/boot-menu-wait", wait.to_le_bytes().to_vec());
     }
-    if let Some(wait) = config.boot.retry_ms {
-        file("etc/boot-fail-wait", wait.to_le_bytes().to_vec());
-    }
+    file("etc/boot-fail-wait", config.boot.retry_ms.unwrap_or(-1).to_le_bytes().to_vec());
     told
 }
 
