@@ -31,3 +31,11 @@ for name in demo hello reset timer_loop wfi selfmod faults manyblocks; do
     chmod 644 "$name.bin"
 done
 ls -l ./*.bin
+
+# Programs for PCs: flat 16-bit code. Needs x86_64-linux-gnu-as or an x86 host's as (Debian: binutils).
+pc=${CROSS_COMPILE_X86:-x86_64-linux-gnu-}
+for name in bootsector; do
+    ${pc}as --32 -o "$objects/$name.o" "src/$name.S"
+    ${pc}ld -m elf_i386 -Ttext 0x7c00 --oformat binary -o "$name.bin" "$objects/$name.o"
+    chmod 644 "$name.bin"
+done

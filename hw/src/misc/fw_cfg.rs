@@ -1,4 +1,4 @@
-//! QEMU firmware configuration device (fw_cfg), memory-mapped variant. The interface is described in QEMU's
+//! QEMU firmware configuration device (fw_cfg), memory-mapped, and as the ports of a PC ([`FwCfgPorts`]). The interface is described in QEMU's
 //! documentation, "QEMU Firmware Configuration (fw_cfg) Device"; section titles in comments are from there.
 //!
 //! Named blobs that the machine hands to firmware: selected by a 16-bit key, then read byte by byte through the data
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use vm::{Access, AddressSpace, BadState, BusError, Device, Mmio, Regs, Window};
+use vm::{Access, AddressSpace, BadState, BusError, Device, DeviceCell, Mmio, MmioPort, Regs, Window};
 use vm_memory::{Bytes, GuestAddress};
 
 // Register offsets ("Register Locations", Arm).
@@ -47,6 +47,8 @@ pub mod key {
     pub const CMDLINE_SIZE: u16 = 0x14;
     /// The command line with a final NUL.
     pub const CMDLINE_DATA: u16 = 0x15;
+    /// Whether ISA interrupt 0 is on input 2 of the I/O APIC: one byte. An item of x86 machines.
+    pub const IRQ0_OVERRIDE: u16 = 0x8002;
     /// The list of named files.
     pub const FILE_DIR: u16 = 0x19;
     /// The first named file; the others follow in order of name.
@@ -325,6 +327,46 @@ impl Device for FwCfg {
     }
     fn regs_mut(&mut self) -> &mut FwCfgRegs {
         &mut self.regs
+    }
+}
+
+/// The registers as ports of a PC ("Register Locations", x86): 12 ports, 0x510 on. Selector (two bytes, little-endian), data
+/// (the byte after its first), from the fifth on the DMA address.
+pub struct FwCfgPorts(pub Arc<DeviceCell<FwCfg>>);
+
+impl FwCfgPorts {
+    /// Number of ports.
+    pub const LEN: u64 = 12;
+    const SELECTOR: u64 = 0;
+    const DATA: u64 = 1;
+    const DMA: u64 = 4;
+
+    /// The same register in memory.
+    fn dma(at: Access) -> Option<Access> {
+        let into = at.offset.checked_sub(Self::DMA)?;
+        Some(Access { window: 0, offset: DMA_HIGH + into, width: at.width })
+    }
+}
+
+impl MmioPort for FwCfgPorts {
+    fn read(&self, at: Access) -> Result<u64, BusError> {
+        match (at.offset, at.width, Self::dma(at)) {
+            (_, _, Some(dma)) => self.0.read(dma),
+            (Self::DATA, 1, _) => self.0.read(Access { window: 0, offset: 0, width: 1 }),
+            _ => Err(BusError::BadOffset),
+        }
+    }
+    fn write(&self, at: Access, value: u64) -> Result<(), BusError> {
+        match (at.offset, at.width, Self::dma(at)) {
+            (_, _, Some(dma)) => self.0.write(dma, value),
+            (Self::SELECTOR, 2, _) => {
+                let value = (value as u16).swap_bytes().into();
+                self.0.write(Access { window: 0, offset: SELECTOR, width: 2 }, value)
+            }
+            // "Data Register": writing it did something once and is ignored now.
+            (Self::DATA, 1, _) => Ok(()),
+            _ => Err(BusError::BadOffset),
+        }
     }
 }
 
