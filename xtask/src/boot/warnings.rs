@@ -27,16 +27,13 @@ pub struct Comparison {
 
 const VIRT: &[(&str, &str)] = &[("virt,gic-version=2", "cortex-a57"), ("virt,gic-version=3", "max")];
 
+const PC: &[(&str, &str)] = &[("pc", "qemu64"), ("pc", "max")];
+
 pub const COMPARISONS: &[Comparison] = &[
     Comparison { system: &AARCH64, kernel: "debian-12", quick: true, machines: VIRT },
     Comparison { system: &AARCH64, kernel: "debian-13", quick: false, machines: VIRT },
-    Comparison { system: &X86_64, kernel: "debian-12-amd64", quick: true, machines: &[("microvm", "max")] },
-    Comparison {
-        system: &X86_64,
-        kernel: "debian-13-amd64",
-        quick: false,
-        machines: &[("microvm", "max"), ("pc", "max")],
-    },
+    Comparison { system: &X86_64, kernel: "debian-12-amd64", quick: true, machines: PC },
+    Comparison { system: &X86_64, kernel: "debian-13-amd64", quick: false, machines: PC },
 ];
 
 impl Comparison {
