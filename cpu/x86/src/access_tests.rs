@@ -181,3 +181,26 @@ fn every_instruction_is_within_the_limit_of_code() {
     assert_eq!((taken(&mut m).0, m.cpu().gpr[RAX]), (GP.into(), 2));
     assert_eq!(taken(&mut m).1[1], CODE as u32 + 2);
 }
+
+/// How long REP MOVSB and REP STOSD of 64 KiB take: `cargo test --release -p x86 strings_take -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn strings_take() {
+    for (code, unit) in [("f3 a4", 1u64), ("f3 a5", 4), ("f3 ab", 4), ("f3 a6", 1), ("f2 ae", 1)] {
+        let mut m = paged(true, &[WRITE; 64]);
+        m.write(CODE, &hex(code));
+        m.cpu().gpr[RAX] = 0x0101_0101;
+        let begin = std::time::Instant::now();
+        const TIMES: u32 = 64;
+        for _ in 0..TIMES {
+            let cpu = m.cpu();
+            (cpu.gpr[RSI], cpu.gpr[RDI], cpu.gpr[RCX]) = (PAGES, PAGES + 0x1_0000, 0x1_0000 / unit);
+            cpu.set_rip(CODE);
+            while m.cpu().gpr[RCX] != 0 && m.cpu().rip() == CODE {
+                m.step(1);
+            }
+        }
+        let mib = f64::from(TIMES) / 16.0;
+        eprintln!("{code}: {:.1} us per MiB", begin.elapsed().as_secs_f64() * 1e6 / mib);
+    }
+}
