@@ -18,8 +18,7 @@ pub struct Told {
 /// What SeaBIOS is told of the machine.
 pub fn told(config: &Config, vga_bios: Option<&[u8]>) -> Told {
     let cpus = (config.cpus as u16).to_le_bytes().to_vec();
-    let mut told = Told::default();
-    told.items = vec![
+    let items = vec![
         (key::RAM_SIZE, config.ram.to_le_bytes().to_vec()),
         (key::NOGRAPHIC, u16::from(config.nographic).to_le_bytes().to_vec()),
         (key::NB_CPUS, cpus.clone()),
@@ -28,6 +27,7 @@ pub fn told(config: &Config, vga_bios: Option<&[u8]>) -> Told {
         // Interrupt 0 is on input 2 of the I/O APIC.
         (key::IRQ0_OVERRIDE, vec![1]),
     ];
+    let mut told = Told { items, files: Vec::new() };
     let mut file = |name: &str, contents: Vec<u8>| told.files.push((name.into(), contents));
     file("etc/e820", e820(config));
     if config.pci {

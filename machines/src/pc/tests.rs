@@ -267,3 +267,64 @@ fn iasl_reads_the_tables() {
     assert!(output.status.success() && text.contains(" 0 Errors"), "{text}{source}");
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+/// Random accesses to every port and device window, in every state that they lead to: no panic, no deadlock.
+#[test]
+fn no_accesses_break_the_board() {
+    for (pci, seed) in [(true, 1_u64), (true, 2), (false, 3)] {
+        let (mut m, _) = built(pci);
+        let mut state = seed;
+        let mut random = || {
+            // Knuth's MMIX generator; its high bits are good.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 24
+        };
+        // Where devices are, and where the random bits are let in.
+        let ports = [(0, 0xff), (0x100, 0x3ff), (0x500, 0x1f), (0x600, 0x3f), (0xcf8, 7), (0xc000, 0xff)];
+        let memory = [
+            (0xa_0000, 0x1_ffff),
+            (0xc_0000, 0x3_ffff),
+            (0xfd00_0000, 0xff_ffff),
+            (0xfeb0_0000, 0xf_ffff),
+            (0xfec0_0000, 0xff),
+            (0xfed0_0000, 0x3ff),
+            (0xfee0_0000, 0xfff),
+            (0xffff_0000, 0xffff),
+        ];
+        for n in 0..60_000 {
+            if n % 5_000 == 0 {
+                m.reset(ResetKind::Warm).unwrap();
+                // Windows of functions, where the accesses go.
+                for (function, register, base) in
+                    [(0x09, 0x20, 0xc001), (0x0b, 0x40, 0x601), (0x10, 0x10, 0xfd00_0000), (0x10, 0x18, 0xfeb0_0000)]
+                        .into_iter()
+                        .filter(|_| pci)
+                        .chain([(0x18, 0x10, 0xc041), (0x18, 0x14, 0xfeb1_0000), (0x28, 0x10, 0xfeb2_0000)])
+                        .filter(|_| pci)
+                {
+                    config_write(&m, function >> 3, function & 7, register, 4, base);
+                    config_write(&m, function >> 3, function & 7, 4, 2, 7);
+                }
+            }
+            let width = 1 << (random() % 3) as u8;
+            let value = if random() % 4 == 0 { random() & 0xf } else { random() };
+            let (space, places) = if random() % 2 == 0 { (&m.ports, &ports[..]) } else { (&m.bus, &memory[..]) };
+            let (base, mask) = places[random() as usize % places.len()];
+            let at = Gpa(base + (random() & mask));
+            // What nobody answers, or not in this width, is an error and nothing more.
+            if random() % 2 == 0 {
+                let _ = space.view().store(at, width, value & (u64::MAX >> (64 - 8 * u32::from(width))));
+            } else {
+                let _ = space.view().load(at, width);
+            }
+            if n % 100 == 0 {
+                m.timers.clock().advance_to(vm::VmTime(n * 1_000_000));
+                m.timers.expire();
+            }
+            let _ = m.power.take();
+        }
+        m.display.as_ref().unwrap().frame();
+        let saved = m.save();
+        m.load(&saved).unwrap();
+    }
+}
