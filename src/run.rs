@@ -9,7 +9,7 @@ use crate::{keys, logging, picture};
 use anyhow::{Result, anyhow};
 use host::clock::TimerThread;
 use host::console::{Control, serve_monitor};
-use host::disk::Disk;
+use host::disk::{Disk, DiskOptions};
 use host::pidfile::PidFile;
 use host::signals::SignalThread;
 use machines::Machine;
@@ -374,6 +374,28 @@ impl RunLoop {
         Ok(text)
     }
 
+    /// Puts the medium `file` into a drive, or takes out what is in it.
+    fn change(&self, drive: &str, file: Option<&str>) -> String {
+        let Some(set) = self.machine.media.get(drive) else {
+            let known: Vec<&str> = self.machine.media.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return format!("no drive `{drive}` whose medium can be changed; known: {known}\n");
+        };
+        let Some(file) = file else {
+            set(None);
+            return String::new();
+        };
+        // Discs cannot be written.
+        let read_only = drive.contains("-cd");
+        match host::disk::open(&DiskOptions { path: file.into(), read_only, ..DiskOptions::default() }) {
+            Ok(disk) => {
+                set(Some(Arc::new(disk)));
+                String::new()
+            }
+            Err(error) => format!("{error}\n"),
+        }
+    }
+
     /// `screendump FILE [-f FORMAT]`, the option in any place. Other arguments of QEMU's name screens; there is one.
     fn screendump(&self, arguments: &[&str]) -> String {
         let (mut file, mut format) = (None, None);
@@ -440,7 +462,8 @@ impl RunLoop {
             [] => String::new(),
             ["help" | "?"] => {
                 "quit, stop, cont, system_reset, system_powerdown, screendump FILE [-f png|ppm], sendkey KEY[-KEY…],\n\
-                 mouse_move DX DY [DZ], mouse_button MASK, info status|registers|mtree|pci|jit\n"
+                 mouse_move DX DY [DZ], mouse_button MASK, change DRIVE FILE, eject DRIVE,\n\
+                 info status|registers|mtree|pci|block|jit\n"
                     .into()
             }
             ["quit" | "q"] => return Ok(None),
@@ -475,6 +498,9 @@ impl RunLoop {
                 };
                 format!("VM status: {state}\n")
             }
+            ["eject", "-f", drive] | ["eject", drive] => self.change(drive, None),
+            ["change", drive, file] | ["change", drive, file, "raw"] => self.change(drive, Some(file)),
+            ["info", "block"] => self.machine.media.keys().map(|name| format!("{name}: removable\n")).collect(),
             ["screendump", rest @ ..] => self.screendump(rest),
             ["sendkey", keys] | ["sendkey", keys, _] => self.sendkey(keys),
             ["mouse_move", motion @ ..] => self.mouse_move(motion),

@@ -66,7 +66,12 @@ pub struct Made {
     pub display: Option<Arc<dyn Display>>,
     /// The keyboard and mouse in it.
     pub input: Option<Arc<dyn Input>>,
+    /// Drives in it whose medium can be changed, by name.
+    pub media: Vec<(String, SetMedium)>,
 }
+
+/// Puts another medium into a drive, or takes it out.
+pub type SetMedium = Box<dyn Fn(Option<Arc<dyn BlockDev>>) + Send + Sync>;
 
 impl Made {
     /// A part whose cell answers in its windows.
@@ -76,7 +81,16 @@ impl Made {
 
     /// A part that answers nowhere, or maps its windows itself.
     pub fn part(part: Arc<dyn Part>) -> Self {
-        Made { part, port: None, inputs: Vec::new(), memory: None, drain: None, display: None, input: None }
+        Made {
+            part,
+            port: None,
+            inputs: Vec::new(),
+            memory: None,
+            drain: None,
+            display: None,
+            input: None,
+            media: Vec::new(),
+        }
     }
 }
 
@@ -248,7 +262,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
     let mut sysregs = SysregBus::default();
     let mut parts: BTreeMap<String, Arc<dyn Part>> = BTreeMap::new();
     let mut drains = Vec::new();
-    let (mut display, mut input) = (None, None);
+    let (mut display, mut input, mut media) = (None, None, BTreeMap::new());
     for index in order(&board)? {
         let make = board.parts[index].take_make().expect("each part is made once");
         let desc = &board.parts[index];
@@ -288,6 +302,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
         drains.extend(made.drain);
         display = display.or(made.display);
         input = input.or(made.input);
+        media.extend(made.media);
         parts.insert(desc.path.clone(), made.part);
     }
 
@@ -329,6 +344,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
         drains,
         display,
         input,
+        media,
     };
     machine.write_boot()?;
     machine.settle();

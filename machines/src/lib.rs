@@ -19,6 +19,8 @@ pub mod machine;
 pub mod microvm;
 pub mod pc;
 pub mod power_key;
+#[cfg(test)]
+mod testing;
 
 pub use board::Board;
 pub use builder::{Boot, Host, build};

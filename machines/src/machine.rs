@@ -1,6 +1,6 @@
 //! A machine that was built: reset, snapshot, power button.
 
-use crate::builder::Boot;
+use crate::builder::{Boot, SetMedium};
 use crate::error::Error;
 use crate::fdt::BadFdt;
 use crate::power_key::PowerKey;
@@ -42,6 +42,8 @@ pub struct Machine {
     pub display: Option<Arc<dyn Display>>,
     /// Its keyboard and mouse, if it has them.
     pub input: Option<Arc<dyn Input>>,
+    /// Drives whose medium can be changed, by name.
+    pub media: BTreeMap<String, SetMedium>,
 }
 
 impl Machine {

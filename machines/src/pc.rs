@@ -50,6 +50,7 @@ pub const FIRMWARE_MAX: u64 = 8 << 20;
 pub const OPTION_ROM_MAX: u64 = 1 << 16;
 /// I/O ports of power management, as SeaBIOS chooses them too.
 const PM_BASE: u16 = 0x600;
+const SMBUS_BASE: u16 = 0x700;
 
 /// The machine as asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -189,16 +190,21 @@ impl Config {
     }
 
     fn acpi(&self) -> Acpi {
+        Acpi::new(&self.described())
+    }
+
+    /// What ACPI tables say.
+    fn described(&self) -> acpi::Pc {
         let mut serial = [false; 4];
         serial.iter_mut().zip(&self.serials).for_each(|(there, _)| *there = true);
-        Acpi::new(&acpi::Pc {
+        acpi::Pc {
             cpus: self.cpus,
             pci_memory: if self.ram > PCI_MEMORY { LOW_RAM as u32 } else { PCI_MEMORY as u32 },
             pm_base: PM_BASE,
             serial,
             parallel: self.parallel.is_some(),
             floppy: self.floppies.iter().any(Option::is_some),
-        })
+        }
     }
 
     fn check(&self) -> Result<(), Error> {

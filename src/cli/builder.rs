@@ -78,6 +78,7 @@ impl Builder {
             drive::add(&mut self.drives, is_pc, &option, &text)?;
         }
         self.check_buses(is_pc, &machine)?;
+        self.check_firmware(is_pc, &machine)?;
         let parallel = self.parallel(is_pc)?;
         self.debugcon(is_pc)?;
         let nographic = self.nographic || !self.display_none;
@@ -168,6 +169,20 @@ impl Builder {
                 }
                 (false, _) => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses what only firmware or a VGA would heed.
+    fn check_firmware(&self, is_pc: bool, machine: &str) -> Result<(), CliError> {
+        let asked = [("bios", self.bios.is_some()), ("boot", self.boot != Boot::default())];
+        if let Some((option, _)) = asked.iter().find(|(_, asked)| *asked && !is_pc) {
+            let reason = format!("firmware is not implemented yet on the machine {machine}");
+            return Err(CliError::new(&format!("-{option}"), reason, "leave it out"));
+        }
+        if self.vga == Some(true) && !is_pc {
+            let reason = format!("graphics is not implemented yet on the machine {machine}");
+            return Err(CliError::new("-vga std", reason, "use -vga none or leave it out"));
         }
         Ok(())
     }

@@ -424,6 +424,32 @@ mod tests {
         (cell, space)
     }
 
+    #[test]
+    fn ports_of_a_pc() {
+        let (cell, space) = bench();
+        let ports = FwCfgPorts(cell);
+        let at = |offset, width| Access { window: 0, offset, width };
+        ports.write(at(0, 2), key::SIGNATURE.into()).unwrap();
+        let text: Vec<u8> = (0..6).map(|_| ports.read(at(1, 1)).unwrap() as u8).collect();
+        assert_eq!(text, *b"QEMU\0\0");
+        ports.write(at(0, 2), key::FILE_DIR.into()).unwrap();
+        assert_eq!((0..4).fold(0, |value, _| value << 8 | ports.read(at(1, 1)).unwrap()), 3);
+        let signature = [4, 8].map(|offset| (ports.read(at(offset, 4)).unwrap() as u32).to_le_bytes());
+        assert_eq!(signature.as_flattened(), b"QEMU CFG");
+        // Control: select item 0, read; 4 bytes to RAM + 0x100.
+        let request: Vec<u8> = [0x0000_000a_u32, 4].into_iter().flat_map(u32::to_be_bytes).collect();
+        space.write(Gpa(RAM), &request).unwrap();
+        space.write(Gpa(RAM + 8), &(RAM + 0x100).to_be_bytes()).unwrap();
+        ports.write(at(4, 4), 0).unwrap();
+        ports.write(at(8, 4), (RAM as u32).swap_bytes().into()).unwrap();
+        assert_eq!(space.view().load(Gpa(RAM + 0x100), 4), Ok(u32::from_le_bytes(*b"QEMU").into()));
+        for (offset, width) in [(0, 1), (0, 2), (1, 2), (2, 1), (3, 1), (0, 4)] {
+            assert_eq!(ports.read(at(offset, width)), Err(BusError::BadOffset), "{offset} {width}");
+        }
+        assert_eq!(ports.write(at(0, 4), 0), Err(BusError::BadOffset));
+        assert!(ports.read(at(11, 8)).is_err());
+    }
+
     fn bench() -> (Arc<DeviceCell<FwCfg>>, Arc<AddressSpace>) {
         bench_with(|cfg| {
             cfg.add_file("etc/b", *b"second").unwrap();

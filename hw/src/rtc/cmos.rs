@@ -117,6 +117,9 @@ mod tests {
     #[test]
     fn drives_boot_order_and_processors() {
         let at = [0x10, 0x14, 0x38, 0x3d, 0x5f];
+        let disk = |sectors: u64| Some(sectors * 512);
+        let disks = [disk(1024 * 16 * 63), disk(1024 * 16 * 63 + 1), None, disk(u64::MAX >> 9)];
+        assert_eq!(pc_cmos(&PcSetup { disks, ..PcSetup::default() })[0x39], 1 << 2 | 1 << 6);
         let setup = PcSetup { cpus: 1, ..PcSetup::default() };
         assert_eq!(bytes(&pc_cmos(&setup), at), [0, 0x06, 0, 0, 0]);
         let setup = PcSetup {

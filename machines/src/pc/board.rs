@@ -5,7 +5,7 @@ use super::interrupts::{self, CPU_LINES, Interrupts, SmiPin, gsi, made, of_hpet,
 use super::{Config, HIGH_RAM, IdeDrive, ROM, ROM_LEN, Roms, devices};
 use crate::acpi;
 use crate::board::{Board, CpuDesc, Pin};
-use crate::builder::{Made, Wires};
+use crate::builder::{Made, SetMedium, Wires};
 use crate::error::Error;
 use hw::block::fdc::{Fdc, media::Format};
 use hw::block::ide::Drive;
@@ -360,7 +360,14 @@ fn drives(b: &mut Board, config: &Config, shared: &Arc<Shared>) {
                 *disk = floppy.as_ref().and_then(Option::as_ref).map(|id| w.drive_called(id)).transpose()?;
             }
             let dma = DmaChannel::new(made(&of.dma, w)?, FDC_DMA);
-            Ok(Made::cell(Arc::new(DeviceCell::new(Fdc::new(disks, w.irq(0), Some(dma))))))
+            let cell = Arc::new(DeviceCell::new(Fdc::new(disks, w.irq(0), Some(dma))));
+            let mut made = Made::cell(cell.clone());
+            for n in (0..floppies.len()).filter(|n| floppies[*n].is_some()) {
+                let cell = cell.clone();
+                let set: SetMedium = Box::new(move |disk| _ = cell.with(|fdc| fdc.set_disk(n, disk)));
+                made.media.push((format!("floppy{n}"), set));
+            }
+            Ok(made)
         })
         .at_port(0x3f0)
         .at_port(0x3f7)
@@ -389,7 +396,15 @@ fn drives(b: &mut Board, config: &Config, shared: &Arc<Shared>) {
         }
         let drained = cell.clone();
         let drain = move || _ = drained.with(Piix3Ide::drain);
-        Ok(Made { drain: Some(Box::new(drain)), ..Made::cell(cell) })
+        let mut media = Vec::new();
+        for (n, asked) in ide.iter().enumerate() {
+            if let Some(IdeDrive::Cdrom { .. }) = asked {
+                let (channel, unit, cell) = (n / 2, n % 2, cell.clone());
+                let set: SetMedium = Box::new(move |disc| _ = cell.with(|ide| ide.set_disc(channel, unit, disc)));
+                media.push((format!("ide{channel}-cd{unit}"), set));
+            }
+        }
+        Ok(Made { drain: Some(Box::new(drain)), media, ..Made::cell(cell) })
     })
     .at_wide_port(0x1f0)
     .at_port(0x3f6)

@@ -1,7 +1,7 @@
 //! What firmware is told through fw_cfg, and what is done in its place when a kernel is started directly. Names of files
 //! are those that SeaBIOS reads (its documentation, "Runtime config", and `paravirt.c`).
 
-use super::{Config, HIGH_RAM, PM_BASE};
+use super::{Config, HIGH_RAM, PM_BASE, SMBUS_BASE};
 use hw::misc::fw_cfg::key;
 use hw::pci::bus::devfn;
 
@@ -18,8 +18,7 @@ pub struct Told {
 /// What SeaBIOS is told of the machine.
 pub fn told(config: &Config, vga_bios: Option<&[u8]>) -> Told {
     let cpus = (config.cpus as u16).to_le_bytes().to_vec();
-    let mut told = Told::default();
-    told.items = vec![
+    let items = vec![
         (key::RAM_SIZE, config.ram.to_le_bytes().to_vec()),
         (key::NOGRAPHIC, u16::from(config.nographic).to_le_bytes().to_vec()),
         (key::NB_CPUS, cpus.clone()),
@@ -28,6 +27,7 @@ pub fn told(config: &Config, vga_bios: Option<&[u8]>) -> Told {
         // Interrupt 0 is on input 2 of the I/O APIC.
         (key::IRQ0_OVERRIDE, vec![1]),
     ];
+    let mut told = Told { items, files: Vec::new() };
     let mut file = |name: &str, contents: Vec<u8>| told.files.push((name.into(), contents));
     file("etc/e820", e820(config));
     if config.pci {
@@ -66,9 +66,11 @@ pub fn pci_setup() -> Vec<(u16, u8, u32)> {
         let address = 1 << 31 | u32::from(devfn(device, function)) << 8 | u32::from(register & 0xfc);
         writes.extend([(0xcf8, 4, address), (0xcfc + u16::from(register & 3), width, value)]);
     };
-    // "PMBA", "PMREGMISC", command, interrupt line.
+    // "PMBA", "PMREGMISC", "SMBBA", "SMBHSTCFG" (on, its interrupt is number 9), command, interrupt line.
     config(0x40, 4, u32::from(PM_BASE) | 1);
     config(0x80, 1, 1);
+    config(0x90, 4, u32::from(SMBUS_BASE) | 1);
+    config(0xd2, 1, 0x09);
     config(0x04, 2, 1);
     config(0x3c, 1, crate::acpi::SCI.into());
     writes
