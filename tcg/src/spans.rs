@@ -3,6 +3,8 @@
 // UNSAFETY: guest RAM is accessed by host pointers; each range lies within the page that the TLB gave the pointer for.
 
 #![allow(unsafe_code)]
+// The integer type may be that of 64 bits already.
+#![allow(clippy::unnecessary_cast)]
 
 use crate::env::Env;
 use crate::frontend::Frontend;
@@ -105,8 +107,7 @@ impl<F: Frontend> Env<F> {
         }
         let host = self.host_of_span(va, mem, Intent::Read)?;
         // SAFETY: the units lie in the page at `host`.
-        let unit =
-            |n: u64| unsafe { by_width!(bytes, T => u64::from(host.cast::<T>().add(n as usize).read_unaligned())) };
+        let unit = |n: u64| unsafe { by_width!(bytes, T => host.cast::<T>().add(n as usize).read_unaligned() as u64) };
         let last = (0..count).find(|n| stops(unit(*n)));
         Some(last.map_or(count, |n| n + 1))
     }
@@ -136,7 +137,7 @@ impl<F: Frontend> Env<F> {
             });
             let done = found.map_or(count, |n| n + 1);
             let (x, y) = pair(done - 1);
-            Some((done, [x.into(), y.into()]))
+            Some((done, [x as u64, y as u64]))
         })
     }
 }

@@ -97,6 +97,14 @@ fn protected_debug_registers() {
     let mut m = with_breakpoint("90 0f 21 c0", 0, 1 << 13);
     assert_eq!(trap(&mut m, 3).map(|(rip, _, causes)| (rip, causes)), Some((1, dr6::BD)));
     assert_eq!(m.cpu().dr[7], 0x400);
+    // DR4 is DR6 until CR4.DE says that it does not exist.
+    for (de, rax) in [(0, NO_CAUSE), (crate::control_regs::CR4_DE, 0)] {
+        let mut m = with_breakpoint("0f 21 e0", 0, 0);
+        m.cpu().cr4 |= de;
+        m.cpu().set_rip(CODE);
+        m.step(1);
+        assert_eq!((m.cpu().gpr[RAX], m.cpu().rip() == CODE + 3), (rax, de == 0));
+    }
 }
 
 #[test]

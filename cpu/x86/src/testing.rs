@@ -30,29 +30,27 @@ impl Entropy for NoEntropy {
     }
 }
 
-fn wiring(model: &str, bus: &Arc<AddressSpace>, sysregs: SysregBus) -> (Wiring, Arc<Pins>) {
+fn wiring(model: &str, bus: &Arc<AddressSpace>, sysregs: SysregBus) -> Wiring {
     let timers = Timers::new(Arc::new(ManualClock::new(0)));
-    let pins = Pins::new();
-    let wiring = Wiring {
+    Wiring {
         id: 0,
         model: model.into(),
         bus: bus.clone(),
         ports: AddressSpace::new(),
         sysregs,
-        pins: pins.clone(),
+        pins: Pins::new(),
         outputs: (0..wiring::OUTPUTS).map(|_| IrqLine::unconnected()).collect(),
         timers,
         power: Power::default(),
         entropy: Arc::new(NoEntropy),
         boot: None,
-    };
-    (wiring, pins)
+    }
 }
 
 impl Cpu {
     /// A processor of the default model that nothing is connected to.
     pub fn for_tests() -> Cpu {
-        let (wiring, _) = wiring("max", &AddressSpace::new(), SysregBus::default());
+        let wiring = wiring("max", &AddressSpace::new(), SysregBus::default());
         Cpu::new(Model::parse("max").unwrap(), Wires::new(&wiring))
     }
 }
@@ -61,7 +59,6 @@ impl Cpu {
 pub struct Machine {
     pub vcpu: TcgVcpu<X86>,
     pub bus: Arc<AddressSpace>,
-    pub pins: Arc<Pins>,
 }
 
 impl Machine {
@@ -73,8 +70,8 @@ impl Machine {
         bus.map(Mapping { name: "ram".into(), gpa: Gpa(0), len: RAM_LEN, priority: 0, backing }).unwrap();
         let tiers = Tiers { template_after: None, trace_after: None, compile_after: None, synchronous: false };
         let tcg = Tcg::new(X86::new(model).unwrap(), tiers, None, None);
-        let (wiring, pins) = wiring(model, &bus, SysregBus::default());
-        Machine { vcpu: tcg.vcpu_of(wiring).unwrap(), bus, pins }
+        let wiring = wiring(model, &bus, SysregBus::default());
+        Machine { vcpu: tcg.vcpu_of(wiring).unwrap(), bus }
     }
 
     /// A processor at [`CODE`] in flat code of 16, 32 or 64 bits at level 0, without paging (for 64 bits with the first 1 GiB

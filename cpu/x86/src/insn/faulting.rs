@@ -101,8 +101,7 @@ fn not_canonical(env: &mut Env, known: bool) -> Option<bool> {
         let based = matches!(m.base(), Register::RSP | Register::RBP | Register::ESP | Register::EBP);
         based && !matches!(m.segment(), Register::FS | Register::GS)
     };
-    let found = factory.info(&insn).used_memory().iter().filter(outside).map(through_ss).reduce(|a, b| a || b);
-    found
+    factory.info(&insn).used_memory().iter().filter(outside).map(through_ss).reduce(|a, b| a || b)
 }
 
 /// A register as addresses in 64-bit code use it; `None` for vectors.

@@ -199,7 +199,7 @@ impl Encoding {
         let isolated = encode::decode_all(bits, &bytes, place).iter().any(branches);
         let pc = if isolated { ISOLATED_PC } else { place };
         let set = encode::set_of(code, bits)?;
-        let flags = u32::from(isolated) * FLAG_ISOLATED
+        let flags = (u32::from(isolated) * FLAG_ISOLATED)
             | if set == Set::Integer { 0 } else { FLAG_VECTORS }
             | if bits == 32 { FLAG_32 } else { 0 };
         let mut encoding = Encoding { code, bits, bytes, instructions: Vec::new(), pc, flags, window_offset };
@@ -476,16 +476,15 @@ impl Encoding {
             _ => {}
         }
         // Comparisons of strings that find something equal.
-        if matches!(insn.mnemonic(), M::Cmpsb | M::Cmpsw | M::Cmpsq | M::Scasb | M::Scasw | M::Scasd | M::Scasq)
-            || insn.mnemonic() == M::Cmpsd && insn.is_string_instruction()
-        {
-            if random.percent(60) {
-                let byte = random.bits() as u8 & 1;
-                case.window.iter_mut().for_each(|b| *b = byte);
-                case.state.gpr[RAX] = u64::from(byte) * 0x0101_0101_0101_0101;
-                for _ in 0..random.below(3) {
-                    case.window[random.below(WINDOW as u64) as usize] ^= 1;
-                }
+        let compares =
+            matches!(insn.mnemonic(), M::Cmpsb | M::Cmpsw | M::Cmpsq | M::Scasb | M::Scasw | M::Scasd | M::Scasq)
+                || insn.mnemonic() == M::Cmpsd && insn.is_string_instruction();
+        if compares && random.percent(60) {
+            let byte = random.bits() as u8 & 1;
+            case.window.iter_mut().for_each(|b| *b = byte);
+            case.state.gpr[RAX] = u64::from(byte) * 0x0101_0101_0101_0101;
+            for _ in 0..random.below(3) {
+                case.window[random.below(WINDOW as u64) as usize] ^= 1;
             }
         }
     }
@@ -597,7 +596,7 @@ fn extended(random: &mut Random) -> u128 {
         0 => random.one_of(&[0, 0x7fff, 0x8000, 0xffff]),
         1 => random.bits() & 0xffff,
         2 => random.one_of(&[1, 2, 0x7ffe, 0x7ffd, 0xfffe]),
-        _ => 0x3fff + random.below(140) - 70 | random.below(2) << 15,
+        _ => (0x3fff + random.below(140) - 70) | random.below(2) << 15,
     };
     let mantissa = match random.below(8) {
         0 => 1 << 63,
