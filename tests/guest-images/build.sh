@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds every guest image from src/ into this directory. Needs aarch64-linux-gnu-gcc (Debian: gcc-aarch64-linux-gnu).
+# Builds every guest image from src/ into this directory. Needs aarch64-linux-gnu-gcc (Debian: gcc-aarch64-linux-gnu) and nasm.
 set -eu
 cd "$(dirname "$0")"
 cross=${CROSS_COMPILE:-aarch64-linux-gnu-}
@@ -30,6 +30,8 @@ for name in demo hello reset timer_loop wfi selfmod faults manyblocks; do
     ${cross}objcopy -O binary "$objects/$name.elf" "$name.bin"
     chmod 644 "$name.bin"
 done
+# -w-number-overflow: addresses of 16-bit code are cut.
+nasm -w-number-overflow -f bin -Isrc/ -o x86_system.bin src/x86_system.asm
 ls -l ./*.bin
 
 # Programs for PCs: flat 16-bit code. Needs x86_64-linux-gnu-as or an x86 host's as (Debian: binutils).

@@ -72,6 +72,8 @@ pub struct Cpu {
     /// Control, status and tag words of the x87 unit and what it executed last.
     pub fpu: Fpu,
     pub mxcsr: u32,
+    /// Flags that the lower half of an operation on 256 bits has raised, until the upper half is done.
+    pub half_flags: u32,
     pub msr: Msrs,
     /// In system-management mode.
     pub smm: bool,
@@ -294,6 +296,7 @@ impl Cpu {
             dr: [0; 8],
             fpu: Fpu::default(),
             mxcsr: 0,
+            half_flags: 0,
             msr: Msrs::default(),
             smm: false,
             nmi_blocked: false,

@@ -314,7 +314,7 @@ mod tests {
     }
 
     fn bench() -> Bench {
-        let machine = Machine::new();
+        let machine = Machine::default();
         let (ram, rom) = (Ram::new(0x20_0000).unwrap(), Ram::new(0x4_0000).unwrap());
         for at in (0..rom.len()).step_by(8) {
             rom.store(at, 8, 0x2222_2222_2222_2222).unwrap();

@@ -371,7 +371,7 @@ mod tests {
     }
 
     fn bench(wide: bool) -> Bench {
-        let (machine, sci, smis, power) = (Machine::new(), Levels::new(), Edges::new(), Power::default());
+        let (machine, sci, smis, power) = (Machine::default(), Levels::new(), Edges::new(), Power::default());
         let clock = Arc::new(ManualClock::new(0));
         let timers = Timers::new(clock.clone());
         let outputs =
