@@ -433,7 +433,7 @@ mod tests {
         let text: Vec<u8> = (0..6).map(|_| ports.read(at(1, 1)).unwrap() as u8).collect();
         assert_eq!(text, *b"QEMU\0\0");
         ports.write(at(0, 2), key::FILE_DIR.into()).unwrap();
-        assert_eq!((0..4).fold(0, |value, _| value << 8 | ports.read(at(1, 1)).unwrap()), 3);
+        assert_eq!((0..4).fold(0, |value, _| value << 8 | ports.read(at(1, 1)).unwrap()), 2);
         let signature = [4, 8].map(|offset| (ports.read(at(offset, 4)).unwrap() as u32).to_le_bytes());
         assert_eq!(signature.as_flattened(), b"QEMU CFG");
         // Control: select item 0, read; 4 bytes to RAM + 0x100.

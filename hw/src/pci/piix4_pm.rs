@@ -406,7 +406,7 @@ mod tests {
 
     #[test]
     fn the_timer_never_goes_back() {
-        let machine = Machine::new();
+        let machine = Machine::default();
         let timers = Timers::new(Arc::new(Restless(Default::default())));
         let line = || IrqLine::to(Levels::new(), 0);
         let outputs = Outputs { sci: line(), smi: line(), power: Power::default() };
