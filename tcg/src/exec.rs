@@ -45,6 +45,7 @@ pub struct Tiers {
 }
 
 /// A block and where it lies, in bytes from the first block of a region.
+#[cfg(feature = "cranelift")]
 #[derive(Clone)]
 pub(crate) struct Near {
     pub block: Arc<Block>,
@@ -606,7 +607,8 @@ impl<F: Frontend> Env<F> {
     pub(crate) fn jump_to(&self, pc: u64) -> Option<Arc<Block>> {
         let jump = &self.jumps[jump_index(pc)];
         // SAFETY: blocks in the jump cache live until this vCPU has acknowledged the epoch of their death.
-        let block = unsafe { jump.block.as_ref() }.filter(|b| jump.pc == pc && jump.tag == self.tag && b.in_next_page().is_none());
+        let block = unsafe { jump.block.as_ref() }
+            .filter(|b| jump.pc == pc && jump.tag == self.tag && b.in_next_page().is_none());
         block.map(owner)
     }
 

@@ -3,7 +3,9 @@
 //! A helper is the meaning of an operation. One that has a [`HostFloat`] may be replaced by the host's operation in
 //! blocks whose guest environment is the host's default ([`Block::host_float`](crate::ir::Block::host_float)): both
 //! round to nearest even and neither flushes, so results differ in NaNs alone and flags in the moment at which a
-//! result counts as tiny. Compiled code looks for these cases after (or before) the operation and calls the helper then.
+//! result counts as tiny. Compiled code looks for these cases after (or before) the operation and calls the helper then. A
+//! guest whose floating point is the host's ([`Frontend::NATIVE_FLOAT`]) needs less of that, and none by instructions that
+//! raise flags of their own.
 //!
 //! The host's sticky flags are the guest's while compiled code runs. They are looked at on the way out of it and when a
 //! helper asks ([`Env::sync_float_flags`]). What holds about them:
@@ -25,14 +27,14 @@ use crate::ir::Lane;
 use crate::mxcsr;
 
 /// IEEE 754's five exceptions, in the order of its section 7, from bit 0: invalid operation, division by zero, overflow,
-/// underflow, inexact.
+/// underflow, inexact. And in bit 5, which is none of them, that an operand was denormal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FloatFlags(pub u8);
 
 impl FloatFlags {
-    /// The flags of an MXCSR. Its bit 1, denormal operand, is none of the five.
+    /// The flags of an MXCSR, where the denormal operand is bit 1.
     const fn of_mxcsr(mxcsr: u32) -> FloatFlags {
-        FloatFlags((mxcsr & 1 | mxcsr >> 1 & 0x1e) as u8)
+        FloatFlags((mxcsr & 1 | mxcsr >> 1 & 0x1e | (mxcsr & 2) << 4) as u8)
     }
 }
 
@@ -80,6 +82,8 @@ pub enum FloatOp {
     Max,
     /// All ones where `a == b`; a quiet NaN is not invalid.
     Eq,
+    /// All ones where either is a NaN; a quiet one is not invalid.
+    Unordered,
     /// All ones where `a >= b`; a NaN is invalid.
     Ge,
     /// All ones where `a > b`; a NaN is invalid.

@@ -135,6 +135,9 @@ pub trait Frontend: Send + Sync + Sized + 'static {
     const SPLIT_LOCKS: bool = false;
     /// What nothing on the bus answers reads as ones, and stores to it are lost; else it is a [`bus_error`](Frontend::bus_error).
     const OPEN_BUS: bool = false;
+    /// The guest's floating point is that of an x86-64 host bit for bit, NaNs and tiny results included, and it has a flag for
+    /// denormal operands, which nothing but the operation itself may raise.
+    const NATIVE_FLOAT: bool = false;
     /// Translation regimes that accesses can name, numbered from 0.
     const MMU_REGIMES: usize;
 

@@ -24,6 +24,7 @@ pub mod opt;
 pub mod runs;
 pub mod softmmu;
 mod spaces;
+pub mod spans;
 mod stress;
 pub mod targets;
 mod trace;

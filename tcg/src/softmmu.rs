@@ -568,6 +568,16 @@ impl<F: Frontend> Env<F> {
         Some(unsafe { found.host.add(offset as usize) })
     }
 
+    /// The host address of a byte in a page of RAM, if accesses of this intent need no more than a look into the tables.
+    pub(crate) fn host_of_span(&mut self, va: u64, mem: Mem, intent: Intent) -> Option<*mut u8> {
+        let entry = &self.tlb.entries[usize::from(mem.mmu) % REGIMES][index(va)];
+        let tag = if intent == Intent::Write { entry.write } else { entry.read };
+        if va ^ tag < PAGE_SIZE {
+            return Some(va.wrapping_add(entry.addend) as *mut u8);
+        }
+        self.refill(va, 1, mem, intent)
+    }
+
     fn check_alignment(&mut self, gva: Gva, want: Want, align_log2: u8) -> Result<(), F::Exception> {
         if gva.0 & ((1u64 << align_log2) - 1) != 0 {
             let shared = self.shared.clone();
@@ -604,7 +614,7 @@ impl<F: Frontend> Env<F> {
     /// # Errors
     /// The exception, which is not raised yet.
     pub fn load(&mut self, va: u64, bytes: u8, mem: Mem) -> Result<u128, F::Exception> {
-        let value = match self.refill(va, bytes, mem, Intent::Read) {
+        let value = match self.refill(va, bytes, mem, intent_of_load(mem)) {
             // SAFETY: `bytes` bytes from `va` on lie in the page that `host` points into.
             Some(host) => unsafe { read_host(host, bytes) },
             None => self.try_load(Gva(va), bytes, mem)?,
@@ -639,16 +649,16 @@ impl<F: Frontend> Env<F> {
     pub fn probe_store(&mut self, va: u64, bytes: u8, mem: Mem) -> Result<(), F::Exception> {
         let want = Want { intent: Intent::Write, mmu: mem.mmu };
         self.check_alignment(Gva(va), want, mem.align_log2)?;
-        let last = Gva(va.wrapping_add(u64::from(bytes) - 1));
+        let last = va.wrapping_add(u64::from(bytes) - 1);
         self.resolve(Gva(va), want)?;
-        if last.0 & PAGE_MASK != va & PAGE_MASK {
-            self.resolve(last, want)?;
+        if last & PAGE_MASK != va & PAGE_MASK {
+            self.resolve(Gva(last & PAGE_MASK), want)?;
         }
         Ok(())
     }
 
     fn try_load(&mut self, gva: Gva, bytes: u8, mem: Mem) -> Result<u128, F::Exception> {
-        let want = Want { intent: Intent::Read, mmu: mem.mmu };
+        let want = Want { intent: intent_of_load(mem), mmu: mem.mmu };
         self.check_alignment(gva, want, mem.align_log2)?;
         let offset = gva.0 % PAGE_SIZE;
         if offset + u64::from(bytes) > PAGE_SIZE {
@@ -829,11 +839,13 @@ impl<F: Frontend> Env<F> {
 
     /// Makes a virtual address writable and gives its host address, or raises; `Ok(None)` for a device.
     fn resolve_rmw(&mut self, gva: Gva, bytes: u8, mem: Mem) -> Result<(Gpa, Option<*mut u8>), F::Exception> {
-        let read = Want { intent: Intent::Read, mmu: mem.mmu };
+        let read = Want { intent: intent_of_load(mem), mmu: mem.mmu };
         // A misaligned read-modify-write is no single access on any bus here.
         let natural = bytes.trailing_zeros() as u8;
         self.check_alignment(gva, read, natural)?;
-        self.resolve(gva, read)?;
+        if !mem.modify {
+            self.resolve(gva, read)?;
+        }
         let found = self.resolve(gva, Want { intent: Intent::Write, mmu: mem.mmu })?;
         Ok((found.page.gpa, found.host))
     }
@@ -931,6 +943,11 @@ impl<F: Frontend> Env<F> {
 }
 
 const _: () = assert!(TEMPS * 16 <= 4096, "temporaries stay within reach of 16-bit offsets");
+
+/// What a load asks of its page.
+fn intent_of_load(mem: Mem) -> Intent {
+    if mem.modify { Intent::Write } else { Intent::Read }
+}
 
 /// Reverses the low `bytes` bytes.
 fn swap(value: u128, bytes: u8) -> u128 {

@@ -318,8 +318,8 @@ impl Frontend for Arm {
         env.cpu.update_timers();
     }
     fn add_float_flags(cpu: &mut Cpu, flags: FloatFlags) {
-        // IOC, DZC, OFC, UFC and IXC stand in the same order.
-        cpu.fpsr |= u64::from(flags.0);
+        // IOC, DZC, OFC, UFC and IXC stand in the same order. IDC is for operands that were flushed.
+        cpu.fpsr |= u64::from(flags.0 & 0x1f);
     }
     fn interrupt(&self, env: &mut Env, pins: u32) -> bool {
         env.cpu.interrupt(pins)

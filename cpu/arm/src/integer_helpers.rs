@@ -65,6 +65,7 @@ extern "C" fn store_exclusive(env: &mut Env, va: u64, low: u64, high: u64, kind:
         align_log2: bytes.trailing_zeros() as u8,
         order: Order::AcqRel,
         swap: kind >> 16 & 1 != 0,
+        modify: false,
     };
     let held = env.cpu.exclusive_addr == va;
     let aligned = va.is_multiple_of(bytes.max(1).into());

@@ -1,11 +1,11 @@
 //! Exceptions and interrupts as such (SDM vol. 3A, chapter 6): vectors, error codes, which of two that meet is delivered.
 //! How one is delivered stands in [`crate::interrupt`].
 
-use crate::control_regs::CR0_PG;
+use crate::control_regs::{CR0_PG, CR4_DE};
 use crate::flags;
 use crate::frontend::Env;
 use crate::interrupt::{self, Event};
-use crate::state::{Shadow, Stopped};
+use crate::state::{Cpu, Shadow, Stopped};
 use vm::log;
 
 /// Vectors.
@@ -102,6 +102,8 @@ pub fn take(env: &mut Env, exception: Exception) {
             cpu.cr2 = address;
         }
         cpu.shadow = Shadow::None;
+        // What the instruction accessed before it failed is no reason to stop.
+        cpu.pending_debug = 0;
         if vector == DF {
             error = Some(0);
         }
@@ -162,11 +164,61 @@ pub fn debug(env: &mut Env, causes: u64) -> Exception {
     Exception::plain(DB)
 }
 
-/// Ends an instruction that was single-stepped: the trap is taken after it.
+/// Ends an instruction that was single-stepped: the trap is taken after it, even if it has cleared TF.
 pub fn step_done(env: &mut Env) {
+    env.cpu.pending_debug |= dr6::BS;
+    env.cpu.update_mode();
+}
+
+/// Ends SYSCALL or SYSRET, after which TF as it is now counts.
+pub fn step_if_on(env: &mut Env) {
     if env.cpu.flag(flags::TF) {
-        env.cpu.pending_debug |= dr6::BS;
-        env.cpu.update_mode();
+        step_done(env);
+    }
+}
+
+/// What a breakpoint is for, in DR7 (SDM vol. 3B, 17.2.4 "Debug Control Register (DR7)").
+const ON_WRITE: u64 = 1;
+const ON_PORT: u64 = 2;
+const ON_ACCESS: u64 = 3;
+
+/// Breakpoints enabled in DR7 for one of `kinds` whose range has a byte of `bytes` from `first` on, as bits of DR6.
+fn breakpoints(cpu: &Cpu, kinds: &[u64], first: u64, bytes: u64) -> u64 {
+    let dr7 = cpu.dr[7];
+    let hit = |n: &u64| {
+        let len = [1, 2, 8, 4][(dr7 >> (18 + 4 * n) & 3) as usize];
+        let start = cpu.dr[*n as usize] & !(len - 1);
+        let overlaps = first.wrapping_sub(start) < len || start.wrapping_sub(first) < bytes;
+        dr7 >> (2 * n) & 3 != 0 && kinds.contains(&(dr7 >> (16 + 4 * n) & 3)) && overlaps
+    };
+    (0..4).filter(hit).fold(0, |all, n| all | 1 << n)
+}
+
+fn watch(cpu: &mut Cpu, kinds: &[u64], first: u64, bytes: u64) {
+    let hits = breakpoints(cpu, kinds, first, bytes);
+    if hits != 0 {
+        cpu.pending_debug |= hits;
+        cpu.update_mode();
+    }
+}
+
+/// Compares an access to memory with the data breakpoints: the trap comes after the instruction.
+pub fn watch_data(cpu: &mut Cpu, va: u64, bytes: u64, write: bool) {
+    watch(cpu, if write { &[ON_WRITE, ON_ACCESS] } else { &[ON_ACCESS] }, va, bytes);
+}
+
+/// Compares an access to a port with the breakpoints for that, which CR4.DE enables.
+pub fn watch_port(cpu: &mut Cpu, port: u16, bytes: u64) {
+    if cpu.cr4 & CR4_DE != 0 {
+        watch(cpu, &[ON_PORT], port.into(), bytes);
+    }
+}
+
+impl Cpu {
+    /// Whether breakpoints for accesses are enabled.
+    pub fn watches(&self) -> bool {
+        let dr7 = self.dr[7];
+        dr7 & 0xff != 0 && (0..4).any(|n| dr7 >> (2 * n) & 3 != 0 && dr7 >> (16 + 4 * n) & 3 != 0)
     }
 }
 

@@ -186,6 +186,7 @@ impl Frontend for X86 {
     const COHERENT_CODE: Option<Exception> = Some(Exception::Resume);
     const SPLIT_LOCKS: bool = true;
     const OPEN_BUS: bool = true;
+    const NATIVE_FLOAT: bool = true;
     const MMU_REGIMES: usize = mmu::REGIMES;
 
     fn names(&self) -> Names<'static> {
@@ -259,7 +260,7 @@ impl Frontend for X86 {
     fn add_float_flags(cpu: &mut Cpu, flags: FloatFlags) {
         // Invalid, (denormal), divide by zero, overflow, underflow, inexact: MXCSR has the denormal operand at bit 1.
         let f = u32::from(flags.0);
-        cpu.mxcsr |= f & 1 | (f & 0x1e) << 1;
+        cpu.mxcsr |= f & 1 | (f & 0x1e) << 1 | f >> 4 & 2;
     }
     fn interrupt(&self, env: &mut Env, pins: u32) -> bool {
         let changed = env.cpu.pins ^ pins;
@@ -295,7 +296,8 @@ impl Frontend for X86 {
             smm::enter(env);
             return true;
         }
-        if cpu.shadow != Shadow::None {
+        // Traps of the last instruction come first.
+        if cpu.shadow != Shadow::None || cpu.pending_debug != 0 {
             return false;
         }
         if !cpu.nmi_blocked && !cpu.smm && cpu.take_event(event::NMI) {

@@ -33,7 +33,7 @@ helpers! {
     NOTHING = 1, plain F0 nothing;
     RETRY = 2, raising F1 retry;
     BEFORE_INSN = 3, full F0 before_insn;
-    CHECK_FETCH = 4, full F1 check_fetch;
+    CHECK_FETCH = 4, full F2 check_fetch;
     END_SHADOW = 5, full F0 end_shadow;
     STEP_DONE = 6, full F0 step_done;
     CHECK_CPL0 = 7, raising F0 check_cpl0;
@@ -100,6 +100,7 @@ helpers! {
     MWAIT = 68, full F0 halt;
     RSM = 69, full F0 rsm;
     END_UNLOCKED = 70, full F0 end_unlocked;
+    WATCH = 71, plain F2 watch;
 }
 
 /// What [`decimal`] does.
@@ -141,6 +142,10 @@ extern "C" fn retry(env: &mut Env, _: u64) -> u64 {
 
 /// Takes a debug exception that is due, or that of an instruction breakpoint.
 extern "C" fn before_insn(env: &mut Env) -> u64 {
+    // 6.8.3: not between a load of SS and the next instruction.
+    if env.cpu.shadow == Shadow::MovSs {
+        return 0;
+    }
     let pending = std::mem::take(&mut env.cpu.pending_debug);
     if pending != 0 {
         let exception = exception::debug(env, pending);
@@ -164,12 +169,19 @@ extern "C" fn before_insn(env: &mut Env) -> u64 {
     0
 }
 
-/// #GP(0) if the instruction of `len` bytes does not lie within the limit of CS.
-extern "C" fn check_fetch(env: &mut Env, len: u64) -> u64 {
+/// #GP(0) if the instruction of `len` bytes, `distance` from the start of the block, does not lie within the limit of CS.
+extern "C" fn check_fetch(env: &mut Env, len: u64, distance: u64) -> u64 {
     let cpu = &env.cpu;
-    if cpu.rip().wrapping_add(len - 1) > cpu.limits[CS] {
+    let rip = cpu.rip_of(cpu.pc.wrapping_add(distance));
+    if rip.wrapping_add(len - 1) > cpu.limits[CS] {
         env.raise(Exception::gp(0));
     }
+    0
+}
+
+/// Compares an access of as many bytes as the low 8 bits of `access` say, a write if bit 8 is set, with the breakpoints.
+extern "C" fn watch(env: &mut Env, va: u64, access: u64) -> u64 {
+    exception::watch_data(&mut env.cpu, va, access & 0xff, access >> 8 & 1 != 0);
     0
 }
 
@@ -211,8 +223,8 @@ extern "C" fn check_segment(env: &mut Env, offset: u64, packed: u64) -> u64 {
 /// CMPXCHG8B, or CMPXCHG16B if `wide`. Memory is written in any case.
 extern "C" fn cmpxchg_pair(env: &mut Env, va: u64, wide: u64) -> u64 {
     let bytes = if wide != 0 { 16 } else { 8 };
-    if wide != 0 && va % 16 != 0 {
-        env.raise(Exception::gp(0));
+    if wide != 0 && !va.is_multiple_of(16) {
+        env.raise(Exception::Misaligned);
         return 0;
     }
     let pair = |low: u64, high: u64| match wide {
@@ -222,7 +234,8 @@ extern "C" fn cmpxchg_pair(env: &mut Env, va: u64, wide: u64) -> u64 {
     let cpu = &env.cpu;
     let expected = pair(cpu.gpr[RAX], cpu.gpr[RDX]);
     let new = pair(cpu.gpr[RBX], cpu.gpr[RCX]);
-    let mem = tcg::ir::Mem { order: tcg::ir::Order::AcqRel, ..tcg::ir::Mem::plain(mmu::data_regime(cpu)) };
+    let order = tcg::ir::Order::AcqRel;
+    let mem = tcg::ir::Mem { order, modify: true, ..tcg::ir::Mem::plain(mmu::data_regime(cpu)) };
     let found = if va.is_multiple_of(bytes.into()) {
         env.cmpxchg_slow(va, bytes, expected, new, mem)
     } else {
@@ -245,7 +258,7 @@ extern "C" fn cmpxchg_pair(env: &mut Env, va: u64, wide: u64) -> u64 {
 
 /// Compares memory with `expected` and replaces it if they are equal; gives what it held.
 fn exchange_misaligned(env: &mut Env, va: u64, bytes: u8, expected: u128, new: u128) -> Result<u128, Exception> {
-    let found = memory::load(env, va, bytes, memory::Who::Program)?;
+    let found = memory::load_to_modify(env, va, bytes)?;
     memory::store(env, va, bytes, if found == expected { new } else { found }, memory::Who::Program)?;
     Ok(found)
 }
@@ -584,6 +597,7 @@ extern "C" fn syscall(env: &mut Env, next: u64, _wide: u64) -> u64 {
     };
     enter_level(env, flat(selector, true, 0, long), flat(selector + 8, false, 0, false), 0);
     env.cpu.set_rip(target);
+    exception::step_if_on(env);
     0
 }
 
@@ -611,6 +625,7 @@ extern "C" fn sysret(env: &mut Env, _next: u64, wide: u64) -> u64 {
     }
     enter_level(env, flat(code, true, 3, wide != 0), flat(base.wrapping_add(8) | 3, false, 3, false), 3);
     env.cpu.set_rip(target);
+    exception::step_if_on(env);
     0
 }
 
@@ -660,7 +675,7 @@ extern "C" fn read_control(env: &mut Env, n: u64) -> u64 {
 
 /// The number of a debug register: 4 and 5 are 6 and 7 unless CR4.DE says that they do not exist. DR7.GD traps all.
 fn debug_register(env: &mut Env, n: u64) -> Option<usize> {
-    let n = if n < 4 || n > 5 { n & 7 } else { n + 2 };
+    let n = if (4..=5).contains(&n) { n + 2 } else { n & 7 };
     if env.cpu.cr4 & control_regs::CR4_DE != 0 && n > 5 && n & 2 == 0 {
         env.raise(Exception::ud());
         return None;
@@ -902,6 +917,7 @@ extern "C" fn input(env: &mut Env, port: u64, bytes: u64) -> u64 {
         env.raise(exception);
         return 0;
     }
+    exception::watch_port(&mut env.cpu, port as u16, bytes);
     wires::read_port(env, port as u16, bytes as u8)
 }
 
@@ -911,12 +927,16 @@ extern "C" fn output(env: &mut Env, port: u64, bytes: u64, value: u64) -> u64 {
         env.raise(exception);
         return 0;
     }
+    exception::watch_port(&mut env.cpu, port as u16, bytes);
     wires::write_port(env, port as u16, bytes as u8, value);
     0
 }
 
 extern "C" fn halt(env: &mut Env) -> u64 {
-    env.halt();
+    // The trap of a single step comes at once.
+    if !env.cpu.flag(flags::TF) {
+        env.halt();
+    }
     0
 }
 

@@ -34,6 +34,10 @@ pub mod wires;
 pub mod wiring;
 
 #[cfg(test)]
+mod access_tests;
+#[cfg(test)]
+mod debug_tests;
+#[cfg(test)]
 mod system_tests;
 #[cfg(test)]
 mod testing;

@@ -1,6 +1,6 @@
 //! Memory as helpers see it: through the guest's translations, with the exceptions returned rather than raised.
 
-use crate::exception::Exception;
+use crate::exception::{self, Exception};
 use crate::frontend::Env;
 use crate::mmu;
 use tcg::ir::Mem;
@@ -12,6 +12,19 @@ pub enum Who {
     Program,
     /// The processor itself: descriptor tables, task states, stacks of more privileged levels.
     Processor,
+}
+
+/// Tells the breakpoints of an access by the program.
+fn watch(env: &mut Env, va: u64, bytes: u8, who: Who, write: bool) {
+    if who == Who::Program && env.cpu.watches() {
+        exception::watch_data(&mut env.cpu, va, bytes.into(), write);
+    }
+}
+
+/// How the program or the processor accesses so many bytes.
+fn access(env: &Env, who: Who, bytes: u8) -> Mem {
+    let aligned = who == Who::Program && env.cpu.checks_alignment() && matches!(bytes, 2 | 4 | 8);
+    Mem { align_log2: if aligned { bytes.trailing_zeros() as u8 } else { 0 }, ..Mem::plain(regime(env, who)) }
 }
 
 fn regime(env: &Env, who: Who) -> u8 {
@@ -26,7 +39,18 @@ fn regime(env: &Env, who: Who) -> u8 {
 /// # Errors
 /// The fault.
 pub fn load(env: &mut Env, va: u64, bytes: u8, who: Who) -> Result<u128, Exception> {
-    let mem = Mem::plain(regime(env, who));
+    let mem = access(env, who, bytes);
+    let value = env.load(va, bytes, mem)?;
+    watch(env, va, bytes, who, false);
+    Ok(value)
+}
+
+/// Loads `bytes` (1 to 16) bytes that the program will write back.
+///
+/// # Errors
+/// The fault, that of a store.
+pub fn load_to_modify(env: &mut Env, va: u64, bytes: u8) -> Result<u128, Exception> {
+    let mem = Mem { modify: true, ..access(env, Who::Program, bytes) };
     env.load(va, bytes, mem)
 }
 
@@ -35,8 +59,10 @@ pub fn load(env: &mut Env, va: u64, bytes: u8, who: Who) -> Result<u128, Excepti
 /// # Errors
 /// The fault; nothing is stored then.
 pub fn store(env: &mut Env, va: u64, bytes: u8, value: u128, who: Who) -> Result<(), Exception> {
-    let mem = Mem::plain(regime(env, who));
-    env.store(va, bytes, value, mem)
+    let mem = access(env, who, bytes);
+    env.store(va, bytes, value, mem)?;
+    watch(env, va, bytes, who, true);
+    Ok(())
 }
 
 /// Checks that the program could store `bytes` bytes.
@@ -44,7 +70,7 @@ pub fn store(env: &mut Env, va: u64, bytes: u8, value: u128, who: Who) -> Result
 /// # Errors
 /// The fault of the store.
 pub fn probe_store(env: &mut Env, va: u64, bytes: u8) -> Result<(), Exception> {
-    let mem = Mem::plain(regime(env, Who::Program));
+    let mem = access(env, Who::Program, bytes);
     env.probe_store(va, bytes, mem)
 }
 

@@ -1,6 +1,6 @@
 //! The mode bits of a block's key: every piece of state that changes what an instruction is translated to.
 
-use crate::control_regs::{CR0_EM, CR0_MP, CR0_TS, CR4_LA57, CR4_OSFXSR, CR4_OSXSAVE, CR4_SMAP};
+use crate::control_regs::{CR0_AM, CR0_EM, CR0_MP, CR0_TS, CR4_LA57, CR4_OSFXSR, CR4_OSXSAVE, CR4_SMAP};
 use crate::flags;
 use crate::segment::{CS, SS, Segment};
 use crate::state::{Cpu, Shadow};
@@ -45,7 +45,7 @@ mode! {
     protected with_protected: 4, 1;
     /// EFLAGS.VM.
     v86 with_v86: 5, 1;
-    /// Supervisor accesses may reach user pages: CR4.SMAP is clear or EFLAGS.AC set.
+    /// Supervisor accesses may reach user pages: CR4.SMAP is clear or EFLAGS.AC set. At level 3: alignment is checked.
     user_data with_user_data: 6, 1;
     /// EFLAGS.TF: one instruction, then a debug exception.
     step with_step: 7, 1;
@@ -109,6 +109,11 @@ fn class_of(segment: &Segment) -> u64 {
 }
 
 impl Cpu {
+    /// Whether accesses of the program must be aligned (SDM vol. 3A, 6.15 "Interrupt 17").
+    pub fn checks_alignment(&self) -> bool {
+        self.cpl == 3 && self.cr0 & CR0_AM != 0 && self.flag(flags::AC)
+    }
+
     /// Recomputes the mode after a change of what it depends on.
     pub fn update_mode(&mut self) {
         let long = self.is_64bit();
@@ -135,7 +140,10 @@ impl Cpu {
             .with_user((self.cpl == 3).into())
             .with_protected(self.is_protected().into())
             .with_v86(self.is_v86().into())
-            .with_user_data((self.cr4 & CR4_SMAP == 0 || self.flag(flags::AC)).into())
+            .with_user_data(match self.cpl {
+                3 => self.checks_alignment().into(),
+                _ => (self.cr4 & CR4_SMAP == 0 || self.flag(flags::AC)).into(),
+            })
             .with_step(self.flag(flags::TF).into())
             .with_shadow((self.shadow != Shadow::None).into())
             .with_x87_trap(cr0(CR0_EM | CR0_TS))

@@ -75,6 +75,8 @@ impl Cpu {
     }
 }
 
+type Write = fn(&mut Env, u32, u64) -> Result<(), Exception>;
+
 /// One register, by what it is.
 struct Row {
     first: u32,
@@ -83,7 +85,7 @@ struct Row {
     /// The feature it comes with.
     feature: Option<Feature>,
     read: fn(&Cpu, u32) -> u64,
-    write: Option<fn(&mut Env, u32, u64) -> Result<(), Exception>>,
+    write: Option<Write>,
 }
 
 macro_rules! last_of {

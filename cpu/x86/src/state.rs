@@ -72,6 +72,8 @@ pub struct Cpu {
     /// Control, status and tag words of the x87 unit and what it executed last.
     pub fpu: Fpu,
     pub mxcsr: u32,
+    /// Flags that the lower half of an operation on 256 bits has raised, until the upper half is done.
+    pub half_flags: u32,
     pub msr: Msrs,
     /// In system-management mode.
     pub smm: bool,
@@ -294,6 +296,7 @@ impl Cpu {
             dr: [0; 8],
             fpu: Fpu::default(),
             mxcsr: 0,
+            half_flags: 0,
             msr: Msrs::default(),
             smm: false,
             nmi_blocked: false,
@@ -368,8 +371,10 @@ impl Cpu {
 
     /// What loaders of kernels expect: flat 32-bit protected mode without paging, CS 0x10 and all others 0x18.
     pub fn enter_flat(&mut self) {
-        let flat = |selector, attributes| Segment { selector, attributes: Attributes(attributes), base: 0, limit: u32::MAX };
-        self.cr0 = self.cr0 & !(crate::control_regs::CR0_CD | crate::control_regs::CR0_NW) | crate::control_regs::CR0_PE;
+        let flat =
+            |selector, attributes| Segment { selector, attributes: Attributes(attributes), base: 0, limit: u32::MAX };
+        self.cr0 =
+            self.cr0 & !(crate::control_regs::CR0_CD | crate::control_regs::CR0_NW) | crate::control_regs::CR0_PE;
         for n in 0..6 {
             self.set_segment(n, if n == CS { flat(0x10, 0xc09b) } else { flat(0x18, 0xc093) });
         }

@@ -8,19 +8,19 @@ use crate::segment::{Attributes, CS, DS, ES, SS, Segment, Table};
 use crate::state::{RAX, RBX, RCX, RSP};
 use crate::testing::{CODE, Machine, STACK};
 
-const GDT: u64 = 0x4000;
-const IDT: u64 = 0x5000;
+pub(crate) const GDT: u64 = 0x4000;
+pub(crate) const IDT: u64 = 0x5000;
 const TSS: u64 = 0x6000;
 /// Where handler `n` is: a HLT.
-const HANDLERS: u64 = 0x7000;
+pub(crate) const HANDLERS: u64 = 0x7000;
 const INNER_STACK: u64 = 0x9000;
 
-fn hex(text: &str) -> Vec<u8> {
+pub(crate) fn hex(text: &str) -> Vec<u8> {
     text.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }
 
 /// A descriptor of a flat segment with these attributes.
-fn flat(attributes: u16) -> u64 {
+pub(crate) fn flat(attributes: u16) -> u64 {
     let a = u64::from(attributes);
     0xffff | (a & 0xff) << 40 | 0xf << 48 | (a >> 12) << 52
 }
@@ -30,14 +30,14 @@ fn system(base: u64, limit: u64, kind: u64) -> u64 {
 }
 
 /// An interrupt gate to handler `n` in selector 8.
-fn gate(n: u64, kind: u64, dpl: u64) -> u64 {
+pub(crate) fn gate(n: u64, kind: u64, dpl: u64) -> u64 {
     let offset = HANDLERS + 16 * n;
     offset & 0xffff | 8 << 16 | (0x80 | dpl << 5 | kind) << 40 | (offset >> 16) << 48
 }
 
 /// A machine in 32-bit protected mode at level 0 with these selectors: 8 and 0x10 of level 0, 0x1b and 0x23 of level 3, 0x28
 /// the task state; all exceptions halt.
-fn protected() -> Machine {
+pub(crate) fn protected() -> Machine {
     let mut m = Machine::flat("max", 32);
     let entries = [0, flat(0xc09b), flat(0xc093), flat(0xc0fb), flat(0xc0f3), system(TSS, 0x67, 0x8b), 0, 0];
     for (n, entry) in (0..).zip(entries) {
@@ -57,10 +57,11 @@ fn protected() -> Machine {
 }
 
 /// Puts the processor at level 3.
-fn user(m: &mut Machine) {
+pub(crate) fn user(m: &mut Machine) {
     let cpu = m.cpu();
     cpu.cpl = 3;
-    let segment = |selector, attributes| Segment { selector, attributes: Attributes(attributes), base: 0, limit: u32::MAX };
+    let segment =
+        |selector, attributes| Segment { selector, attributes: Attributes(attributes), base: 0, limit: u32::MAX };
     cpu.set_segment(CS, segment(0x1b, 0xc0fb));
     for n in [SS, DS, ES] {
         cpu.set_segment(n, segment(0x23, 0xc0f3));
@@ -68,7 +69,7 @@ fn user(m: &mut Machine) {
 }
 
 /// Which handler the processor is in, and the doublewords on its stack from the top on.
-fn taken(m: &mut Machine) -> (u64, [u32; 6]) {
+pub(crate) fn taken(m: &mut Machine) -> (u64, [u32; 6]) {
     let (rip, sp) = (m.cpu().rip(), m.cpu().gpr[RSP]);
     let word = |n: u64| m.read(sp + 4 * n) as u32;
     ((rip - HANDLERS) / 16, std::array::from_fn(|n| word(n as u64)))
@@ -237,7 +238,10 @@ fn tasks_are_switched() {
     let cpu = m.cpu();
     assert_eq!((cpu.rip(), cpu.gpr[RAX], cpu.gpr[RCX], cpu.gpr[RSP]), (0x7100, 0x1111, 0x2222, 0x9800));
     assert_eq!((cpu.tr.selector, cpu.rflags() & NT), (0x30, NT));
-    assert_eq!((m.read(other) as u16, m.read(TSS + 32) as u32, m.read(TSS + 44) as u32), (0x28, CODE as u32 + 7, 0xabcd));
+    assert_eq!(
+        (m.read(other) as u16, m.read(TSS + 32) as u32, m.read(TSS + 44) as u32),
+        (0x28, CODE as u32 + 7, 0xabcd)
+    );
     assert_eq!((m.read(GDT + 0x35) as u8, m.read(GDT + 0x2d) as u8), (0x8b, 0x8b));
     m.step(1);
     let cpu = m.cpu();

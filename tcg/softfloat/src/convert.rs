@@ -41,13 +41,13 @@ fn pack_alt<F: Format>(value: &Unpacked, env: &mut Env) -> F::Bits {
             env.raise(Flags::INVALID);
             return F::zero(sign);
         }
-        Class::Infinity => Rounded::Overflow,
+        Class::Infinity => Rounded::Overflow(false),
         Class::Finite => round(sign, value.exp, u128::from(value.sig) << 64, range, false, env),
     };
     match rounded {
         Rounded::Finite(biased, sig) => F::assemble(sign, biased, sig),
         // Arm ARM, FPRound: saturates, invalid but not inexact.
-        Rounded::Overflow => {
+        Rounded::Overflow(_) => {
             env.raise(Flags::INVALID);
             F::assemble(sign, (1 << F::EXP_BITS) - 1, u64::MAX)
         }

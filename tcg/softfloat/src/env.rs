@@ -148,6 +148,9 @@ pub struct Env {
     /// Both flushes for half precision arithmetic, but not for conversions from or to it (Arm's FPCR.FZ16). A flushed
     /// half-precision operand raises no flag.
     pub flush_f16: bool,
+    /// Overflow and underflow that trap (x86): these raise inexact only where the result would lose bits with any exponent,
+    /// and underflow is raised by tiny results that are exact, too. The result is of no use then.
+    pub unmasked: Flags,
     /// Conversions take half precision as Arm's alternative format, which has no infinities and NaNs (FPCR.AHP).
     pub alt_half: bool,
 }
@@ -165,6 +168,7 @@ impl Env {
         flush_outputs: false,
         flush_inexact: false,
         flush_f16: false,
+        unmasked: Flags::NONE,
         alt_half: false,
     };
 

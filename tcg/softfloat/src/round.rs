@@ -80,8 +80,8 @@ pub(crate) fn overflows_to_infinity(mode: Rounding, sign: bool) -> bool {
 pub(crate) enum Rounded {
     /// Arguments of `Format::assemble`.
     Finite(u32, u64),
-    /// Above the range. No flag has been raised.
-    Overflow,
+    /// Above the range; whether rounding lost bits. No flag has been raised.
+    Overflow(bool),
 }
 
 /// Rounds the magnitude `sig * 2^(exp - 127)`, where bit 127 of `sig` is set and its last bit stands for anything
@@ -93,7 +93,7 @@ pub(crate) fn round(sign: bool, exp: i32, sig: u128, range: Range, flush: bool, 
     if exp >= emin {
         let exp = exp + i32::from(normal.carry);
         if exp > emax {
-            return Rounded::Overflow;
+            return Rounded::Overflow(normal.inexact);
         }
         if normal.inexact {
             env.raise(Flags::INEXACT);
@@ -106,6 +106,10 @@ pub(crate) fn round(sign: bool, exp: i32, sig: u128, range: Range, flush: bool, 
         if env.flush_inexact {
             env.raise(Flags::INEXACT);
         }
+        return Rounded::Finite(0, 0);
+    }
+    if tiny && env.unmasked.contains(Flags::UNDERFLOW) {
+        env.raise(if normal.inexact { Flags::UNDERFLOW | Flags::INEXACT } else { Flags::UNDERFLOW });
         return Rounded::Finite(0, 0);
     }
     let denormal = shift_right_sticky(sig, (emin - exp) as u32);
@@ -128,7 +132,13 @@ pub fn pack<F: Format>(sign: bool, exp: i32, sig: u128, env: &mut Env) -> F::Bit
 pub(crate) fn pack_flushing<F: Format>(sign: bool, exp: i32, sig: u128, flush: bool, env: &mut Env) -> F::Bits {
     match round(sign, exp, sig, F::RANGE, flush, env) {
         Rounded::Finite(biased, sig) => F::assemble(sign, biased, sig),
-        Rounded::Overflow => overflow::<F>(sign, env),
+        Rounded::Overflow(inexact) => {
+            if !inexact && env.unmasked.contains(Flags::OVERFLOW) {
+                env.raise(Flags::OVERFLOW);
+                return F::infinity(sign);
+            }
+            overflow::<F>(sign, env)
+        }
     }
 }
 

@@ -346,7 +346,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let host = helper.host.filter(|_| self.ir().host_float && !touches)?;
         let host = host(imm? as u32).filter(|host| available(host.op))?;
         let unchecked = match host.op {
-            FloatOp::Eq | FloatOp::Ge | FloatOp::Gt | FloatOp::AbsGe | FloatOp::AbsGt => true,
+            FloatOp::Eq | FloatOp::Unordered | FloatOp::Ge | FloatOp::Gt | FloatOp::AbsGe | FloatOp::AbsGt => true,
             FloatOp::ToInt(..) | FloatOp::FromInt(..) => host.lanes > 1,
             _ => false,
         };
@@ -455,7 +455,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             match host.op {
                 FloatOp::Integral(_, false) => return self.lanes_call(host, id, args, imm),
                 // Only the host's comparisons of vectors raise what is asked for.
-                FloatOp::Eq | FloatOp::Ge | FloatOp::Gt | FloatOp::AbsGe | FloatOp::AbsGt => {
+                FloatOp::Eq | FloatOp::Unordered | FloatOp::Ge | FloatOp::Gt | FloatOp::AbsGe | FloatOp::AbsGt => {
                     return self.lanes_call(host, id, args, imm);
                 }
                 FloatOp::FromInt(signed, _) => {
@@ -548,8 +548,31 @@ impl<F: Frontend> Lower<'_, '_, F> {
         })
     }
 
+    /// Whether a number or any lane of a vector is a NaN, without the flags that a comparison would raise. A code generator
+    /// that exchanges operands may have made another one of it than the guest's instruction.
+    fn is_nan(&mut self, result: Value) -> Vec<Value> {
+        let ty = self.b.func.dfg.value_type(result);
+        let (lane, infinity) =
+            if ty.lane_type() == F32 { (Lane::S, 0x7f80_0000) } else { (Lane::D, 0x7ff0_0000_0000_0000) };
+        if !ty.is_vector() {
+            // Twice the bits lose the sign.
+            let bits = self.bits_as(vector(lane).lane_type(), result);
+            let twice = self.b.ins().iadd(bits, bits);
+            let infinity = self.b.ins().iconst(vector(lane).lane_type(), (2 * infinity as u64) as i64);
+            return vec![self.b.ins().icmp(IntCC::UnsignedGreaterThan, twice, infinity)];
+        }
+        let (ones, infinity) = (self.constant_lanes(lane, lane.ty().mask() >> 1), self.constant_lanes(lane, infinity));
+        let bits = self.cast(result, vector(lane));
+        let magnitude = self.b.ins().band(bits, ones);
+        let nan = self.b.ins().icmp(IntCC::SignedGreaterThan, magnitude, infinity);
+        vec![self.b.ins().vany_true(nan)]
+    }
+
     /// When the helper must decide about a number or any lane of a vector: if one of these conditions holds.
     fn doubt(&mut self, result: Value, doubt: Doubt) -> Vec<Value> {
+        if F::NATIVE_FLOAT {
+            return self.is_nan(result);
+        }
         let ty = self.b.func.dfg.value_type(result);
         let smallest = if ty.lane_type() == F32 { f32::MIN_POSITIVE.into() } else { f64::MIN_POSITIVE };
         if !ty.is_vector() {
@@ -627,6 +650,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
             }
             // Comparisons of vectors for order are invalid for quiet NaNs on the host as well, that for equality is not.
             FloatOp::Eq => (self.b.ins().fcmp(FloatCC::Equal, a, b), None),
+            FloatOp::Unordered => (self.b.ins().fcmp(FloatCC::Unordered, a, b), None),
             FloatOp::Ge => (self.b.ins().fcmp(FloatCC::GreaterThanOrEqual, a, b), None),
             FloatOp::Gt => (self.b.ins().fcmp(FloatCC::GreaterThan, a, b), None),
             FloatOp::AbsGe | FloatOp::AbsGt => {
@@ -725,7 +749,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     ///
     /// Signed conversions saturate, give 0 for a NaN and raise exactly what the guest's do, if one instruction rounds. If
     /// two do, a number that is rounded out of range would be inexact on the host.
-    fn range(&mut self, number: Value, rounding: ToIntegral, signed: bool, bits: u8) -> Option<[Value; 2]> {
+    fn range(&mut self, number: Value, rounding: ToIntegral, signed: bool, bits: u8) -> Option<Vec<Value>> {
         let ty = self.b.func.dfg.value_type(number);
         let bounds = match (signed, bits, rounding) {
             (true, _, ToIntegral::Zero) | (true, 64, _) => return None,
@@ -735,11 +759,18 @@ impl<F: Frontend> Lower<'_, '_, F> {
             (false, 32, _) => (0.0, 2147483648.0),
             (false, _, _) => (0.0, 9223372036854775808.0),
         };
+        if F::NATIVE_FLOAT && signed {
+            // By the magnitude's bits, as those are ordered.
+            let number = self.bits_as(I64, number);
+            let twice = self.b.ins().iadd(number, number);
+            let high = self.b.ins().iconst(I64, (f64::to_bits(bounds.1) << 1) as i64);
+            return Some(vec![self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, twice, high)]);
+        }
         let (low, high) = (self.number(ty, bounds.0), self.number(ty, bounds.1));
         // Written so that a NaN is out of range.
         let below = self.b.ins().fcmp(FloatCC::UnorderedOrLessThan, number, low);
         let above = self.b.ins().fcmp(FloatCC::UnorderedOrGreaterThanOrEqual, number, high);
-        Some([below, above])
+        Some(vec![below, above])
     }
 
     /// A number as an integer of `bits` bits. The least integer is what the host gives for numbers out of range: it is

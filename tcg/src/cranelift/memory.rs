@@ -120,7 +120,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
             direct(self, host, from);
             self.enter(alone);
         }
-        let (distance, miss) = self.look_up(va, N as u64 * u64::from(ty.bytes()), mem, offset_of!(Entry, read));
+        let tag = if mem.modify { offset_of!(Entry, write) } else { offset_of!(Entry, read) };
+        let (distance, miss) = self.look_up(va, N as u64 * u64::from(ty.bytes()), mem, tag);
         let host = self.b.ins().iadd(va, distance);
         direct(self, host, 0);
         self.enter(miss);

@@ -148,7 +148,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
                         seconds.push(second);
                     }
                     let (root, offset) = places.of[va.0 as usize];
-                    let writes = matches!(op, Op::Store(..));
+                    let writes = mem.modify || matches!(op, Op::Store(..));
                     if mem.align_log2 == 0 && !mem.swap && root != CONSTANT {
                         let end = offset.wrapping_add(i64::from(ty.bytes()));
                         let fits = |g: &&mut Group| {

@@ -29,12 +29,14 @@ pub fn pack(bytes: u8, mem: Mem) -> u64 {
         | u64::from(mem.align_log2) << 12
         | u64::from(mem.swap) << 16
         | order << 17
+        | u64::from(mem.modify) << 19
 }
 
 fn unpack(access: u64) -> (u8, Mem) {
     let order = [Order::Relaxed, Order::Acquire, Order::Release, Order::AcqRel][(access >> 17 & 3) as usize];
     let (mmu, align_log2) = ((access >> 8 & 0xf) as u8, (access >> 12 & 0xf) as u8);
-    (access as u8, Mem { mmu, align_log2, order, swap: access >> 16 & 1 != 0 })
+    let (swap, modify) = (access >> 16 & 1 != 0, access >> 19 & 1 != 0);
+    (access as u8, Mem { mmu, align_log2, order, swap, modify })
 }
 
 /// A load into the first vector; `raised` tells whether the result counts. `access` is what [`pack`] makes.

@@ -45,11 +45,18 @@ pub(crate) fn pack_mem(displacement: i32, mem: Mem) -> u64 {
         | u64::from(mem.align_log2) << 36
         | u64::from(mem.swap) << 40
         | order << 41
+        | u64::from(mem.modify) << 43
 }
 
 pub(crate) fn unpack_mem(imm: u64) -> Mem {
     let order = [Order::Relaxed, Order::Acquire, Order::Release, Order::AcqRel][(imm >> 41 & 3) as usize];
-    Mem { mmu: (imm >> 32 & 0xf) as u8, align_log2: (imm >> 36 & 0xf) as u8, order, swap: imm >> 40 & 1 != 0 }
+    Mem {
+        mmu: (imm >> 32 & 0xf) as u8,
+        align_log2: (imm >> 36 & 0xf) as u8,
+        order,
+        swap: imm >> 40 & 1 != 0,
+        modify: imm >> 43 & 1 != 0,
+    }
 }
 
 /// The tables behind the generic codes; `imm` packs an index and a type.
@@ -493,7 +500,8 @@ fn load_with_mem<F: Frontend>(env: &mut Env<F>, va: u64, bytes: u8, imm: u64) ->
     let mem = unpack_mem(imm);
     let entry = env.tlb.entries[usize::from(mem.mmu) % REGIMES][(va >> 12) as usize % ENTRIES];
     let aligned = va & ((1u64 << mem.align_log2) - 1) == 0;
-    if va ^ entry.read <= PAGE - u64::from(bytes) && aligned && !mem.swap {
+    let tag = if mem.modify { entry.write } else { entry.read };
+    if va ^ tag <= PAGE - u64::from(bytes) && aligned && !mem.swap {
         // SAFETY: the entry says that the page is RAM at `addend`; the access stays in the page.
         return Some(unsafe { read_host(va.wrapping_add(entry.addend) as *const u8, bytes) });
     }

@@ -195,18 +195,40 @@ impl Block {
     }
 
     pub fn load(&mut self, ty: Ty, va: Val, mem: Mem) -> Val {
-        self.push(Op::Load(ty, va, mem))
+        let mem = self.natural(ty, mem);
+        let value = self.push(Op::Load(ty, va, mem));
+        self.watched(ty, va, false);
+        value
     }
     pub fn store(&mut self, ty: Ty, va: Val, value: Val, mem: Mem) {
+        let mem = self.natural(ty, mem);
         self.push(Op::Store(ty, va, value, mem));
+        self.watched(ty, va, true);
+    }
+    /// The access with the alignment that [`Block::aligned`] asks for.
+    fn natural(&self, ty: Ty, mem: Mem) -> Mem {
+        let log2 = if self.aligned && ty != Ty::V128 { ty.bytes().trailing_zeros() as u8 } else { 0 };
+        Mem { align_log2: mem.align_log2.max(log2), ..mem }
+    }
+    fn watched(&mut self, ty: Ty, va: Val, write: bool) {
+        if let Some(helper) = self.watch {
+            let access = self.imm64(u64::from(ty.bytes()) | u64::from(write) << 8);
+            self.call(helper, &[va, access]);
+        }
     }
     /// Gives the old contents.
     pub fn atomic(&mut self, op: AtomicOp, ty: Ty, va: Val, value: Val, mem: Mem) -> Val {
-        self.push(Op::Atomic(op, ty, va, value, mem))
+        let mem = self.natural(ty, mem);
+        let old = self.push(Op::Atomic(op, ty, va, value, mem));
+        self.watched(ty, va, true);
+        old
     }
     /// Gives the old contents.
     pub fn cmpxchg(&mut self, ty: Ty, va: Val, expected: Val, new: Val, mem: Mem) -> Val {
-        self.push(Op::CmpXchg(ty, va, expected, new, mem))
+        let mem = self.natural(ty, mem);
+        let old = self.push(Op::CmpXchg(ty, va, expected, new, mem));
+        self.watched(ty, va, true);
+        old
     }
     pub fn fence(&mut self) {
         self.push(Op::Fence);

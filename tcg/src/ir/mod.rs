@@ -256,12 +256,14 @@ pub struct Mem {
     pub order: Order,
     /// Bytes are reversed on the way (a big-endian access).
     pub swap: bool,
+    /// Of a load: what it reads will be written back, so the page must allow stores too, and the access faults as a store.
+    pub modify: bool,
 }
 
 impl Mem {
     /// A plain access in regime `mmu`.
     pub const fn plain(mmu: u8) -> Mem {
-        Mem { mmu, align_log2: 0, order: Order::Relaxed, swap: false }
+        Mem { mmu, align_log2: 0, order: Order::Relaxed, swap: false, modify: false }
     }
 }
 
@@ -390,6 +392,11 @@ pub struct Block {
     pub host_float: bool,
     /// Addresses of code have 32 bits: what lies past either end is found at the other.
     pub narrow: bool,
+    /// While it is built: loads and stores of at most eight bytes must be aligned to their size.
+    pub aligned: bool,
+    /// While it is built: a helper that is told of each access once it is made: its address, then its bytes, with bit 8 set for
+    /// one that writes.
+    pub watch: Option<HelperId>,
 }
 
 /// Names of slots and helpers, for printing and parsing.
@@ -407,6 +414,7 @@ impl Block {
         self.ops.clear();
         self.masks.clear();
         (self.end, self.len_bytes, self.insns) = (None, 0, 0);
+        (self.aligned, self.watch) = (false, None);
     }
 
     /// Whether the block may store to memory, so that code which follows it may be another one then.

@@ -116,6 +116,8 @@ impl<'a> Line<'a> {
                 mem.order = order;
             } else if part == "swap" {
                 mem.swap = true;
+            } else if part == "modify" {
+                mem.modify = true;
             } else {
                 return Err(format!("`{part}` says nothing of a memory access"));
             }

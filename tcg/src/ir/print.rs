@@ -45,6 +45,9 @@ impl fmt::Display for Mem {
         if self.swap {
             f.write_str(" swap")?;
         }
+        if self.modify {
+            f.write_str(" modify")?;
+        }
         Ok(())
     }
 }

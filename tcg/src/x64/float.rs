@@ -164,6 +164,10 @@ impl<F: Frontend> Emit<'_, F> {
                 (d, arithmetic.is_none_or(|(_, tiny)| tiny))
             }
         };
+        if F::NATIVE_FLOAT {
+            self.result(Loc::Xmm(d));
+            return Ok(true);
+        }
         let doubts = if one { self.doubt_one(result_lane, d, tiny) } else { self.doubt_all(lane, d, tiny)? };
         self.exactly(doubts, function as *const () as u64, imm, exact, d);
         self.result(Loc::Xmm(d));

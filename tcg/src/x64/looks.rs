@@ -164,7 +164,7 @@ impl Looks {
                         }
                         let g = &mut looks.groups[group];
                         (g.low, g.high) = (g.low.min(offset), g.high.max(end));
-                        g.writes |= matches!(op, Op::Store(..));
+                        g.writes |= mem.modify || matches!(op, Op::Store(..));
                         g.accesses += 1;
                         g.last = (number, at);
                         looks.of.insert((number, at), (group, offset));

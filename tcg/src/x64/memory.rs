@@ -90,13 +90,19 @@ impl<F: Frontend> Emit<'_, F> {
 
     /// The look that an access has to make for itself, see [`look_up`](Self::look_up).
     pub fn look_alone(&mut self, va: Gpr, bytes: u8, mem: Mem, data: Data) -> Holes {
+        let load = Self::load_tag(mem);
         let (more, tag) = match data {
-            Data::Load(_) | Data::LoadVector(_) => (0, offset_of!(Entry, read)),
-            Data::LoadPair(_, _, distance) => (distance as u8, offset_of!(Entry, read)),
+            Data::Load(_) | Data::LoadVector(_) => (0, load),
+            Data::LoadPair(_, _, distance) => (distance as u8, load),
             Data::Store(_) | Data::StoreVector(_) => (0, offset_of!(Entry, write)),
             Data::StorePair(_, _, distance) => (distance as u8, offset_of!(Entry, write)),
         };
         self.look_up(va, bytes + more, mem, tag)
+    }
+
+    /// The field of an entry that decides about a load.
+    fn load_tag(mem: Mem) -> usize {
+        if mem.modify { offset_of!(Entry, write) } else { offset_of!(Entry, read) }
     }
 
     /// Makes the access by a look into the TLB that it shares with others, if it does.
@@ -156,7 +162,7 @@ impl<F: Frontend> Emit<'_, F> {
             return Ok(());
         }
         if mem.swap {
-            let misses = self.look_up(v, ty.bytes(), mem, offset_of!(Entry, read));
+            let misses = self.look_up(v, ty.bytes(), mem, Self::load_tag(mem));
             self.asm.load(ty.bytes(), d, Operand::indexed(RCX, v, 0));
             self.byte_reverse(ty, d);
             self.access_slowly(misses, v, ty.bytes(), mem, Data::Load(d));

@@ -21,15 +21,21 @@ pub fn pack(bytes: u8, mem: Mem, pc: u32) -> i32 {
         | u32::from(mem.align_log2 & 0xf) << 7
         | u32::from(mem.swap) << 11
         | order << 12
-        | pc << 14;
+        | u32::from(mem.modify) << 14
+        | pc << 15;
     packed as i32
 }
 
 fn unpack(info: u32) -> (u8, Mem, u32) {
     let order = [Order::Relaxed, Order::Acquire, Order::Release, Order::AcqRel][(info >> 12 & 3) as usize];
-    let mem =
-        Mem { mmu: (info >> 3 & 0xf) as u8, align_log2: (info >> 7 & 0xf) as u8, order, swap: info >> 11 & 1 != 0 };
-    (1 << (info & 7), mem, info >> 14)
+    let mem = Mem {
+        mmu: (info >> 3 & 0xf) as u8,
+        align_log2: (info >> 7 & 0xf) as u8,
+        order,
+        swap: info >> 11 & 1 != 0,
+        modify: info >> 14 & 1 != 0,
+    };
+    (1 << (info & 7), mem, info >> 15)
 }
 
 /// A load of up to 8 bytes; `raised` tells whether the result counts.

@@ -204,7 +204,7 @@ fn registers_used_in_place_keep_their_meaning() {
         // A fault with sets before and after it.
         "v0 = const.i64 1\nset x0, v0\nv2 = const.i64 3\nv3 = call fault_if, v2\nset x0, v3\nset x1, v3",
         "v0 = get.i64 x0\nset x1, v0\nv2 = get.i8 x2\nraise_if fault_if, v2, 0x7\nset x1, v0\nset x0, v0",
-        "v0 = get.i64 x0\nv1 = get.i64 x1\nv2 = cmp_ltu.i64 v0, v1\nraise_if fault_if, v2, 0x1234567890abcdef\nset x3, v0",
+        "v0 = get.i64 x0\nv1 = get.i64 x1\nv2 = cmp_lt_u.i64 v0, v1\nraise_if fault_if, v2, 0x1234567890abcdef\nset x3, v0",
         "v0 = get.i64 x0\nv1 = const.i64 0x11ffc\nset x1, v0\nv3 = load.i64 v1, mmu0\nset x1, v3",
         // A result computed long before its set, with a fault in between.
         "v0 = get.i64 x0\nv1 = get.i64 x2\nv2 = mul.i64 v0, v1\nv3 = const.i64 0x11fff\nv4 = load.i16 v3, mmu0\nset x2, v2",

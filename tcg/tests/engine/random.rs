@@ -105,6 +105,7 @@ impl Gen<'_> {
             align_log2: if self.rng.one_in(6) { self.rng.below(5) as u8 } else { 0 },
             order: self.rng.pick(&[Order::Relaxed, Order::Relaxed, Order::Acquire, Order::Release, Order::AcqRel]),
             swap: self.rng.one_in(5),
+            modify: self.rng.one_in(5),
         }
     }
 

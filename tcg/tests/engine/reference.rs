@@ -2,7 +2,7 @@
 
 use crate::toy::{self, DATA, Kind, Regs};
 use tcg::interp::{vbinary, vshift, vunary};
-use tcg::ir::{Block, Op, Slot, Terminal, Ty, Val};
+use tcg::ir::{Block, Mem, Op, Slot, Terminal, Ty, Val};
 use vm::vcpu::Intent;
 
 /// Bytes of memory that random blocks work on; the page after them faults.
@@ -40,6 +40,11 @@ fn sext(ty: Ty, v: u64) -> i64 {
     }
 }
 
+/// What a load is reported as.
+fn intent(mem: Mem) -> Intent {
+    if mem.modify { Intent::Write } else { Intent::Read }
+}
+
 fn reversed(v: u128, bytes: usize) -> u128 {
     let mut b = v.to_le_bytes();
     b[..bytes].reverse();
@@ -57,8 +62,8 @@ impl State {
         Ok(at..at + usize::from(bytes))
     }
 
-    fn load(&mut self, va: u64, bytes: u8) -> Result<u128, (Kind, u64)> {
-        let range = self.range(va, bytes, Intent::Read)?;
+    fn load(&mut self, va: u64, bytes: u8, mem: Mem) -> Result<u128, (Kind, u64)> {
+        let range = self.range(va, bytes, intent(mem))?;
         let mut all = [0; 16];
         all[..usize::from(bytes)].copy_from_slice(&self.memory[range]);
         Ok(u128::from_le_bytes(all))
@@ -133,8 +138,8 @@ impl State {
                 u128::from(sum != i128::from(sext(ty, sum as u64 & ty.mask())))
             }
             Op::Load(ty, va, mem) => {
-                aligned(n(va), mem.align_log2.into(), Intent::Read)?;
-                let v = self.load(n(va), ty.bytes())?;
+                aligned(n(va), mem.align_log2.into(), intent(mem))?;
+                let v = self.load(n(va), ty.bytes(), mem)?;
                 if mem.swap { reversed(v, ty.bytes().into()) } else { v }
             }
             Op::Store(ty, va, v, mem) => {
@@ -144,16 +149,16 @@ impl State {
                 0
             }
             Op::Atomic(op, ty, va, v, mem) => {
-                aligned(n(va), ty.bytes().trailing_zeros(), Intent::Read)?;
+                aligned(n(va), ty.bytes().trailing_zeros(), intent(mem))?;
                 let order = |v| if mem.swap { reversed(v, ty.bytes().into()) } else { v };
-                let old = order(self.load(n(va), ty.bytes())?);
+                let old = order(self.load(n(va), ty.bytes(), mem)?);
                 self.store(n(va), ty.bytes(), order(op.eval(ty.bytes(), old as u64, n(v)).into()))?;
                 old
             }
             Op::CmpXchg(ty, va, expected, new, mem) => {
-                aligned(n(va), ty.bytes().trailing_zeros(), Intent::Read)?;
+                aligned(n(va), ty.bytes().trailing_zeros(), intent(mem))?;
                 let order = |v| if mem.swap { reversed(v, ty.bytes().into()) } else { v };
-                let old = order(self.load(n(va), ty.bytes())?);
+                let old = order(self.load(n(va), ty.bytes(), mem)?);
                 if old == w(expected) {
                     self.store(n(va), ty.bytes(), order(w(new)))?;
                 }

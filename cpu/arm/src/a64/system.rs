@@ -350,7 +350,7 @@ impl Translator<'_> {
         let zero = self.ir.imm_v(0);
         for at in [0, 16, 32, 48] {
             let to = self.ir.add_imm(Ty::I64, base, at);
-            let mem = Mem { mmu: self.regime(), align_log2: 0, order: Order::Relaxed, swap: false };
+            let mem = Mem { mmu: self.regime(), align_log2: 0, order: Order::Relaxed, swap: false, modify: false };
             self.ir.store(Ty::V128, to, zero, mem);
         }
         Next::Continue

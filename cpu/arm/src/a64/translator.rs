@@ -422,7 +422,13 @@ impl Translator<'_> {
     /// An ordinary access of `bytes` bytes.
     pub fn mem(&self, bytes: u8) -> Mem {
         let align_log2 = if self.mode.align() != 0 { bytes.trailing_zeros() as u8 } else { 0 };
-        Mem { mmu: self.regime(), align_log2, order: Order::Relaxed, swap: self.mode.big_endian() != 0 && bytes > 1 }
+        Mem {
+            mmu: self.regime(),
+            align_log2,
+            order: Order::Relaxed,
+            swap: self.mode.big_endian() != 0 && bytes > 1,
+            modify: false,
+        }
     }
 
     /// An access that must be aligned to its size whatever the mode, with an order.

@@ -41,7 +41,7 @@ impl Translator<'_> {
 
     /// Replaces memory that must still hold `old`, or starts the instruction anew.
     pub(super) fn replace(&mut self, va: Val, ty: Ty, old: Val, new: Val) {
-        let mut mem = self.mem();
+        let mut mem = self.mem_to_modify();
         mem.order = Order::AcqRel;
         let found = self.ir.cmpxchg(ty, va, old, new, mem);
         let changed = self.ir.cmp(Cond::Ne, ty, found, old);
@@ -129,7 +129,7 @@ impl Translator<'_> {
             Arithmetic::Xor => (AtomicOp::Xor, b),
             _ => (AtomicOp::Add, b),
         };
-        let mut mem = self.mem();
+        let mut mem = self.mem_to_modify();
         mem.order = Order::AcqRel;
         self.ir.atomic(op, ty, va, operand, mem)
     }
@@ -260,7 +260,7 @@ impl Translator<'_> {
                 old
             }
             Place::Memory(va) => {
-                let mut mem = self.mem();
+                let mut mem = self.mem_to_modify();
                 mem.order = Order::AcqRel;
                 self.ir.atomic(AtomicOp::Swap, ty, va, v, mem)
             }
@@ -301,7 +301,7 @@ impl Translator<'_> {
         let expected = self.numbered(RAX, ty);
         let old = match (self.locked(to), to) {
             (true, Place::Memory(va)) => {
-                let mut mem = self.mem();
+                let mut mem = self.mem_to_modify();
                 mem.order = Order::AcqRel;
                 self.ir.cmpxchg(ty, va, expected, new, mem)
             }

@@ -7,7 +7,7 @@ use crate::segment;
 use crate::state;
 use iced_x86::{MemorySize, OpKind, Register};
 use tcg::Slot;
-use tcg::ir::{Binary, Cond, Ty, Val};
+use tcg::ir::{Binary, Cond, Mem, Ty, Val};
 
 /// Where an operand is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +179,8 @@ impl Translator<'_> {
             }
             Place::Register(register) => self.gpr(register),
             Place::Memory(va) => {
-                let mem = self.mem();
+                // What is written as well is read for that.
+                let mem = Mem { modify: self.is_memory(0) && self.writes(0), ..self.mem() };
                 self.ir.load(ty, va, mem)
             }
             Place::Immediate(value) => self.ir.imm(ty, value),

@@ -8,12 +8,13 @@ use crate::flags;
 use crate::frontend::Env;
 use crate::helpers;
 use crate::memory::{self, Who};
+use crate::mmu;
 use crate::segment::{ES, SS};
 use crate::state::{RAX, RCX, RDI, RDX, RSI};
 use crate::task;
 use crate::wires;
 use iced_x86::OpKind;
-use tcg::ir::{Cond, Terminal, Ty};
+use tcg::ir::{Cond, Mem, Terminal, Ty};
 
 /// The string instructions, with what they read and write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +81,9 @@ struct Job {
 }
 
 /// Repetitions until the helper comes back.
-const AT_ONCE: u32 = 4096;
+const AT_ONCE: u64 = 4096;
+/// Repetitions that are worth the look whether they can be done at once.
+const SPAN_LEAST: u64 = 2;
 
 /// Executes a string instruction; gives 1 if repetitions are left.
 pub(crate) extern "C" fn execute(env: &mut Env, packed: u64) -> u64 {
@@ -112,21 +115,112 @@ impl Job {
             self.once(env)?;
             return Ok(false);
         }
-        for _ in 0..AT_ONCE {
-            if env.cpu.gpr[RCX] & self.address_mask == 0 {
+        let mut left = if env.cpu.flag(flags::TF) { 1 } else { AT_ONCE };
+        while left != 0 {
+            let count = env.cpu.gpr[RCX] & self.address_mask;
+            if count == 0 {
                 return Ok(false);
             }
-            self.once(env)?;
-            let count = (env.cpu.gpr[RCX] & self.address_mask).wrapping_sub(1) & self.address_mask;
-            self.set(env, RCX, count);
+            let done = match self.span(env, count.min(left))? {
+                Some(done) => done,
+                None => {
+                    self.once(env)?;
+                    1
+                }
+            };
+            self.set(env, RCX, count - done);
+            left -= done;
             if matches!(self.op, StringOp::Cmps | StringOp::Scas) {
                 let equal = env.cpu.result == 0;
                 if equal != (self.repeat == REPE) {
                     return Ok(false);
                 }
             }
+            if env.cpu.pending_debug != 0 {
+                break;
+            }
         }
         Ok(env.cpu.gpr[RCX] & self.address_mask != 0)
+    }
+
+    /// Executes at most `count` repetitions at once, where these stay within pages of RAM and their segments; gives how many.
+    fn span(&self, env: &mut Env, count: u64) -> Result<Option<u64>, Exception> {
+        let known = !matches!(self.op, StringOp::Ins | StringOp::Outs);
+        if !known || env.cpu.flag(flags::DF) || count < SPAN_LEAST || env.cpu.watches() || env.cpu.checks_alignment() {
+            return Ok(None);
+        }
+        let mem = Mem::plain(mmu::data_regime(&env.cpu));
+        let bytes = self.bytes;
+        let (mut n, mut from, mut to) = (count, 0, 0);
+        if matches!(self.op, StringOp::Movs | StringOp::Lods | StringOp::Cmps) {
+            let room;
+            (from, room) = self.room(env, self.segment, env.cpu.gpr[RSI], false)?;
+            n = n.min(room);
+        }
+        if self.op != StringOp::Lods {
+            let room;
+            (to, room) = self.room(env, ES, env.cpu.gpr[RDI], matches!(self.op, StringOp::Movs | StringOp::Stos))?;
+            n = n.min(room);
+        }
+        if n == 0 {
+            return Ok(None);
+        }
+        let rax = env.cpu.gpr[RAX];
+        let done = match self.op {
+            StringOp::Movs => env.copy_span(to, from, bytes, n, mem).then_some(n),
+            StringOp::Stos => env.fill_span(to, bytes, rax, n, mem).then_some(n),
+            StringOp::Lods => {
+                let mut last = 0;
+                let done = env.scan_span(from, bytes, n, mem, |value| {
+                    last = value;
+                    false
+                });
+                if done.is_some() {
+                    env.cpu.set_part(RAX, bytes, last);
+                }
+                done
+            }
+            StringOp::Scas => {
+                let (wanted, until_equal) = (rax & (u64::MAX >> (64 - 8 * u32::from(bytes))), self.repeat == REPNE);
+                let mut last = 0;
+                let done = env.scan_span(to, bytes, n, mem, |value| {
+                    last = value;
+                    (value == wanted) == until_equal
+                });
+                if done.is_some() {
+                    env.cpu.set_flags_of_sub(bytes, rax, last);
+                }
+                done
+            }
+            _ => env.compare_spans([from, to], bytes, n, mem, self.repeat == REPNE).map(|(done, [a, b])| {
+                env.cpu.set_flags_of_sub(bytes, a, b);
+                done
+            }),
+        };
+        let Some(done) = done else { return Ok(None) };
+        let step = done * u64::from(bytes);
+        if self.op != StringOp::Scas && self.op != StringOp::Stos {
+            self.set(env, RSI, (env.cpu.gpr[RSI] & self.address_mask).wrapping_add(step));
+        }
+        if self.op != StringOp::Lods {
+            self.set(env, RDI, (env.cpu.gpr[RDI] & self.address_mask).wrapping_add(step));
+        }
+        Ok(Some(done))
+    }
+
+    /// The linear address at an offset in a segment, and how many units from there on stay in the page, below the segment's
+    /// limit and the end of the address size.
+    fn room(&self, env: &Env, segment: usize, offset: u64, write: bool) -> Result<(u64, u64), Exception> {
+        let offset = offset & self.address_mask;
+        let va = linear(env, segment, offset, self.bytes.into(), write)?;
+        let mut room = (0x1000 - va % 0x1000).min((self.address_mask - offset).saturating_add(1));
+        let cpu = &env.cpu;
+        if !cpu.is_64bit() {
+            let s = cpu.segment(segment);
+            let to_limit = u64::from(s.limit).saturating_sub(offset).saturating_add(1);
+            room = room.min(if s.attributes.expand_down() { 0 } else { to_limit });
+        }
+        Ok((va, room / u64::from(self.bytes)))
     }
 
     /// Sets the address part of a register: 32 bits clear the upper half.

@@ -39,6 +39,8 @@ pub struct Translator<'a> {
     pub next: u32,
     /// What is known of the status flags.
     pub(super) status: Status,
+    /// The vector operation under way is the first of two on halves of 256 bits.
+    pub(super) first_of_two: bool,
 }
 
 /// Translates instructions of `code` until the block ends or the code does, at most `limit` of them. If the code ends within
@@ -47,8 +49,10 @@ pub fn translate(features: Features, mode: u64, code: &[u8], limit: u32, ir: &mu
     let mode = Mode(mode);
     ir.host_float = mode.host_float() != 0;
     ir.narrow = mode.size() != 2;
+    ir.aligned = mode.user() != 0 && mode.user_data() != 0;
+    ir.watch = (mode.watch() != 0).then_some(helpers::WATCH);
     let insn = Instruction::default();
-    let mut t = Translator { ir, features, mode, insn, pc: 0, next: 0, status: Status::default() };
+    let mut t = Translator { ir, features, mode, insn, pc: 0, next: 0, status: Status::default(), first_of_two: false };
     let alone = mode.step() != 0 || mode.shadow() != 0 || mode.careful() != 0 || mode.unlocked() != 0;
     t.block(code, if alone { 1 } else { limit });
 }
@@ -110,8 +114,9 @@ impl Translator<'_> {
             self.ir.call(helpers::BEFORE_INSN, &[]);
         }
         if self.mode.limited_code() != 0 {
-            let len = self.ir.imm64(u64::from(self.next - self.pc));
-            self.ir.call(helpers::CHECK_FETCH, &[len]);
+            let (len, distance) = (u64::from(self.next - self.pc), u64::from(self.pc));
+            let (len, distance) = (self.ir.imm64(len), self.ir.imm64(distance));
+            self.ir.call(helpers::CHECK_FETCH, &[len, distance]);
         }
         if self.mode.shadow() != 0 {
             self.ir.call(helpers::END_SHADOW, &[]);
@@ -135,12 +140,13 @@ impl Translator<'_> {
         if next == Next::Continue {
             self.resync_next();
         }
-        // A dispatch is an exception or a helper's transfer, which look by themselves.
+        // What enters a handler or another level by a gate of its own clears TF, or looks at it.
+        if self.mode.step() != 0 && !self.clears_step() {
+            self.ir.call(helpers::STEP_DONE, &[]);
+        }
+        // A dispatch is an exception or a helper's transfer.
         if self.ir.end == Some(Terminal::Dispatch) {
             return Next::End;
-        }
-        if self.mode.step() != 0 {
-            self.ir.call(helpers::STEP_DONE, &[]);
         }
         let to = match self.ir.end {
             Some(Terminal::Jump(to)) => {
@@ -160,6 +166,15 @@ impl Translator<'_> {
         self.ir.set(state::PC, to);
         self.ir.end = Some(Terminal::Dispatch);
         Next::End
+    }
+
+    /// Whether the instruction is not followed by a single-step trap of the mode that it was begun in.
+    fn clears_step(&self) -> bool {
+        use Mnemonic as M;
+        matches!(
+            self.insn.mnemonic(),
+            M::Int | M::Int1 | M::Int3 | M::Into | M::Syscall | M::Sysret | M::Sysretq | M::Sysenter | M::Rsm
+        )
     }
 
     /// Whether the processor has all features that the instruction belongs to.
@@ -197,6 +212,11 @@ impl Translator<'_> {
             (_, 1) => mmu::KERNEL_TO_USER,
             _ => mmu::KERNEL,
         })
+    }
+
+    /// The same by an operation that reads and writes.
+    pub fn mem_to_modify(&self) -> Mem {
+        Mem { modify: true, ..self.mem() }
     }
 
     /// #UD.

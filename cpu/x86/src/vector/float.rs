@@ -12,7 +12,8 @@ pub const UE: u32 = 1 << 4;
 pub const PE: u32 = 1 << 5;
 /// Denormals are zeros.
 const DAZ: u32 = 1 << 6;
-/// The mask of underflow.
+/// The masks of overflow and underflow.
+const OM: u32 = 1 << 10;
 const UM: u32 = 1 << 11;
 /// Flush to zero.
 const FTZ: u32 = 1 << 15;
@@ -40,6 +41,12 @@ pub fn env_of(mxcsr: u32) -> Env {
         flush_inputs: mxcsr & DAZ != 0,
         // 10.2.3.3 "Flush-To-Zero": only where underflow is masked.
         flush_outputs: mxcsr & (FTZ | UM) == FTZ | UM,
+        unmasked: match (mxcsr & OM, mxcsr & UM) {
+            (0, 0) => Flags::OVERFLOW | Flags::UNDERFLOW,
+            (0, _) => Flags::OVERFLOW,
+            (_, 0) => Flags::UNDERFLOW,
+            _ => Flags::NONE,
+        },
         ..Env::SSE
     }
 }

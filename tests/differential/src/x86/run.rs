@@ -97,14 +97,18 @@ impl Bench {
     /// # Errors
     /// When the runner ends.
     pub fn once(&mut self, case: &Case) -> Result<Vec<(Tier, Vec<String>)>, String> {
+        let of = |(tier, theirs, ours): (Tier, Outcome, Outcome)| {
+            let expected = known(case, &theirs, &ours).is_some();
+            (tier, if expected { Vec::new() } else { differences(case, &theirs, &ours) })
+        };
+        Ok(self.both(case)?.into_iter().map(of).collect())
+    }
+
+    /// What the host does, and what each machine does.
+    fn both(&mut self, case: &Case) -> Result<Vec<(Tier, Outcome, Outcome)>, String> {
         self.second.send([case].into_iter());
         let theirs = self.second.receive(1).map_err(|e| format!("the runner ended: {e}"))?;
-        let theirs = &theirs[0];
-        let of = |(tier, machine): &mut (Tier, Machine)| {
-            let ours = machine.run(case);
-            let expected = known(case, theirs, &ours).is_some();
-            (*tier, if expected { Vec::new() } else { differences(case, theirs, &ours) })
-        };
+        let of = |(tier, machine): &mut (Tier, Machine)| (*tier, theirs[0].clone(), machine.run(case));
         Ok(self.machines.iter_mut().map(of).collect())
     }
 
@@ -192,12 +196,24 @@ impl Bench {
                 *report.known.entry(why).or_default() += 1;
                 continue;
             }
+            // What is known of one instruction can be seen in a sequence as soon as that is small.
+            let small = if case.instructions > 1 { Some(self.shrink(case, tier)?) } else { None };
+            if let Some(small) = &small
+                && let Some((_, theirs, ours)) = self.both(small)?.into_iter().find(|(t, ..)| *t == tier)
+                && let Some(why) = known(small, &theirs, &ours)
+            {
+                *report.known.entry(why).or_default() += 1;
+                continue;
+            }
             let count = report.diverging.entry(name.into()).or_default();
             *count += 1;
             if *count > PRINTED {
                 continue;
             }
-            let small = self.shrink(case, tier)?;
+            let small = match small {
+                Some(small) => small,
+                None => self.shrink(case, tier)?,
+            };
             let text = self.describe(name, &small, tier, &lines)?;
             if options.verbose {
                 eprintln!("{text}");
@@ -209,8 +225,15 @@ impl Bench {
 
     fn shrink(&mut self, case: &Case, tier: Tier) -> Result<Case, String> {
         let mut failed = None;
-        let small = compare::shrink(case.clone(), |simpler| match self.once(simpler) {
-            Ok(all) => all.iter().any(|(t, lines)| *t == tier && !lines.is_empty()),
+        // Of sequences any difference counts, for known ones are to be found as well.
+        let known = |case: &Case, theirs: &Outcome, ours: &Outcome| {
+            case.instructions == 1 && known(case, theirs, ours).is_some()
+        };
+        let small = compare::shrink(case.clone(), |simpler| match self.both(simpler) {
+            Ok(all) => all.iter().any(|(t, theirs, ours)| {
+                let differs = *t == tier && !differences(simpler, theirs, ours).is_empty();
+                differs && !known(simpler, theirs, ours)
+            }),
             Err(error) => {
                 failed = Some(error);
                 false

@@ -8,7 +8,7 @@ use super::{Form, Halves};
 use crate::insn::operand::ty_of;
 use crate::insn::translator::{Next, Translator};
 use crate::vector::float::{ROUND_MXCSR, ROUND_ZERO};
-use tcg::ir::{FloatCond, Lane, Ty, VBinary as B, Val};
+use tcg::ir::{Cond, Lane, Ty, VBinary as B, Val};
 
 /// The rounding of a conversion, or of one that truncates.
 fn rounding(truncate: bool) -> u32 {
@@ -28,7 +28,8 @@ impl Translator<'_> {
         if !default {
             return result;
         }
-        // The host may have saturated, and made 0 of a NaN: what is less than this has an integer, or is too small.
+        // The host may have saturated, and made 0 of a NaN: what is less than this has an integer, or is too small. (The bits
+        // are compared, as comparisons of numbers raise flags: as signed integers, negative numbers are less.)
         let limit = match (lane, ty, truncate) {
             (Lane::D, Ty::I32, false) => 2_147_483_647.5f64.to_bits(),
             (Lane::D, Ty::I32, true) => 2_147_483_648f64.to_bits(),
@@ -36,8 +37,10 @@ impl Translator<'_> {
             (_, Ty::I32, _) => 2_147_483_648f32.to_bits().into(),
             _ => 9_223_372_036_854_775_808f32.to_bits().into(),
         };
-        let limit = self.ir.imm_v(limit.into());
-        let fits = self.ir.float_cmp(FloatCond::Lt, lane, v, limit);
+        let least = if lane == Lane::D { f64::NEG_INFINITY.to_bits() } else { f32::NEG_INFINITY.to_bits().into() };
+        let below = self.ir.cmp_imm(Cond::LtS, lane.ty(), number, limit);
+        let number_at_all = self.ir.cmp_imm(Cond::LtU, lane.ty(), number, least + 1);
+        let fits = self.ir.and(Ty::I8, below, number_at_all);
         let indefinite = self.ir.imm(ty, 1 << (bits - 1));
         self.ir.select(ty, fits, result, indefinite)
     }
@@ -95,7 +98,9 @@ impl Translator<'_> {
         let a = self.vector(1);
         let wide = self.insn.op_kind(1) == iced_x86::OpKind::Register && self.insn.op_register(1).is_ymm()
             || self.is_memory(1) && self.memory_bytes() == 32;
+        self.first_of_two = wide;
         let low = f(self, a[0]);
+        self.first_of_two = false;
         let result = if wide {
             let high = f(self, a[1]);
             self.low_halves(low, high)
@@ -202,6 +207,17 @@ impl Translator<'_> {
     /// VCVTPS2PH.
     pub(super) fn singles_to_halves(&mut self) -> Next {
         let how = self.imm8() & 7;
+        if self.is_memory(0) {
+            // The store must be known to succeed before flags are raised.
+            let (ty, va) = (ty_of(self.memory_bytes().min(8)), self.memory(self.memory_bytes() as u64, true));
+            let mem = self.mem_to_modify();
+            self.ir.load(ty, va, mem);
+            if self.memory_bytes() == 16 {
+                let above = self.ir.add_imm(Ty::I64, va, 8);
+                let above = self.linear(above);
+                self.ir.load(ty, above, mem);
+            }
+        }
         self.narrowed(|t, v| t.float_call(SINGLE_TO_HALF, Lane::S, 4, how, [v, v, v]))
     }
 }

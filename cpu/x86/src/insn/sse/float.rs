@@ -115,8 +115,8 @@ impl Translator<'_> {
         })
     }
 
-    /// The mask of a predicate, by those comparisons that the host has where it can be: equal (0), greater or equal (13)
-    /// and greater (14).
+    /// The mask of a predicate, by those comparisons that the host has where it can be: equal (0), unordered (3), greater
+    /// or equal (13) and greater (14).
     fn float_mask(&mut self, shape: Shape, predicate: u32, a: Val, b: Val) -> Val {
         if self.mode.host_float() == 0 {
             return self.float2(CMP, shape, predicate, a, b);
@@ -132,13 +132,8 @@ impl Translator<'_> {
             10 => (14, false, true),
             13 => (13, false, false),
             14 => (14, false, false),
-            3 | 7 => {
-                // Ordered: both equal themselves.
-                let x = self.float2(CMP, shape, 0, a, a);
-                let y = self.float2(CMP, shape, 0, b, b);
-                let ordered = self.ir.vbin(B::And, shape.lane, x, y);
-                return if predicate == 7 { ordered } else { self.ir.vun(VUnary::Not, shape.lane, ordered) };
-            }
+            3 => (3, false, false),
+            7 => (3, false, true),
             _ => return self.float2(CMP, shape, predicate, a, b),
         };
         let (x, y) = if swapped { (b, a) } else { (a, b) };

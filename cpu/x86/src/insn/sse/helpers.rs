@@ -24,6 +24,8 @@ pub struct Imm {
     pub double: bool,
     /// Elements that take part, from the lowest.
     pub count: u32,
+    /// The call is followed by one for the upper half of 256 bits, which raises the exceptions of both.
+    pub first_of_two: bool,
     /// Whatever else the operation needs.
     pub n: u32,
 }
@@ -31,10 +33,10 @@ pub struct Imm {
 impl Imm {
     /// As the constant of a call.
     pub const fn encode(self) -> u32 {
-        self.double as u32 | self.count << 1 | self.n << 8
+        self.double as u32 | self.count << 1 | (self.first_of_two as u32) << 4 | self.n << 8
     }
     const fn decode(imm: u32) -> Self {
-        Imm { double: imm & 1 != 0, count: imm >> 1 & 7, n: imm >> 8 }
+        Imm { double: imm & 1 != 0, count: imm >> 1 & 7, first_of_two: imm >> 4 & 1 != 0, n: imm >> 8 }
     }
 }
 
@@ -66,9 +68,10 @@ fn quietly<R>(env: &mut Env, f: impl FnOnce(&mut Soft) -> R) -> R {
 }
 
 /// Runs one under any MXCSR: raises #XM for what is unmasked (SDM vol. 1, 11.5.2 "SIMD Floating-Point Exception Conditions"),
-/// with the flags of what is found before the operation alone if that is unmasked.
+/// with the flags of what is found before the operation alone if that is unmasked. Those of the `first` of two halves wait for
+/// the second.
 #[inline(always)]
-fn trapping<R>(env: &mut Env, f: impl FnOnce(&mut Soft) -> R) -> R {
+fn trapping<R>(env: &mut Env, first: bool, f: impl FnOnce(&mut Soft) -> R) -> R {
     const BEFORE: u32 = IE | DE | ZE;
     env.with_own_flags(|env| {
         let mxcsr = env.cpu.mxcsr;
@@ -77,7 +80,11 @@ fn trapping<R>(env: &mut Env, f: impl FnOnce(&mut Soft) -> R) -> R {
             soft.raise(Flags::INEXACT);
         }
         let result = f(&mut soft);
-        let flags = float::mxcsr_flags(soft.flags);
+        let flags = float::mxcsr_flags(soft.flags) | std::mem::take(&mut env.cpu.half_flags);
+        if first {
+            env.cpu.half_flags = flags;
+            return result;
+        }
         let unmasked = flags & !(mxcsr >> 7);
         env.cpu.mxcsr |= if unmasked & BEFORE != 0 { flags & BEFORE } else { flags };
         if unmasked != 0 {
@@ -237,7 +244,8 @@ macro_rules! float_helpers {
                 Helper::raising(concat!(stringify!($name), "_T"), {
                     extern "C" fn call(env: &mut Env, imm: u64) {
                         let args = env.vector_args();
-                        let result = trapping(env, |soft| ($f)(Imm::decode(imm as u32), args, soft));
+                        let imm = Imm::decode(imm as u32);
+                        let result = trapping(env, imm.first_of_two, |soft| ($f)(imm, args, soft));
                         env.set_vector_result(result);
                     }
                     Func::V(call)
@@ -246,7 +254,7 @@ macro_rules! float_helpers {
             $(
                 Helper::raising(concat!(stringify!($scalar), "_T"), {
                     extern "C" fn call(env: &mut Env, a: u64, imm: u64) -> u64 {
-                        trapping(env, |soft| ($g)(a, imm as u32, soft))
+                        trapping(env, false, |soft| ($g)(a, imm as u32, soft))
                     }
                     Func::F2(call)
                 }),
@@ -276,6 +284,7 @@ float_helpers! {
             by_format!(i, F => map2::<F>(i.count, a, b, env, |a, b, env| compare_mask::<F>(a, b, i.n, env)))
         }, |n| match n {
             0 => Some(FloatOp::Eq),
+            3 => Some(FloatOp::Unordered),
             13 => Some(FloatOp::Ge),
             14 => Some(FloatOp::Gt),
             _ => None,
@@ -393,7 +402,7 @@ extern "C" fn mmx_enter(env: &mut Env) -> u64 {
 }
 
 extern "C" fn emms(env: &mut Env) -> u64 {
-    env.cpu.fpu.empty = 0xff;
+    env.cpu.leave_mmx();
     0
 }
 

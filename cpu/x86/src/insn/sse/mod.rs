@@ -287,8 +287,11 @@ impl Translator<'_> {
 
     /// `f` of each half, one or two.
     fn each(&mut self, mut f: impl FnMut(&mut Self, usize) -> Val) -> Halves {
+        let both = self.halves() == 2;
+        self.first_of_two = both;
         let low = f(self, 0);
-        if self.halves() == 2 { [low, f(self, 1)] } else { [low, low] }
+        self.first_of_two = false;
+        if both { [low, f(self, 1)] } else { [low, low] }
     }
 
     /// The number of the first source: with VEX it is not the destination.
@@ -345,8 +348,10 @@ impl Translator<'_> {
 
     /// Calls a floating-point helper on `count` elements.
     fn float_call(&mut self, helper: FloatHelper, lane: Lane, count: u32, n: u32, [a, b, c]: [Val; 3]) -> Val {
-        let imm = Imm { double: lane == Lane::D, count, n };
-        let id = helper.id(self.mode.host_float() != 0);
+        let default = self.mode.host_float() != 0;
+        // Nothing is raised where MXCSR is the default.
+        let imm = Imm { double: lane == Lane::D, count, first_of_two: self.first_of_two && !default, n };
+        let id = helper.id(default);
         self.ir.call_v(id, a, b, c, imm.encode())
     }
 

@@ -225,7 +225,7 @@ impl Translator<'_> {
         let in_vector = |register: Register, wide: bool| register.size() / if wide { 8 } else { 4 };
         let count = in_vector(self.insn.op0_register(), wide_data).min(in_vector(index, wide_index)) as u8;
         let short_address = match self.insn.memory_base() {
-            Register::None => !self.is_64bit(),
+            Register::None => self.insn.memory_displ_size() != 8,
             base => base.size() == 4 || base == Register::EIP,
         };
         let gather = Gather {

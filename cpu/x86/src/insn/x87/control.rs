@@ -76,7 +76,9 @@ pub(super) fn read_span(env: &mut Env, va: u64, span: &mut [u8]) -> Result<(), E
 pub(super) fn write_span(env: &mut Env, va: u64, span: &[u8]) -> Result<(), Exception> {
     let last = further(&env.cpu, va, span.len().saturating_sub(1));
     memory::probe_store(env, va, 1)?;
-    memory::probe_store(env, last, 1)?;
+    if last & !0xfff != va & !0xfff {
+        memory::probe_store(env, last & !0xfff, 1)?;
+    }
     let mut at = 0;
     for part in span.chunks(16) {
         let to = further(&env.cpu, va, at);

@@ -166,7 +166,7 @@ pub fn row(code: C) -> Option<Row> {
         C::Fld_sti => register(0xd9c0, Operate, O::Fld as u8, 0),
         C::Fst_sti => register(0xddd0, Operate, O::Fst as u8, 0),
         C::Fstp_sti => register(0xddd8, Operate, O::Fst as u8, 1),
-        C::Fstpnce_sti => register(0xd9d8, Operate, O::Fst as u8, 1),
+        C::Fstpnce_sti => register(0xd9d8, Operate, O::Fstpnce as u8, 1),
         C::Fstp_sti_DFD0 => register(0xdfd0, Operate, O::Fst as u8, 1),
         C::Fstp_sti_DFD8 => register(0xdfd8, Operate, O::Fst as u8, 1),
         C::Fxch_st0_sti => register(0xd9c8, Operate, O::Fxch as u8, 0),

@@ -294,7 +294,13 @@ pub extern "C" fn store(env: &mut Env, packed: u64, offset: u64, va: u64) -> u64
             (value, !(context.flags & context.unmasked & !Flags::INEXACT).is_empty())
         }
     };
-    if !lost && let Err(exception) = memory::store(env, va, format.bytes(), value, Who::Program) {
+    // What is not stored must still be allowed to be.
+    let stored = if lost {
+        memory::probe_store(env, va, format.bytes())
+    } else {
+        memory::store(env, va, format.bytes(), value, Who::Program)
+    };
+    if let Err(exception) = stored {
         env.raise(exception);
         return 0;
     }
@@ -324,13 +330,15 @@ operations! {
     Fnop |_, _| ();
     Fld load_register;
     Fst store_register;
+    Fstpnce |cpu, insn| store_quietly(cpu, insn);
     Fxch exchange;
     Fchs |cpu, _| change_sign(cpu, F80::neg);
     Fabs |cpu, _| change_sign(cpu, F80::abs);
     Fxam |cpu, _| examine(cpu);
     Ffree |cpu, insn| {
+        cpu.set_x87_codes(C1, 0);
         cpu.free_st(insn.i());
-        cpu.turn_x87(insn.pops());
+        cpu.pop_st(insn.pops());
     };
     Fincstp |cpu, _| turn(cpu, 1);
     Fdecstp |cpu, _| turn(cpu, 7);
@@ -352,13 +360,13 @@ operations! {
     Fprem1 |cpu, _| remainder(cpu, true);
     Fsin |cpu, _| circular(cpu, Context::sin);
     Fcos |cpu, _| circular(cpu, Context::cos);
-    Fsincos |cpu, _| two_results(cpu, |context, a| context.sin_cos(a).map(|(sin, cos)| (cos, sin)));
-    Fptan |cpu, _| two_results(cpu, |context, a| {
+    Fsincos |cpu, _| two_results(cpu, true, |context, a| context.sin_cos(a).map(|(sin, cos)| (cos, sin)));
+    Fptan |cpu, _| two_results(cpu, true, |context, a| {
         let tan = context.tan(a)?;
         // A NaN is pushed instead of 1.
         Some(if Extended::from(tan).is_nan() { (tan, tan) } else { (F80::ONE, tan) })
     });
-    Fxtract |cpu, _| two_results(cpu, |context, a| {
+    Fxtract |cpu, _| two_results(cpu, false, |context, a| {
         let (exponent, significand) = context.extract(a);
         Some((significand, exponent))
     });
@@ -389,7 +397,6 @@ pub extern "C" fn move_if(env: &mut Env, packed: u64, condition: u64) -> u64 {
         }
         return 0;
     }
-    cpu.set_x87_codes(C1, 0);
     if condition != 0 {
         cpu.set_st(0, value);
     }
@@ -398,7 +405,7 @@ pub extern "C" fn move_if(env: &mut Env, packed: u64, condition: u64) -> u64 {
 
 /// FLD ST(i).
 fn load_register(cpu: &mut Cpu, insn: Packed) {
-    if cpu.st_is_empty(7) && cpu.st_is_empty(insn.i()) {
+    if cpu.st_is_empty(insn.i()) {
         if cpu.x87_fault(StackFault::Underflow) {
             cpu.push_st(F80::INDEFINITE);
         }
@@ -420,6 +427,16 @@ fn store_register(cpu: &mut Cpu, insn: Packed) {
         cpu.st(0)
     };
     cpu.set_st(insn.i(), value);
+    cpu.pop_st(insn.pops());
+}
+
+/// FSTPNCE, which documentation leaves out: FSTP ST(i) to which an empty register is no fault, and is not stored.
+fn store_quietly(cpu: &mut Cpu, insn: Packed) {
+    let value = cpu.st(0);
+    cpu.set_x87_codes(C1, 0);
+    if !cpu.st_is_empty(0) {
+        cpu.set_st(insn.i(), value);
+    }
     cpu.pop_st(insn.pops());
 }
 
@@ -510,6 +527,7 @@ fn binary(cpu: &mut Cpu, pop: bool, function: fn(&mut Context, Extended, Extende
 /// FPREM and FPREM1: C2 if it is not complete, the quotient's last bits in C0, C3 and C1.
 fn remainder(cpu: &mut Cpu, nearest: bool) {
     let (Some(a), Some(b)) = (cpu.st_operand(0), cpu.st_operand(1)) else {
+        cpu.set_x87_codes(C2, 0);
         if cpu.x87_fault(StackFault::Underflow) {
             cpu.set_st(0, F80::INDEFINITE);
         }
@@ -517,10 +535,15 @@ fn remainder(cpu: &mut Cpu, nearest: bool) {
     };
     let mut context = cpu.x87_context();
     let result = context.remainder(a, b, nearest);
+    cpu.set_x87_codes(C2, 0);
     if !cpu.x87_finish(&context) {
         return;
     }
     let code = |bit: u32, code: u16| if result.quotient >> bit & 1 != 0 { code } else { 0 };
+    if Extended::from(result.value).is_nan() {
+        cpu.set_x87_codes(C1, 0);
+        return cpu.set_st(0, result.value);
+    }
     let codes = code(0, C1) | code(1, C3) | code(2, C0) | if result.complete { 0 } else { C2 };
     cpu.set_x87_codes(C0 | C1 | C2 | C3, codes);
     cpu.set_st(0, result.value);
@@ -539,8 +562,9 @@ fn circular(cpu: &mut Cpu, function: fn(&mut Context, Extended) -> Option<F80>) 
     }
 }
 
-/// An instruction that gives two results: the first is pushed, the second takes the operand's place. C2 if there is none.
-fn two_results(cpu: &mut Cpu, function: fn(&mut Context, Extended) -> Option<(F80, F80)>) {
+/// An instruction that gives two results: the first is pushed, the second takes the operand's place. C2 if there is none,
+/// of those that may be `incomplete`.
+fn two_results(cpu: &mut Cpu, incomplete: bool, function: fn(&mut Context, Extended) -> Option<(F80, F80)>) {
     let fault = match (cpu.st_is_empty(0), cpu.st_is_empty(7)) {
         (true, _) => Some(StackFault::Underflow),
         (_, false) => Some(StackFault::Overflow),
@@ -555,7 +579,9 @@ fn two_results(cpu: &mut Cpu, function: fn(&mut Context, Extended) -> Option<(F8
     }
     let mut context = cpu.x87_context();
     let results = function(&mut context, cpu.st(0).into());
-    cpu.set_x87_codes(C2, if results.is_none() { C2 } else { 0 });
+    if incomplete {
+        cpu.set_x87_codes(C2, if results.is_none() { C2 } else { 0 });
+    }
     if cpu.x87_finish(&context)
         && let Some((pushed, replaced)) = results
     {
