@@ -84,7 +84,7 @@ enum Task {
         /// The guest's system: aarch64 or x86_64
         #[arg(long, alias = "arch", default_value = "aarch64", value_parser = system::find)]
         system: &'static system::System,
-        /// The system's machine, as the emulators' -M takes it; without a disk on `microvm`
+        /// The system's machine, as the emulators' -M takes it; `microvm,acpi=off` has no disk
         #[arg(long)]
         machine: Option<String>,
         /// Runs on each emulator

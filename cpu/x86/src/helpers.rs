@@ -675,14 +675,9 @@ extern "C" fn read_control(env: &mut Env, n: u64) -> u64 {
 
 /// The number of a debug register: 4 and 5 are 6 and 7 unless CR4.DE says that they do not exist. DR7.GD traps all.
 fn debug_register(env: &mut Env, n: u64) -> Option<usize> {
-<<<<<<< HEAD
-    let n = if (4..=5).contains(&n) { n + 2 } else { n & 7 };
-    if env.cpu.cr4 & control_regs::CR4_DE != 0 && n > 5 && n & 2 == 0 {
-=======
     let alias = matches!(n, 4 | 5);
     let n = if alias { n + 2 } else { n & 7 };
     if env.cpu.cr4 & control_regs::CR4_DE != 0 && alias {
->>>>>>> diff
         env.raise(Exception::ud());
         return None;
     }

@@ -169,7 +169,7 @@ fn kernel(system: &System) -> String {
 
 /// Whether the machine has a disk for the rows that need one.
 pub fn has_disk(machine: &str) -> bool {
-    machine != "microvm"
+    machine.split(',').next() != Some("microvm")
 }
 
 /// Whether there is a root file system for the rows that need one.
