@@ -1,5 +1,8 @@
 //! From a command line to a machine: opens the host's ends, chooses the accelerator, builds the board.
 
+mod firmware;
+mod x86;
+
 use crate::cli::config::{Config, DeviceKind, Gic, Interface, RtcBase, System};
 use crate::cli::suggest;
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -12,7 +15,7 @@ use host::terminal::{Keys, Terminal};
 use machines::arm_virt::{self, Files, GicVersion, Virtio, VirtioKind};
 use machines::boot::File;
 use machines::error::Role;
-use machines::{Board, Boot, Host, Machine, microvm};
+use machines::{Board, Boot, Host, Machine};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
@@ -128,7 +131,12 @@ fn read(role: Role, path: Option<&Path>, limit: u64) -> Result<Option<File>> {
 /// The model and its features as the front end parses them.
 fn cpu_text(config: &Config) -> String {
     let mut text = config.cpu.model.clone();
-    for (feature, on) in &config.cpu.features {
+    // The processors of this command have no 64-bit mode, whatever the model.
+    let features = match config.system {
+        System::I386 => [("lm".to_string(), false)].to_vec(),
+        System::Aarch64 | System::X86_64 => Vec::new(),
+    };
+    for (feature, on) in features.iter().chain(&config.cpu.features) {
         text.push_str(&format!(",{feature}={}", if *on { "on" } else { "off" }));
     }
     text
@@ -215,6 +223,12 @@ fn virtio(config: &Config) -> Result<Vec<Virtio>> {
             DeviceKind::VirtioRng { .. } => VirtioKind::Rng,
             DeviceKind::VirtioSerial => continue,
             DeviceKind::Virtconsole { chardev, .. } => VirtioKind::Console { chardev: chardev.clone() },
+            // Refused by the command line.
+            DeviceKind::VirtioNet { .. }
+            | DeviceKind::E1000 { .. }
+            | DeviceKind::Debugcon { .. }
+            | DeviceKind::DebugExit { .. }
+            | DeviceKind::Pvpanic { .. } => continue,
         };
         all.push(Virtio { kind, pci: false });
     }
@@ -230,7 +244,7 @@ pub fn assemble(config: &Config) -> Result<Assembly> {
     let cpu = cpu_text(config);
     let ((board, boot), accel) = match config.system {
         System::Aarch64 => (arm_machine(config, &cpu)?, translator(config, arm::Arm::new(&cpu)?)?),
-        System::X86_64 => (x86_machine(config, &cpu)?, translator(config, x86::X86::new(&cpu)?)?),
+        System::X86_64 | System::I386 => (x86::machine(config, &cpu)?, translator(config, ::x86::X86::new(&cpu)?)?),
     };
     let mut disks = BTreeMap::new();
     for drive in &config.drives {
@@ -262,26 +276,6 @@ fn check_machine(config: &Config, known: &[&'static str]) -> Result<()> {
     }
     let hint = suggest::or(name, known.iter().copied(), "-M ", "-M help lists the machines");
     Err(anyhow!("-M {name}: unknown machine; {hint}"))
-}
-
-/// A PC, and what is in its memory at the start.
-fn x86_machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
-    check_machine(config, &["microvm"])?;
-    let model = x86::model::Model::parse(cpu).map_err(|error| anyhow!("-cpu {cpu}: {error}"))?;
-    let board_config = microvm::Config {
-        cpu: cpu.to_owned(),
-        physical_bits: model.physical_bits,
-        cpus: config.cpus,
-        ram: config.ram_bytes,
-        serial: config.serials.first().cloned().flatten(),
-    };
-    let limit = config.ram_bytes;
-    let files = microvm::Files {
-        kernel: read(Role::Kernel, config.kernel.as_deref(), limit)?,
-        initrd: read(Role::Initrd, config.initrd.as_deref(), limit)?,
-        cmdline: config.append.clone().unwrap_or_default(),
-    };
-    Ok(microvm::machine(&board_config, files)?)
 }
 
 /// An Arm board, and what is in its memory at the start.

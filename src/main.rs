@@ -5,10 +5,13 @@
 
 mod assemble;
 mod cli;
+mod keys;
 mod logging;
+mod pci;
+mod picture;
 mod run;
 
-use cli::config::{Command, List};
+use cli::config::{Command, List, System};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -19,14 +22,22 @@ fn version() -> String {
 
 fn list(what: &List) -> String {
     match what {
-        List::Machines => {
-            "Supported machines are:\nvirt                 Arm virtual machine, as QEMU's (default)\n".into()
+        List::Machines { system } => {
+            let rows: &[(&str, &str)] = match system {
+                System::Aarch64 => &[("virt", "Arm virtual machine, as QEMU's (default)")],
+                System::X86_64 | System::I386 => &[
+                    ("pc", "PC with 440FX and PIIX3, as QEMU's (default)"),
+                    ("isapc", "PC without PCI"),
+                    ("microvm", "PC without PCI and firmware, for kernels that are started directly"),
+                ],
+            };
+            let rows: String = rows.iter().map(|(name, help)| format!("{name:<20} {help}\n")).collect();
+            format!("Supported machines are:\n{rows}")
         }
-        // The machine says whose processors are meant.
-        List::Cpus { machine } => {
-            let names: Vec<&str> = match machine.as_str() {
-                "microvm" => x86::model::MODELS.iter().map(|model| model.name).collect(),
-                _ => arm::model::MODELS.iter().map(|model| model.name).collect(),
+        List::Cpus { system } => {
+            let names: Vec<&str> = match system {
+                System::X86_64 | System::I386 => x86::model::MODELS.iter().map(|model| model.name).collect(),
+                System::Aarch64 => arm::model::MODELS.iter().map(|model| model.name).collect(),
             };
             let models = names.iter().map(|name| format!("  {name}\n")).collect::<String>();
             format!("Available CPUs:\n{models}")

@@ -5,15 +5,16 @@
 
 use crate::assemble::{Assembly, PROMPT, PendingEnd, assemble};
 use crate::cli::config::Config;
-use crate::logging;
+use crate::{keys, logging, picture};
 use anyhow::{Result, anyhow};
 use host::clock::TimerThread;
 use host::console::{Control, serve_monitor};
-use host::disk::Disk;
+use host::disk::{Disk, DiskOptions};
 use host::pidfile::PidFile;
 use host::signals::SignalThread;
 use machines::Machine;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -176,6 +177,8 @@ struct RunLoop {
     running: bool,
     /// The machine is off but the program goes on (`-no-shutdown`).
     off: bool,
+    /// The mouse's buttons as the monitor left them.
+    buttons: u8,
     _timers: TimerThread,
     _signals: SignalThread,
     _terminal: Option<host::terminal::Terminal>,
@@ -246,6 +249,7 @@ impl RunLoop {
             no_shutdown: config.no_shutdown,
             running: false,
             off: false,
+            buttons: 0,
             _timers: timers,
             _signals: signals,
             _terminal: terminal,
@@ -370,13 +374,97 @@ impl RunLoop {
         Ok(text)
     }
 
+    /// Puts the medium `file` into a drive, or takes out what is in it.
+    fn change(&self, drive: &str, file: Option<&str>) -> String {
+        let Some(set) = self.machine.media.get(drive) else {
+            let known: Vec<&str> = self.machine.media.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return format!("no drive `{drive}` whose medium can be changed; known: {known}\n");
+        };
+        let Some(file) = file else {
+            set(None);
+            return String::new();
+        };
+        // Discs cannot be written.
+        let read_only = drive.contains("-cd");
+        match host::disk::open(&DiskOptions { path: file.into(), read_only, ..DiskOptions::default() }) {
+            Ok(disk) => {
+                set(Some(Arc::new(disk)));
+                String::new()
+            }
+            Err(error) => format!("{error}\n"),
+        }
+    }
+
+    /// `screendump FILE [-f FORMAT]`, the option in any place. Other arguments of QEMU's name screens; there is one.
+    fn screendump(&self, arguments: &[&str]) -> String {
+        let (mut file, mut format) = (None, None);
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "-f" => format = words.next().copied(),
+                word => file = file.or(Some(word)),
+            }
+        }
+        let Some(file) = file else { return "screendump: the file is missing; write screendump FILE\n".into() };
+        let Some(display) = &self.machine.display else { return "this machine has no screen\n".into() };
+        let by_name = if file.to_lowercase().ends_with(".png") { "png" } else { "ppm" };
+        let frame = display.frame();
+        let written = std::fs::File::create(file).map(std::io::BufWriter::new).and_then(|mut out| {
+            match format.unwrap_or(by_name) {
+                "png" => picture::png(&frame, &mut out),
+                "ppm" => picture::ppm(&frame, &mut out),
+                _ => Err(std::io::Error::other("unknown format; use -f png or -f ppm")),
+            }?;
+            out.flush()
+        });
+        written.err().map_or_else(String::new, |why| format!("screendump {file}: {why}\n"))
+    }
+
+    /// Presses the keys in order and releases them.
+    fn sendkey(&self, text: &str) -> String {
+        let Some(input) = &self.machine.input else { return "this machine has no keyboard\n".into() };
+        match keys::combination(text) {
+            Ok(keys) => {
+                keys.iter().for_each(|key| input.key(*key, true));
+                keys.iter().rev().for_each(|key| input.key(*key, false));
+                String::new()
+            }
+            Err(name) => {
+                format!("sendkey {text}: no key is called `{name}`; keys are a, 1, f1, ret, spc, ctrl and so on\n")
+            }
+        }
+    }
+
+    fn mouse_move(&self, motion: &[&str]) -> String {
+        let numbers: Result<Vec<i32>, _> = motion.iter().map(|number| number.parse()).collect();
+        match numbers.as_deref() {
+            Ok([dx, dy]) => self.mouse(*dx, *dy, 0),
+            Ok([dx, dy, dz]) => self.mouse(*dx, *dy, *dz),
+            _ => "mouse_move: write mouse_move DX DY [DZ]\n".into(),
+        }
+    }
+
+    fn mouse(&self, dx: i32, dy: i32, dz: i32) -> String {
+        match &self.machine.input {
+            Some(input) => {
+                input.mouse(dx, dy, dz, self.buttons);
+                String::new()
+            }
+            None => "this machine has no mouse\n".into(),
+        }
+    }
+
     /// A line typed at the monitor; `None` ends the program.
     fn command(&mut self, line: &str, later: &mut Vec<Event>) -> Result<Option<String>> {
         let words: Vec<&str> = line.split_whitespace().collect();
         Ok(Some(match words.as_slice() {
             [] => String::new(),
             ["help" | "?"] => {
-                "quit, stop, cont, system_reset, system_powerdown, info status|registers|mtree|jit\n".into()
+                "quit, stop, cont, system_reset, system_powerdown, screendump FILE [-f png|ppm], sendkey KEY[-KEY…],\n\
+                 mouse_move DX DY [DZ], mouse_button MASK, change DRIVE FILE, eject DRIVE,\n\
+                 info status|registers|mtree|pci|block|jit\n"
+                    .into()
             }
             ["quit" | "q"] => return Ok(None),
             ["stop" | "s"] => {
@@ -410,7 +498,30 @@ impl RunLoop {
                 };
                 format!("VM status: {state}\n")
             }
-            ["info", "mtree"] => self.machine.bus.dump(),
+            ["eject", "-f", drive] | ["eject", drive] => self.change(drive, None),
+            ["change", drive, file] | ["change", drive, file, "raw"] => self.change(drive, Some(file)),
+            ["info", "block"] => self.machine.media.keys().map(|name| format!("{name}: removable\n")).collect(),
+            ["screendump", rest @ ..] => self.screendump(rest),
+            ["sendkey", keys] | ["sendkey", keys, _] => self.sendkey(keys),
+            ["mouse_move", motion @ ..] => self.mouse_move(motion),
+            ["mouse_button", buttons] => match buttons.parse::<u8>() {
+                Ok(buttons) => {
+                    // QEMU's mask: 1 left, 2 middle, 4 right.
+                    self.buttons = buttons & 1 | (buttons & 2) << 1 | (buttons & 4) >> 1;
+                    self.mouse(0, 0, 0)
+                }
+                Err(_) => format!("mouse_button {buttons}: no mask; add 1 for left, 2 for middle, 4 for right\n"),
+            },
+            ["info", "mtree"] => format!("memory\n{}I/O ports\n{}", self.machine.bus.dump(), self.machine.ports.dump()),
+            ["info", "pci"] => {
+                let running = self.running;
+                self.pause(later)?;
+                let text = crate::pci::info(&self.machine.ports);
+                if running {
+                    self.go_on();
+                }
+                text.unwrap_or_else(|| "this machine has no PCI bus\n".into())
+            }
             ["info", "registers"] => self.ask_vcpus(Order::Registers, later)?,
             ["info", "jit"] => self.ask_vcpus(Order::Counters, later)?,
             [word, ..] => format!("unknown command: `{word}`; `help` lists the commands\n"),

@@ -349,7 +349,7 @@ fn flash(w: &mut Wires<'_>) -> Result<Made, Error> {
         contents.write(0, &bytes).ok_or_else(|| w.fail("the drive is larger than the chip"))?;
     }
     let cell = CfiFlash::map(w.bus(), w.path(), w.gpa(0), contents.clone(), disk)?;
-    Ok(Made { port: None, memory: Some(contents), ..Made::cell(cell) })
+    Ok(Made { memory: Some(contents), ..Made::part(cell) })
 }
 
 fn lines(w: &mut Wires<'_>, cpu: u32) -> CpuLines {
@@ -568,7 +568,7 @@ fn boot(config: &Config, board: &Board, files: Files, firmware: bool) -> Result<
     if at.0 + len > ram.end {
         return Err(Error::too_small(Role::Firmware, NAME, config.ram, at.0 + len - RAM));
     }
-    Ok(Boot { blobs, fdt: Some((at, fdt)), regs })
+    Ok(Boot { blobs, fdt: Some((at, fdt)), regs, ports: Vec::new() })
 }
 
 #[cfg(test)]

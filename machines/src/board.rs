@@ -54,8 +54,19 @@ pub type Make = Box<dyn FnOnce(&mut Wires<'_>) -> Result<Made, Error>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bus {
     Memory,
-    /// I/O ports.
+    /// I/O ports, behind a bus controller that makes wider accesses bytes.
     Ports,
+    /// I/O ports of a device that takes wider accesses itself.
+    WidePorts,
+    /// Wherever the guest puts it.
+    Guest,
+}
+
+impl Bus {
+    /// Whose addresses its windows must not share.
+    pub(crate) fn space(self) -> Bus {
+        if self == Bus::WidePorts { Bus::Ports } else { self }
+    }
 }
 
 /// Where a window is.
@@ -112,6 +123,27 @@ impl PartDesc {
     pub fn at_port(&mut self, port: u16) -> &mut Self {
         let len = self.windows.get(self.at.len()).map_or(0, |window| window.len);
         self.at.push(Place { bus: Bus::Ports, gpa: Gpa(port.into()), len });
+        self
+    }
+
+    /// Places the first `len` of the next window's I/O ports.
+    pub fn at_port_len(&mut self, port: u16, len: u64) -> &mut Self {
+        self.at.push(Place { bus: Bus::Ports, gpa: Gpa(port.into()), len });
+        self
+    }
+
+    /// Places the next window among the I/O ports; the device takes accesses of all widths.
+    pub fn at_wide_port(&mut self, port: u16) -> &mut Self {
+        self.at_port(port);
+        if let Some(place) = self.at.last_mut() {
+            place.bus = Bus::WidePorts;
+        }
+        self
+    }
+
+    /// Leaves the next `count` windows to the guest, which places them by the device's own registers.
+    pub fn by_guest(&mut self, count: usize) -> &mut Self {
+        self.at.extend(std::iter::repeat_n(Place { bus: Bus::Guest, gpa: Gpa(0), len: 0 }, count));
         self
     }
 
@@ -274,7 +306,8 @@ impl fmt::Display for Board {
         for part in &self.parts {
             let place = |place: &Place| match place.bus {
                 Bus::Memory => format!(" {:#011x}+{:#x}", place.gpa.0, place.len),
-                Bus::Ports => format!(" port {:#06x}+{:#x}", place.gpa.0, place.len),
+                Bus::Ports | Bus::WidePorts => format!(" port {:#06x}+{:#x}", place.gpa.0, place.len),
+                Bus::Guest => " bar".into(),
             };
             let at: String = part.at.iter().map(place).collect();
             write!(f, "{:<10} {:<22}{at}{}", part.path, part.model, list(&part.irqs))?;

@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use vm::blockdev::BlockDev;
 use vm::chardev::CharPort;
+use vm::display::Display;
 use vm::entropy::Entropy;
+use vm::input::Input;
 use vm::netdev::NetDev;
 use vm::power::Power;
 use vm::sysreg::SysregBus;
@@ -44,6 +46,8 @@ pub struct Boot {
     pub fdt: Option<(Gpa, Fdt)>,
     /// Registers; `None` starts at the reset vector.
     pub regs: Option<BootRegs>,
+    /// What is written to I/O ports, in order, in place of firmware: port, bytes, value.
+    pub ports: Vec<(u16, u8, u32)>,
 }
 
 /// A part once it is made.
@@ -58,12 +62,35 @@ pub struct Made {
     pub memory: Option<Arc<Ram>>,
     /// Waits until nothing of the host is under way.
     pub drain: Option<Box<dyn Fn() + Send + Sync>>,
+    /// The picture that it makes.
+    pub display: Option<Arc<dyn Display>>,
+    /// The keyboard and mouse in it.
+    pub input: Option<Arc<dyn Input>>,
+    /// Drives in it whose medium can be changed, by name.
+    pub media: Vec<(String, SetMedium)>,
 }
+
+/// Puts another medium into a drive, or takes it out.
+pub type SetMedium = Box<dyn Fn(Option<Arc<dyn BlockDev>>) + Send + Sync>;
 
 impl Made {
     /// A part whose cell answers in its windows.
     pub fn cell<T: Mmio>(cell: Arc<DeviceCell<T>>) -> Self {
-        Made { part: cell.clone(), port: Some(cell), inputs: Vec::new(), memory: None, drain: None }
+        Made { port: Some(cell.clone()), ..Made::part(cell) }
+    }
+
+    /// A part that answers nowhere, or maps its windows itself.
+    pub fn part(part: Arc<dyn Part>) -> Self {
+        Made {
+            part,
+            port: None,
+            inputs: Vec::new(),
+            memory: None,
+            drain: None,
+            display: None,
+            input: None,
+            media: Vec::new(),
+        }
     }
 }
 
@@ -75,6 +102,7 @@ pub struct Wires<'a> {
     chardev: Option<&'a str>,
     drive: Option<&'a str>,
     netdev: Option<&'a str>,
+    memories: &'a [(String, Gpa, Arc<Ram>)],
     host: &'a Host,
     bus: &'a Arc<AddressSpace>,
     ports: &'a Arc<AddressSpace>,
@@ -110,12 +138,7 @@ impl<'a> Wires<'a> {
     /// # Errors
     /// [`Error::UnknownDrive`].
     pub fn drive(&self) -> Result<Arc<dyn BlockDev>, Error> {
-        let id = self.drive.unwrap_or_default();
-        self.host.drives.get(id).cloned().ok_or_else(|| Error::UnknownDrive {
-            path: self.path.into(),
-            id: id.into(),
-            known: list(self.host.drives.keys()),
-        })
+        self.drive_called(self.drive.unwrap_or_default())
     }
 
     /// The part's path on the board.
@@ -126,6 +149,11 @@ impl<'a> Wires<'a> {
     /// Whether the board names a serial line.
     pub fn has_chardev(&self) -> bool {
         self.chardev.is_some()
+    }
+
+    /// Whether the board names a network.
+    pub fn has_netdev(&self) -> bool {
+        self.netdev.is_some()
     }
 
     /// Whether the board names a disk.
@@ -164,6 +192,23 @@ impl<'a> Wires<'a> {
     /// Memory, for DMA.
     pub fn bus(&self) -> &Arc<AddressSpace> {
         self.bus
+    }
+
+    /// The RAM called `name`.
+    pub fn ram(&self, name: &str) -> Option<Arc<Ram>> {
+        self.memories.iter().find(|(other, ..)| other == name).map(|(_, _, ram)| ram.clone())
+    }
+
+    /// The disk called `id`, for parts with several.
+    ///
+    /// # Errors
+    /// [`Error::UnknownDrive`].
+    pub fn drive_called(&self, id: &str) -> Result<Arc<dyn BlockDev>, Error> {
+        self.host.drives.get(id).cloned().ok_or_else(|| Error::UnknownDrive {
+            path: self.path.into(),
+            id: id.into(),
+            known: list(self.host.drives.keys()),
+        })
     }
 
     /// I/O ports, for parts that map their windows themselves.
@@ -217,6 +262,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
     let mut sysregs = SysregBus::default();
     let mut parts: BTreeMap<String, Arc<dyn Part>> = BTreeMap::new();
     let mut drains = Vec::new();
+    let (mut display, mut input, mut media) = (None, None, BTreeMap::new());
     for index in order(&board)? {
         let make = board.parts[index].take_make().expect("each part is made once");
         let desc = &board.parts[index];
@@ -228,6 +274,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
             chardev: desc.chardev.as_deref(),
             drive: desc.drive.as_deref(),
             netdev: desc.netdev.as_deref(),
+            memories: &memories,
             host,
             bus: &bus,
             ports: &ports,
@@ -239,6 +286,8 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
                 let (space, port) = match which {
                     Bus::Memory => (&bus, port.clone()),
                     Bus::Ports => (&ports, Arc::new(ByteWide(port.clone())) as Arc<dyn MmioPort>),
+                    Bus::WidePorts => (&ports, port.clone()),
+                    Bus::Guest => continue,
                 };
                 let backing = Backing::Mmio { port, window, offset: 0 };
                 space.map(Mapping { name: desc.path.clone(), gpa: *gpa, len: *len, priority: 0, backing })?;
@@ -251,6 +300,9 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
             memories.push((desc.path.clone(), desc.at.first().map_or(Gpa(0), |place| place.gpa), memory));
         }
         drains.extend(made.drain);
+        display = display.or(made.display);
+        input = input.or(made.input);
+        media.extend(made.media);
         parts.insert(desc.path.clone(), made.part);
     }
 
@@ -280,6 +332,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
     let machine = Machine {
         name: board.name.into(),
         bus,
+        ports,
         timers: host.timers.clone(),
         power: host.power.clone(),
         entropy: host.entropy.clone(),
@@ -289,6 +342,9 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
         boot,
         power_key,
         drains,
+        display,
+        input,
+        media,
     };
     machine.write_boot()?;
     machine.settle();
@@ -329,7 +385,7 @@ fn check(board: &Board) -> Result<(), Error> {
             let (placed, windows) = (part.at.len(), part.windows());
             return Err(Error::Windows { path: part.path.clone(), placed, windows });
         }
-        regions.extend(part.at.iter().map(|place| (place.bus, place.gpa, place.len, part.path.as_str())));
+        regions.extend(part.at.iter().map(|place| (place.bus.space(), place.gpa, place.len, part.path.as_str())));
     }
     regions.sort_by_key(|(bus, gpa, ..)| (*bus, *gpa));
     for pair in regions.windows(2) {

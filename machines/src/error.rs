@@ -61,7 +61,9 @@ pub enum Error {
     #[error("kernel `{name}` is {found}; this machine boots Linux kernels for x86 (bzImage)")]
     NotAPcKernel { name: String, found: String },
     /// A kernel of an old boot protocol.
-    #[error("kernel `{name}` has version {version} of the boot protocol; use one of Linux 2.6.22 or later, which has 2.06")]
+    #[error(
+        "kernel `{name}` has version {version} of the boot protocol; use one of Linux 2.6.22 or later, which has 2.06"
+    )]
     OldKernel { name: String, version: String },
     /// A command line that the kernel would cut.
     #[error("the command line of {len} bytes is longer than the {limit} that kernel `{name}` takes; shorten -append")]
@@ -99,6 +101,15 @@ pub enum Error {
     #[error("nothing to boot; give a kernel with -kernel FILE")]
     NothingToBoot,
 
+    /// Neither kernel nor firmware for a PC.
+    #[error("no firmware; install SeaBIOS, or name its image with -bios FILE")]
+    NoFirmware,
+    /// Not an image of a ROM.
+    #[error(
+        "firmware `{name}` has {len} bytes, and ROMs a multiple of 64 KiB up to 8 MiB; use an image such as SeaBIOS"
+    )]
+    NotFirmware { name: String, len: u64 },
+
     // The machine as asked for.
     /// RAM beyond the physical address space.
     #[error(
@@ -115,6 +126,12 @@ pub enum Error {
     /// More devices than slots.
     #[error("machine `{machine}` has {slots} virtio slots and {asked} devices want one; remove some -device or -drive")]
     TooManyVirtio { machine: &'static str, slots: usize, asked: usize },
+
+    /// More PCI devices than slots.
+    #[error(
+        "machine `{machine}` has {slots} free PCI slots and {asked} devices want one; remove some -device or -drive"
+    )]
+    TooManyPci { machine: &'static str, slots: usize, asked: usize },
 
     // The board.
     /// Two parts, or a part and a vCPU, of one name.

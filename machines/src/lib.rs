@@ -8,6 +8,7 @@
 //! one, add a line to its `board` function.
 #![forbid(unsafe_code)]
 
+pub mod acpi;
 pub mod arm_virt;
 pub mod board;
 pub mod boot;
@@ -16,7 +17,10 @@ pub mod error;
 pub mod fdt;
 pub mod machine;
 pub mod microvm;
+pub mod pc;
 pub mod power_key;
+#[cfg(test)]
+mod testing;
 
 pub use board::Board;
 pub use builder::{Boot, Host, build};

@@ -1,12 +1,14 @@
 //! A machine that was built: reset, snapshot, power button.
 
-use crate::builder::Boot;
+use crate::builder::{Boot, SetMedium};
 use crate::error::Error;
 use crate::fdt::BadFdt;
 use crate::power_key::PowerKey;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use vm::display::Display;
 use vm::entropy::Entropy;
+use vm::input::Input;
 use vm::power::Power;
 use vm::snapshot::Snapshot;
 use vm::timer::Timers;
@@ -19,6 +21,8 @@ pub struct Machine {
     pub name: String,
     /// Memory.
     pub bus: Arc<AddressSpace>,
+    /// I/O ports.
+    pub ports: Arc<AddressSpace>,
     /// Time.
     pub timers: Arc<Timers>,
     /// Requests to switch off or reset.
@@ -34,6 +38,12 @@ pub struct Machine {
     pub(crate) boot: Boot,
     pub(crate) power_key: Option<Arc<DeviceCell<PowerKey>>>,
     pub(crate) drains: Vec<Box<dyn Fn() + Send + Sync>>,
+    /// What its screen shows, if it has one.
+    pub display: Option<Arc<dyn Display>>,
+    /// Its keyboard and mouse, if it has them.
+    pub input: Option<Arc<dyn Input>>,
+    /// Drives whose medium can be changed, by name.
+    pub media: BTreeMap<String, SetMedium>,
 }
 
 impl Machine {
@@ -74,6 +84,10 @@ impl Machine {
         for blob in &self.boot.blobs {
             let bad = |e: vm::BusError| Error::Part { path: blob.name.clone(), why: e.to_string() };
             blob.write(&self.bus).map_err(bad)?;
+        }
+        for (port, width, value) in &self.boot.ports {
+            let written = self.ports.view().store(Gpa((*port).into()), *width, (*value).into());
+            written.map_err(|e| Error::Part { path: format!("port {port:#x}"), why: e.to_string() })?;
         }
         if let Some((gpa, fdt)) = &self.boot.fdt {
             let bad = |why: String| Error::Part { path: "device tree".into(), why };

@@ -12,34 +12,27 @@
 //! | port `0x70`   | MC146818                                   | 8            |
 //! | port `0x3f8`  | 16550A                                     | 4            |
 
-use crate::board::{Board, CpuDesc, Pin};
+use crate::board::{Board, CpuDesc};
 use crate::boot::linux_x86::{self, Kind, MemoryMap};
 use crate::boot::{File, identify};
-use crate::builder::{Boot, Made, Wires};
+use crate::builder::{Boot, Made};
 use crate::error::Error;
+use crate::pc::interrupts::{self, CPU_LINES, gsi};
 use hw::char::ns16550a::Ns16550a;
 use hw::input::i8042::{I8042, Lines};
-use hw::intc::apic_bus::ApicBus;
-use hw::intc::i8259::{self, I8259};
-use hw::intc::ioapic::{self, IoApic, PcInterrupts};
-use hw::intc::lapic::{self, CpuLines, LocalApics, Processor};
+use hw::intc::lapic;
 use hw::misc::gates::ResetPin;
 use hw::rtc::cmos::{PcSetup, pc_cmos};
 use hw::rtc::mc146818::Mc146818;
 use hw::timer::i8254::I8254;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use vm::chardev::CharPort;
-use vm::{Backing, DeviceCell, Gpa, IrqLine, Mapping};
+use vm::{DeviceCell, IrqLine};
 
 const NAME: &str = "microvm";
 /// RAM below the devices, in bytes.
 const LOW_RAM: u64 = 3 << 30;
 const HIGH_RAM: u64 = 4 << 30;
-const IOAPIC: u64 = 0xfec0_0000;
-const LAPIC: u64 = 0xfee0_0000;
-const GSIS: u32 = 24;
-/// Lines to one processor.
-const CPU_LINES: u32 = 5;
 
 /// The machine as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +74,7 @@ pub fn machine(config: &Config, files: Files) -> Result<(Board, Boot), Error> {
     }
     let low = config.ram.min(LOW_RAM);
     let (blobs, regs) = linux_x86::place(low, &memory_map(config.ram), kernel, files.initrd, &files.cmdline)?;
-    Ok((board, Boot { blobs, fdt: None, regs: Some(regs) }))
+    Ok((board, Boot { blobs, fdt: None, regs: Some(regs), ports: Vec::new() }))
 }
 
 fn check(config: &Config) -> Result<(), Error> {
@@ -111,22 +104,6 @@ fn memory_map(ram: u64) -> MemoryMap {
     map
 }
 
-fn gsi(n: u32) -> Pin {
-    Pin::new("ioapic", "gsi", n)
-}
-
-/// What parts of the interrupt system need of one another, made in the order of the board.
-#[derive(Default)]
-struct Interrupts {
-    apics: OnceLock<Arc<DeviceCell<LocalApics>>>,
-    bus: OnceLock<Arc<ApicBus>>,
-    pic: OnceLock<Arc<DeviceCell<I8259>>>,
-}
-
-fn made<'a, T>(cell: &'a OnceLock<T>, w: &Wires<'_>) -> Result<&'a T, Error> {
-    cell.get().ok_or_else(|| w.fail("a part that it needs is not made yet"))
-}
-
 fn board(config: &Config) -> Board {
     let cpus = config.cpus;
     let mut b = Board::new(NAME);
@@ -138,9 +115,11 @@ fn board(config: &Config) -> Board {
         let inputs = vec![("pin".into(), CPU_LINES + 1)];
         b.cpus.push(CpuDesc { path: format!("cpu{n}"), model: config.cpu.clone(), inputs, outputs: Vec::new() });
     }
-    let interrupts = Arc::<Interrupts>::default();
-    interrupt_controllers(&mut b, cpus, &interrupts);
-    b.add::<I8254>("pit", |w| Ok(Made::cell(I8254::cell(w.irq(0), w.timers())))).at_port(0x40).at_port(0x61).irq(gsi(0));
+    interrupts::add(&mut b, cpus, &Arc::default());
+    b.add::<I8254>("pit", |w| Ok(Made::cell(I8254::cell(w.irq(0), w.timers()))))
+        .at_port(0x40)
+        .at_port(0x61)
+        .irq(gsi(0));
     b.add::<I8042>("i8042", |w| {
         let reset = IrqLine::to(Arc::new(ResetPin(w.power().clone())), 0);
         let lines = Lines { keyboard: w.irq(0), aux: w.irq(1), a20: IrqLine::unconnected(), reset };
@@ -165,48 +144,4 @@ fn board(config: &Config) -> Board {
         serial.chardev(id);
     }
     b
-}
-
-/// The local APICs, the PIC that reaches the first of them, and the I/O APIC in front of both.
-fn interrupt_controllers(b: &mut Board, cpus: u32, interrupts: &Arc<Interrupts>) {
-    let shared = interrupts.clone();
-    let apics = b.add::<LocalApics>("apic", move |w| {
-        let processor = |n: u32, w: &mut Wires<'_>| {
-            let first = (n * CPU_LINES) as usize;
-            Processor { id: n, lines: CpuLines::new(std::array::from_fn(|line| w.irq(first + line))) }
-        };
-        let processors = (0..cpus).map(|n| processor(n, w)).collect();
-        let cell = LocalApics::cell(processors, w.timers());
-        let _ = shared.apics.set(cell.clone());
-        // The bus answers in its window: see the PIC.
-        Ok(Made { inputs: vec![("lint".into(), lapic::lint_pins(&cell))], port: None, ..Made::cell(cell) })
-    });
-    apics.at(LAPIC).inputs("lint", 2);
-    for n in 0..cpus {
-        apics.irqs((0..CPU_LINES).map(|pin| Pin::new(format!("cpu{n}"), "pin", pin)));
-    }
-    let shared = interrupts.clone();
-    b.add::<I8259>("pic", move |w| {
-        let cell = Arc::new(DeviceCell::new(I8259::new(w.irq(0))));
-        let bus = ApicBus::new(made(&shared.apics, w)?, Some(i8259::acknowledge(&cell)));
-        w.sysregs().map(&ApicBus::sysregs(), bus.clone());
-        let backing = Backing::Mmio { port: bus.clone(), window: 0, offset: 0 };
-        w.bus().map(Mapping { name: "apic".into(), gpa: Gpa(LAPIC), len: 0x1000, priority: 0, backing })?;
-        let _ = shared.pic.set(cell.clone());
-        let _ = shared.bus.set(bus);
-        Ok(Made::cell(cell))
-    })
-    .at_port(0x20)
-    .at_port(0xa0)
-    .at_port(0x4d0)
-    .irq(Pin::new("apic", "lint", 0));
-    let shared = interrupts.clone();
-    b.add::<IoApic>("ioapic", move |w| {
-        let cell = IoApic::cell(made(&shared.bus, w)?);
-        let all = PcInterrupts { pic: i8259::pins(made(&shared.pic, w)?), ioapic: ioapic::pins(&cell) };
-        Ok(Made { inputs: vec![("gsi".into(), Arc::new(all))], ..Made::cell(cell) })
-    })
-    .at(IOAPIC)
-    .inputs("gsi", GSIS)
-    .after("pic");
 }

@@ -3,6 +3,7 @@
 use super::CliError;
 use super::chardev::{self, Short};
 use super::config::*;
+use super::drive;
 use host::chardev::Spec;
 use std::path::PathBuf;
 use vm::log::Item;
@@ -31,6 +32,14 @@ pub struct Builder {
     pub initrd: Option<PathBuf>,
     pub append: Option<String>,
     pub dtb: Option<PathBuf>,
+    pub bios: Option<PathBuf>,
+    pub firmware_dirs: Vec<PathBuf>,
+    pub boot: Boot,
+    pub vga: Option<bool>,
+    /// Values of -drive and its short forms, with the option.
+    pub drive_options: Vec<(String, String)>,
+    pub parallel_option: Option<String>,
+    pub debugcon_option: Option<String>,
     pub drives: Vec<Drive>,
     pub devices: Vec<(String, Device)>,
     pub rngs: Vec<Rng>,
@@ -58,12 +67,21 @@ pub struct Builder {
 impl Builder {
     /// The question that was asked in place of a value.
     pub fn take_list(&mut self) -> Option<List> {
-        let machine = self.machine.clone().unwrap_or_else(|| self.system.default_machine().to_string());
-        self.list.take().map(|list| if let List::Cpus { .. } = list { List::Cpus { machine } } else { list })
+        self.list.take()
     }
 
     /// Adds the defaults and checks what only the whole shows.
     pub fn finish(mut self) -> Result<Config, CliError> {
+        let machine = self.machine.clone().unwrap_or_else(|| self.system.default_machine().to_string());
+        let is_pc = self.system.is_pc(&machine);
+        for (option, text) in std::mem::take(&mut self.drive_options) {
+            drive::add(&mut self.drives, is_pc, &option, &text)?;
+        }
+        self.check_buses(is_pc, &machine)?;
+        self.check_firmware(is_pc, &machine)?;
+        let parallel = self.parallel(is_pc)?;
+        self.debugcon(is_pc)?;
+        let nographic = self.nographic || !self.display_none;
         let (serials, monitors) = self.connect()?;
         self.check_references(&serials, &monitors)?;
         if self.kernel.is_none() {
@@ -81,13 +99,8 @@ impl Builder {
         }
         Ok(Config {
             system: self.system,
-            machine: Machine {
-                name: self.machine.unwrap_or_else(|| self.system.default_machine().to_string()),
-                gic: self.gic,
-                dump_dtb: self.dump_dtb,
-            },
-            // Deviation: QEMU's default on `virt` is a 32-bit cortex-a15, which starts no 64-bit kernel.
-            cpu: self.cpu.unwrap_or(Cpu { model: "max".to_string(), features: Vec::new() }),
+            machine: Machine { name: machine, gic: self.gic, dump_dtb: self.dump_dtb },
+            cpu: self.cpu.unwrap_or(Cpu { model: self.system.default_cpu().to_string(), features: Vec::new() }),
             ram_bytes: self.ram_bytes.unwrap_or(DEFAULT_RAM),
             cpus: self.cpus.unwrap_or(1),
             accel: self.accel.unwrap_or_default(),
@@ -95,6 +108,12 @@ impl Builder {
             initrd: self.initrd,
             append: self.append,
             dtb: self.dtb,
+            bios: self.bios,
+            firmware_dirs: self.firmware_dirs,
+            boot: self.boot,
+            vga: is_pc && self.vga.unwrap_or(!self.nodefaults),
+            nographic,
+            parallel,
             drives: self.drives,
             devices: self.devices.into_iter().map(|(_, device)| device).collect(),
             chardevs: self.chardevs,
@@ -113,6 +132,108 @@ impl Builder {
             nodefaults: self.nodefaults,
             warnings: self.warnings,
         })
+    }
+
+    /// Refuses devices for a bus that the machine does not have.
+    fn check_buses(&mut self, is_pc: bool, machine: &str) -> Result<(), CliError> {
+        for (object, device) in &self.devices {
+            let driver = &device.driver;
+            let base = driver.trim_end_matches("-pci").trim_end_matches("-device");
+            match (is_pc, &device.kind) {
+                (true, _) if machine == "isapc" && !driver.starts_with("isa-") && driver != "pvpanic" => {
+                    let reason = format!("the machine {machine} has no PCI bus");
+                    return Err(CliError::new(object, reason, "use -M pc"));
+                }
+                (true, _) if driver.ends_with("-device") => {
+                    let reason = "this machine has no virtio-mmio slots";
+                    return Err(CliError::new(object, reason, format!("use {base}-pci")));
+                }
+                (true, _) => {}
+                (false, DeviceKind::VirtioNet { .. }) => {
+                    let reason = "networking is not implemented yet";
+                    return Err(CliError::new(object, reason, "leave the network card out"));
+                }
+                (
+                    false,
+                    DeviceKind::E1000 { .. }
+                    | DeviceKind::Debugcon { .. }
+                    | DeviceKind::DebugExit { .. }
+                    | DeviceKind::Pvpanic { .. },
+                ) => {
+                    let reason = format!("the machine {machine} has neither PCI nor an ISA bus");
+                    return Err(CliError::new(object, reason, "use system-x86_64 -M pc"));
+                }
+                (false, _) if driver.ends_with("-pci") => {
+                    let reason = format!("PCI is not implemented yet on the machine {machine}");
+                    return Err(CliError::new(object, reason, format!("use {base}-device")));
+                }
+                (false, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what only firmware or a VGA would heed.
+    fn check_firmware(&self, is_pc: bool, machine: &str) -> Result<(), CliError> {
+        let asked = [("bios", self.bios.is_some()), ("boot", self.boot != Boot::default())];
+        if let Some((option, _)) = asked.iter().find(|(_, asked)| *asked && !is_pc) {
+            let reason = format!("firmware is not implemented yet on the machine {machine}");
+            return Err(CliError::new(&format!("-{option}"), reason, "leave it out"));
+        }
+        if self.vga == Some(true) && !is_pc {
+            let reason = format!("graphics is not implemented yet on the machine {machine}");
+            return Err(CliError::new("-vga std", reason, "use -vga none or leave it out"));
+        }
+        Ok(())
+    }
+
+    /// The parallel port: there unless it was not wanted.
+    fn parallel(&mut self, is_pc: bool) -> Result<Option<Option<String>>, CliError> {
+        let Some(text) = self.parallel_option.take() else {
+            return Ok((is_pc && !self.nodefaults).then_some(None));
+        };
+        let end = match chardev::short("parallel", &text, &self.unused_id("parallel0"))? {
+            Short::None => return Ok(None),
+            Short::Id(id) => Some(id),
+            Short::New { chardev, .. } => Some(self.add_chardev(chardev)),
+        };
+        match (is_pc, &end) {
+            (true, _) => Ok(Some(end)),
+            (false, _) if text == "null" => Ok(None),
+            (false, _) => {
+                let object = format!("-parallel {text}");
+                Err(CliError::new(&object, "the board has no parallel port", "leave it out"))
+            }
+        }
+    }
+
+    /// Ports that firmware and kernels write messages to: SeaBIOS and OVMF to the second.
+    fn debugcon(&mut self, is_pc: bool) -> Result<(), CliError> {
+        let Some(text) = self.debugcon_option.take() else { return Ok(()) };
+        let object = format!("-debugcon {text}");
+        if !is_pc {
+            return Err(CliError::new(&object, "the board has no I/O ports for it", "leave it out"));
+        }
+        let chardev = match chardev::short("debugcon", &text, &self.unused_id("debugcon0"))? {
+            Short::None => return Ok(()),
+            Short::Id(id) => id,
+            Short::New { chardev, .. } => self.add_chardev(chardev),
+        };
+        for iobase in [0xe9, 0x402] {
+            let taken =
+                |device: &Device| matches!(device.kind, DeviceKind::Debugcon { iobase: other, .. } if other == iobase);
+            if !self.devices.iter().any(|(_, device)| taken(device)) {
+                let kind = DeviceKind::Debugcon { chardev: chardev.clone(), iobase };
+                self.devices.push((object.clone(), Device { id: None, driver: "isa-debugcon".into(), kind }));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_chardev(&mut self, chardev: Chardev) -> String {
+        let id = chardev.id.clone();
+        self.chardevs.push(chardev);
+        id
     }
 
     /// Turns -serial, -monitor and the defaults into chardevs and who is on them.
@@ -233,6 +354,16 @@ impl Builder {
                     return Err(CliError::new(object, format!("there is no object `{rng}`"), advice));
                 }
                 DeviceKind::VirtioRng { .. } => {}
+                DeviceKind::VirtioNet { .. }
+                | DeviceKind::E1000 { .. }
+                | DeviceKind::DebugExit { .. }
+                | DeviceKind::Pvpanic { .. } => {}
+                // The two ports of -debugcon are one user.
+                DeviceKind::Debugcon { chardev, .. } => {
+                    if !users.iter().any(|(other, id)| other == object && id == chardev) {
+                        users.push((object.clone(), chardev));
+                    }
+                }
                 DeviceKind::VirtioSerial => buses.push(device.id.as_deref()),
                 DeviceKind::Virtconsole { chardev, bus } => {
                     let missing = match bus {

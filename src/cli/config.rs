@@ -26,9 +26,9 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum List {
     /// `-M help`.
-    Machines,
-    /// `-cpu help`, for the machine given with it.
-    Cpus { machine: String },
+    Machines { system: System },
+    /// `-cpu help`.
+    Cpus { system: System },
     /// `-device help`.
     Devices,
     /// `-device DRIVER,help`.
@@ -51,23 +51,30 @@ pub enum System {
     #[default]
     Aarch64,
     X86_64,
+    I386,
 }
 
 impl System {
-    /// The command.
-    pub fn command(self) -> &'static str {
-        match self {
-            System::Aarch64 => "system-aarch64",
-            System::X86_64 => "system-x86_64",
-        }
-    }
-
     /// The board that is meant without `-M`.
     pub fn default_machine(self) -> &'static str {
         match self {
             System::Aarch64 => "virt",
-            System::X86_64 => "microvm",
+            System::X86_64 | System::I386 => "pc",
         }
+    }
+
+    /// The CPU that is meant without `-cpu`.
+    pub fn default_cpu(self) -> &'static str {
+        match self {
+            // Deviation: QEMU's default on `virt` is a 32-bit cortex-a15, which starts no 64-bit kernel.
+            System::Aarch64 | System::X86_64 => "max",
+            System::I386 => "pentium3",
+        }
+    }
+
+    /// Whether its machine of this name has IDE, floppy disks and PCI.
+    pub fn is_pc(self, machine: &str) -> bool {
+        self != System::Aarch64 && (machine == "isapc" || machine == "pc" || machine.starts_with("pc-"))
     }
 }
 
@@ -88,6 +95,17 @@ pub struct Config {
     pub append: Option<String>,
     /// Device tree to use in place of the generated one.
     pub dtb: Option<PathBuf>,
+    /// Firmware, or its name in one of the directories.
+    pub bios: Option<PathBuf>,
+    /// Directories to look for firmware in, before those of the system.
+    pub firmware_dirs: Vec<PathBuf>,
+    pub boot: Boot,
+    /// There is a VGA.
+    pub vga: bool,
+    /// The serial port shows what a screen would.
+    pub nographic: bool,
+    /// The parallel port: the id of its chardev, or `None` inside for one without a host end.
+    pub parallel: Option<Option<String>>,
     /// Every drive, in the order of the command line.
     pub drives: Vec<Drive>,
     /// Every `-device`, in the order of the command line; drives with `if=virtio` are not among them.
@@ -165,7 +183,23 @@ pub struct Drive {
     pub interface: Interface,
     /// Place among the drives of the same interface.
     pub index: u32,
+    /// It is a disc in a CD-ROM drive.
+    pub cdrom: bool,
+    /// Serial number that the guest sees.
+    pub serial: Option<String>,
     pub disk: DiskOptions,
+}
+
+/// `-boot`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Boot {
+    /// Letters of drives: `a` and `b` floppy disk, `c` disk, `d` CD-ROM, `n` to `p` network.
+    pub order: Option<String>,
+    pub menu: bool,
+    /// How long the menu can be asked for.
+    pub splash_ms: Option<u16>,
+    /// How long to wait before another attempt if nothing boots; -1 for ever.
+    pub retry_ms: Option<i32>,
 }
 
 /// How a drive is attached.
@@ -177,24 +211,59 @@ pub enum Interface {
     Virtio,
     /// As flash memory of the board: unit 0 is the first bank.
     Pflash,
+    /// By the board's IDE controller: channel and drive.
+    Ide,
+    /// In a floppy drive.
+    Floppy,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     pub id: Option<String>,
+    /// As typed.
+    pub driver: String,
     pub kind: DeviceKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
     /// `drive` is the id of a [`Drive`] with [`Interface::None`]; `serial` is what the guest reads as its serial number.
-    VirtioBlk { drive: String, serial: Option<String> },
+    VirtioBlk {
+        drive: String,
+        serial: Option<String>,
+    },
     /// `rng` is the id of an [`Rng`]; without one the host's generator.
-    VirtioRng { rng: Option<String> },
+    VirtioRng {
+        rng: Option<String>,
+    },
     /// The bus for the consoles that follow.
     VirtioSerial,
     /// A console on the virtio-serial bus `bus` (the last one before it if `None`).
-    Virtconsole { chardev: String, bus: Option<String> },
+    Virtconsole {
+        chardev: String,
+        bus: Option<String>,
+    },
+    /// A network card without a network.
+    VirtioNet {
+        mac: Option<[u8; 6]>,
+    },
+    /// A network card without a network.
+    E1000 {
+        mac: Option<[u8; 6]>,
+    },
+    /// Bytes written to port `iobase` go to `chardev`.
+    Debugcon {
+        chardev: String,
+        iobase: u16,
+    },
+    /// A write to one of `iosize` ports ends the program.
+    DebugExit {
+        iobase: u16,
+        iosize: u8,
+    },
+    Pvpanic {
+        ioport: u16,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

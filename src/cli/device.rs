@@ -17,8 +17,8 @@ pub struct Driver {
 /// Every driver. To add one, add a row and a variant of [`DeviceKind`].
 pub const DRIVERS: &[Driver] = &[
     Driver {
-        names: &["virtio-blk-device", "virtio-blk"],
-        help: "disk on virtio-mmio",
+        names: &["virtio-blk-device", "virtio-blk-pci", "virtio-blk"],
+        help: "disk, on virtio-mmio or PCI",
         properties: &[
             ("drive", "id of a -drive with if=none"),
             ("serial", "serial number, at most 20 characters"),
@@ -36,14 +36,14 @@ pub const DRIVERS: &[Driver] = &[
         },
     },
     Driver {
-        names: &["virtio-rng-device", "virtio-rng"],
-        help: "source of randomness on virtio-mmio",
+        names: &["virtio-rng-device", "virtio-rng-pci", "virtio-rng"],
+        help: "source of randomness, on virtio-mmio or PCI",
         properties: &[("rng", "id of an -object rng-random; the host's generator without it")],
         parse: |fields| Ok(DeviceKind::VirtioRng { rng: fields.take("rng") }),
     },
     Driver {
-        names: &["virtio-serial-device", "virtio-serial"],
-        help: "bus for virtio consoles on virtio-mmio",
+        names: &["virtio-serial-device", "virtio-serial-pci", "virtio-serial"],
+        help: "bus for virtio consoles, on virtio-mmio or PCI",
         properties: &[],
         parse: |_| Ok(DeviceKind::VirtioSerial),
     },
@@ -57,7 +57,62 @@ pub const DRIVERS: &[Driver] = &[
             Ok(DeviceKind::Virtconsole { chardev, bus })
         },
     },
+    Driver {
+        names: &["virtio-net-pci", "virtio-net"],
+        help: "network card on PCI, its cable unplugged",
+        properties: &[("mac", "address of the card")],
+        parse: |fields| Ok(DeviceKind::VirtioNet { mac: mac(fields)? }),
+    },
+    Driver {
+        names: &["e1000", "e1000-82540em"],
+        help: "network card 82540EM on PCI, its cable unplugged",
+        properties: &[("mac", "address of the card")],
+        parse: |fields| Ok(DeviceKind::E1000 { mac: mac(fields)? }),
+    },
+    Driver {
+        names: &["isa-debugcon"],
+        help: "port to which firmware writes messages",
+        properties: &[("chardev", "id of a -chardev"), ("iobase", "the port, 0xe9 if not given; SeaBIOS' is 0x402")],
+        parse: |fields| {
+            let chardev = fields.need("chardev", "name a -chardev: chardev=ID")?;
+            let iobase = fields.number("iobase", 0xffff)?.unwrap_or(0xe9) as u16;
+            fields.take("readback");
+            Ok(DeviceKind::Debugcon { chardev, iobase })
+        },
+    },
+    Driver {
+        names: &["isa-debug-exit"],
+        help: "port that ends the program: writing N gives the status 2N+1",
+        properties: &[("iobase", "the first port, 0x501 if not given"), ("iosize", "number of ports, 1 to 4")],
+        parse: |fields| {
+            let iobase = fields.number("iobase", 0xffff)?.unwrap_or(0x501) as u16;
+            let iosize = fields.number("iosize", 4)?.unwrap_or(2).max(1) as u8;
+            if u32::from(iobase) + u32::from(iosize) > 0x1_0000 {
+                return Err(fields.error("the last port is 0xffff", "choose a lower iobase="));
+            }
+            Ok(DeviceKind::DebugExit { iobase, iosize })
+        },
+    },
+    Driver {
+        names: &["pvpanic"],
+        help: "port by which a kernel says that it has panicked",
+        properties: &[("ioport", "the port, 0x505 if not given")],
+        parse: |fields| Ok(DeviceKind::Pvpanic { ioport: fields.number("ioport", 0xffff)?.unwrap_or(0x505) as u16 }),
+    },
 ];
+
+/// `mac=52:54:00:12:34:56`; a `netdev=` cannot be served.
+fn mac(fields: &mut Fields<'_>) -> Result<Option<[u8; 6]>, CliError> {
+    if fields.take("netdev").is_some() {
+        return Err(fields.error("networking is not implemented yet", "leave netdev= out: the cable is unplugged then"));
+    }
+    let Some(text) = fields.take("mac") else { return Ok(None) };
+    let bytes: Result<Vec<u8>, _> = text.split([':', '-']).map(|byte| u8::from_str_radix(byte, 16)).collect();
+    match bytes.ok().and_then(|bytes| bytes.try_into().ok()) {
+        Some(mac) => Ok(Some(mac)),
+        None => Err(fields.error(format!("mac={text} is no address"), "write mac=52:54:00:12:34:56")),
+    }
+}
 
 /// What `-device` asks for.
 pub enum Parsed {
@@ -85,16 +140,13 @@ pub fn parse(text: &str) -> Result<Parsed, CliError> {
     let id = fields.take("id");
     let kind = (driver.parse)(&mut fields)?;
     fields.finish()?;
-    Ok(Parsed::Device(Device { id, kind }))
+    Ok(Parsed::Device(Device { id, driver: name, kind }))
 }
 
 fn unknown(fields: &Fields<'_>, name: &str) -> CliError {
     let base = name.trim_end_matches("-pci").trim_end_matches("-device").trim_end_matches("-non-transitional");
-    if let Some(known) = DRIVERS.iter().find(|driver| driver.names.contains(&base)) {
-        return fields.error("devices on PCI are not implemented yet", format!("use {}", known.names[0]));
-    }
-    if matches!(base, "virtio-net" | "e1000" | "e1000e" | "rtl8139" | "vmxnet3" | "usb-net") {
-        return fields.error("networking is not implemented yet", "leave the network card out");
+    if matches!(base, "virtio-net" | "e1000e" | "rtl8139" | "vmxnet3" | "usb-net") {
+        return fields.error("this network card is not implemented yet", "use e1000 or virtio-net-pci");
     }
     let names = DRIVERS.iter().flat_map(|driver| driver.names).copied();
     fields.error(format!("unknown device `{name}`"), suggest::or(name, names, "", "`-device help` lists the devices"))

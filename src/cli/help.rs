@@ -33,7 +33,7 @@ pub fn system() -> String {
 pub fn list(what: &List) -> Option<String> {
     let mut text = String::new();
     match what {
-        List::Machines | List::Cpus { .. } => return None,
+        List::Machines { .. } | List::Cpus { .. } => return None,
         List::Devices => {
             rows(&mut text, device::DRIVERS.iter().map(|driver| (driver.names.join(", "), driver.help)));
         }

@@ -44,6 +44,7 @@ impl std::error::Error for CliError {}
 pub const COMMANDS: &[(&str, &str)] = &[
     ("system-aarch64", "run a 64-bit ARM machine; takes the options of qemu-system-aarch64"),
     ("system-x86_64", "run a PC; takes the options of qemu-system-x86_64"),
+    ("system-i386", "run a PC with a 32-bit processor; takes the options of qemu-system-i386"),
     ("explain", "show what an instruction is translated to: mimic explain a64 91000420"),
     ("help", "show this help, or with a command its help"),
 ];
@@ -73,15 +74,18 @@ fn run_command(command: &str, rest: &[String]) -> Result<Command, CliError> {
     match command {
         "system-aarch64" => system(System::Aarch64, rest),
         "system-x86_64" => system(System::X86_64, rest),
+        "system-i386" => system(System::I386, rest),
         "explain" => explain(rest),
         "help" | "--help" | "-help" | "-h" => match rest.first().map(String::as_str) {
-            Some("system-aarch64" | "system-x86_64") => Ok(Command::HelpSystem),
+            Some("system-aarch64" | "system-x86_64" | "system-i386") => Ok(Command::HelpSystem),
             _ => Ok(Command::Help),
         },
         "--version" | "-version" | "version" | "-V" => Ok(Command::Version),
-        _ if command.starts_with("system-") => {
-            Err(CliError::new(command, "this kind of machine is not implemented yet", "use system-aarch64 or system-x86_64"))
-        }
+        _ if command.starts_with("system-") => Err(CliError::new(
+            command,
+            "this kind of machine is not implemented yet",
+            "use system-aarch64 or system-x86_64",
+        )),
         _ if command.starts_with('-') => {
             let reason = "a command is missing before the options";
             Err(CliError::new(command, reason, format!("write `mimic system-aarch64 {command} …`")))

@@ -1,10 +1,10 @@
-//! The options of `system-aarch64`, one row each.
+//! The options of `system-aarch64` and its siblings, one row each.
 
 use super::builder::Builder;
 use super::config::*;
 use super::device::{self, Parsed};
 use super::fields::Fields;
-use super::{CliError, chardev, drive, suggest, value};
+use super::{CliError, chardev, suggest, value};
 use vm::log::ITEMS;
 
 /// One option.
@@ -25,18 +25,26 @@ macro_rules! options {
 }
 
 options! {
-    ["machine" "M"] Some("NAME[,gic-version=2|3|max]"), "the board: `help` lists them; default virt", machine;
-    ["cpu"] Some("MODEL[,FEATURE=on|off]"), "the CPU: `help` lists them; default max", cpu;
+    ["machine" "M"] Some("NAME[,gic-version=2|3|max]"), "the board: `help` lists them", machine;
+    ["cpu"] Some("MODEL[,FEATURE=on|off]"), "the CPU: `help` lists them", cpu;
     ["smp"] Some("N"), "number of CPUs; default 1", smp;
     ["m"] Some("SIZE"), "guest RAM: a number of MiB, or with suffix K, M, G or T; default 128M", memory;
     ["accel"] Some("tcg[,tier=0|1|2|auto][,tb-size=MIB][,stress=SEED]"), "how guest code is run; stress is for tests of Mimic and slow", accel;
-    ["kernel"] Some("FILE"), "kernel to start: Image, compressed Image, EFI zboot or ELF", |b, v| path(&mut b.kernel, "kernel", v);
+    ["kernel"] Some("FILE"), "kernel to start: for ARM Image, compressed Image, EFI zboot or ELF, for a PC bzImage", |b, v| path(&mut b.kernel, "kernel", v);
     ["initrd"] Some("FILE"), "initial RAM disk for the kernel", |b, v| path(&mut b.initrd, "initrd", v);
     ["append"] Some("TEXT"), "the kernel's command line", |b, v| set(&mut b.append, v.to_string());
+    ["bios"] Some("FILE"), "firmware of a PC, or its name in one of the directories; default SeaBIOS", |b, v| path(&mut b.bios, "bios", v);
+    ["L"] Some("DIR"), "look for firmware in DIR first", firmware_dir;
+    ["boot"] Some("[order=]LETTERS[,menu=on][,splash-time=MS][,reboot-timeout=MS]"), "where firmware looks for a system: a floppy, c disk, d CD-ROM, n network; default cad", boot;
     ["dtb"] Some("FILE"), "device tree in place of the generated one", |b, v| path(&mut b.dtb, "dtb", v);
-    ["drive"] Some("file=FILE[,if=virtio|none|pflash][,format=raw][,readonly=on][,snapshot=on][,id=ID]"), "a disk", |b, v| drive::add(&mut b.drives, "drive", v);
+    ["drive"] Some("file=FILE[,if=virtio|ide|floppy|none|pflash][,media=disk|cdrom][,format=raw][,readonly=on][,snapshot=on][,id=ID]"), "a disk", |b, v| add_drive(b, "drive", v.to_string());
     ["hda"] Some("FILE"), "short for -drive file=FILE,index=0", |b, v| short_drive(b, "hda", v, "index=0");
     ["hdb"] Some("FILE"), "short for -drive file=FILE,index=1", |b, v| short_drive(b, "hdb", v, "index=1");
+    ["hdc"] Some("FILE"), "short for -drive file=FILE,index=2", |b, v| short_drive(b, "hdc", v, "index=2");
+    ["hdd"] Some("FILE"), "short for -drive file=FILE,index=3", |b, v| short_drive(b, "hdd", v, "index=3");
+    ["cdrom"] Some("FILE"), "short for -drive file=FILE,index=2,media=cdrom", |b, v| short_drive(b, "cdrom", v, "index=2,media=cdrom");
+    ["fda"] Some("FILE"), "short for -drive file=FILE,if=floppy,index=0", |b, v| short_drive(b, "fda", v, "if=floppy,index=0");
+    ["fdb"] Some("FILE"), "short for -drive file=FILE,if=floppy,index=1", |b, v| short_drive(b, "fdb", v, "if=floppy,index=1");
     ["pflash"] Some("FILE"), "short for -drive file=FILE,if=pflash,format=raw", |b, v| short_drive(b, "pflash", v, "if=pflash,format=raw");
     ["snapshot"] None, "keep every drive's writes in a temporary file", |b, _| set_flag(&mut b.snapshot);
     ["device"] Some("DRIVER[,PROPERTY=VALUE]"), "a device: `help` lists them, `DRIVER,help` its properties", add_device;
@@ -47,12 +55,13 @@ options! {
     ["mon"] Some("chardev=ID"), "a monitor on a -chardev", mon;
     ["nographic"] None, "serial port and monitor share the terminal; Ctrl-A h shows the keys", |b, _| set_flag(&mut b.nographic);
     ["display"] Some("none"), "no window", display;
-    ["vga"] Some("none"), "no graphics card", vga;
+    ["vga"] Some("std|none"), "the graphics card; default std on a PC", vga;
+    ["debugcon"] Some("stdio|file:FILE|…"), "where messages of firmware to the ports 0x402 and 0xe9 go", |b, v| set(&mut b.debugcon_option, v.to_string());
     ["echr"] Some("N"), "key that introduces the keys of a shared terminal; default 1 for Ctrl-A", echr;
     ["nic"] Some("none"), "no network card", |_, v| network("nic", v);
     ["net"] Some("none"), "no network card", |_, v| network("net", v);
     ["netdev"] Some("none"), "no network", netdev;
-    ["parallel"] Some("none"), "no parallel port", parallel;
+    ["parallel"] Some("none|null|file:FILE|…"), "the parallel port", |b, v| set(&mut b.parallel_option, v.to_string());
     ["no-reboot"] None, "end when the guest resets", |b, _| set_flag(&mut b.no_reboot);
     ["no-shutdown"] None, "stay, stopped, when the guest powers off", |b, _| set_flag(&mut b.no_shutdown);
     ["S"] None, "do not start the CPU; `cont` in the monitor does", |b, _| set_flag(&mut b.start_paused);
@@ -70,9 +79,6 @@ options! {
 
 /// Options of QEMU that are known but not implemented, with what they are about.
 const NOT_YET: &[(&str, &str)] = &[
-    ("bios", "firmware"),
-    ("L", "firmware"),
-    ("boot", "firmware"),
     ("fw_cfg", "firmware configuration"),
     ("smbios", "SMBIOS tables"),
     ("acpitable", "ACPI tables"),
@@ -82,10 +88,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("qmp", "QMP"),
     ("qmp-pretty", "QMP"),
     ("blockdev", "the block graph (use -drive)"),
-    ("cdrom", "CD-ROM drives (use -drive …,readonly=on)"),
-    ("hdc", "a third short disk (use -drive)"),
-    ("hdd", "a fourth short disk (use -drive)"),
-    ("fda", "floppy disks"),
     ("sd", "SD cards"),
     ("mtdblock", "flash disks"),
     ("vnc", "VNC"),
@@ -170,7 +172,7 @@ fn machine(b: &mut Builder, text: &str) -> Result<(), CliError> {
     let mut fields = Fields::new(&typed, text, "type");
     if let Some(name) = fields.take("type") {
         if is_help(&name) {
-            return set(&mut b.list, List::Machines);
+            return set(&mut b.list, List::Machines { system: b.system });
         }
         b.machine = Some(name);
     }
@@ -207,7 +209,7 @@ fn cpu(b: &mut Builder, text: &str) -> Result<(), CliError> {
     let mut fields = Fields::new("cpu", text, "model");
     let model = fields.take("model").unwrap_or_default();
     if is_help(&model) {
-        return set(&mut b.list, List::Cpus { machine: String::new() });
+        return set(&mut b.list, List::Cpus { system: b.system });
     }
     if model == "host" {
         return Err(fields.error("it needs KVM, which is not implemented yet", "use -cpu max"));
@@ -311,7 +313,41 @@ fn accel(b: &mut Builder, text: &str) -> Result<(), CliError> {
 }
 
 fn short_drive(b: &mut Builder, option: &str, file: &str, rest: &str) -> Result<(), CliError> {
-    drive::add(&mut b.drives, option, &format!("file={},{rest}", file.replace(',', ",,")))
+    add_drive(b, option, format!("file={},{rest}", file.replace(',', ",,")))
+}
+
+/// Drives wait until the machine is known: it says how they are attached.
+fn add_drive(b: &mut Builder, option: &str, text: String) -> Result<(), CliError> {
+    b.drive_options.push((option.to_string(), text));
+    Ok(())
+}
+
+fn firmware_dir(b: &mut Builder, text: &str) -> Result<(), CliError> {
+    b.firmware_dirs.push(text.into());
+    Ok(())
+}
+
+fn boot(b: &mut Builder, text: &str) -> Result<(), CliError> {
+    let mut fields = Fields::new("boot", text, "order");
+    let (order, once) = (fields.take("order"), fields.take("once"));
+    if once.is_some() {
+        b.warnings.push("-boot once=: a reset boots from there again".to_string());
+    }
+    for order in [&order, &once].into_iter().flatten() {
+        if let Some(letter) = order.chars().find(|letter| !('a'..='p').contains(letter)) {
+            return Err(fields.error(format!("`{letter}` is no drive"), "use letters from a to p, such as order=dc"));
+        }
+    }
+    b.boot.order = once.or(order).or(b.boot.order.take());
+    b.boot.menu = fields.switch("menu")?.unwrap_or(b.boot.menu);
+    b.boot.splash_ms = fields.number("splash-time", 0xffff)?.map(|ms| ms as u16).or(b.boot.splash_ms);
+    if let Some(text) = fields.take("reboot-timeout") {
+        let ms = text.parse::<i32>().ok().filter(|ms| (-1..=0xffff).contains(ms));
+        let advice = "write milliseconds up to 65535, or -1 for never";
+        b.boot.retry_ms = Some(ms.ok_or_else(|| fields.error(format!("reboot-timeout={text} is no time"), advice))?);
+    }
+    fields.switch("strict")?;
+    fields.finish()
 }
 
 fn add_device(b: &mut Builder, text: &str) -> Result<(), CliError> {
@@ -384,18 +420,15 @@ fn display(b: &mut Builder, text: &str) -> Result<(), CliError> {
     ))
 }
 
-fn vga(_: &mut Builder, text: &str) -> Result<(), CliError> {
-    if text == "none" {
-        return Ok(());
+fn vga(b: &mut Builder, text: &str) -> Result<(), CliError> {
+    match text {
+        "none" => set(&mut b.vga, false),
+        "std" => set(&mut b.vga, true),
+        "cirrus" | "vmware" | "qxl" | "virtio" | "tcx" | "cg3" => {
+            Err(CliError::new(&format!("-vga {text}"), "this card is not implemented yet", "use -vga std or -vga none"))
+        }
+        _ => Err(CliError::new(&format!("-vga {text}"), "unknown card", "use -vga std or -vga none")),
     }
-    Err(CliError::new(&format!("-vga {text}"), "graphics is not implemented yet", "use -vga none or leave it out"))
-}
-
-fn parallel(_: &mut Builder, text: &str) -> Result<(), CliError> {
-    if matches!(text, "none" | "null") {
-        return Ok(());
-    }
-    Err(CliError::new(&format!("-parallel {text}"), "the board has no parallel port", "leave it out"))
 }
 
 fn echr(b: &mut Builder, text: &str) -> Result<(), CliError> {

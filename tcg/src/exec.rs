@@ -45,6 +45,7 @@ pub struct Tiers {
 }
 
 /// A block and where it lies, in bytes from the first block of a region.
+#[cfg(feature = "cranelift")]
 #[derive(Clone)]
 pub(crate) struct Near {
     pub block: Arc<Block>,

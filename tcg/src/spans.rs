@@ -93,6 +93,7 @@ impl<F: Frontend> Env<F> {
 
     /// Looks at up to `count` units from `va` on until one `stops`, given the number of the unit and its value. Gives how many
     /// were looked at; `None` where they are not all in a page of RAM that loads may reach.
+    #[allow(clippy::useless_conversion, reason = "one of the widths is u64")]
     pub fn scan_span(
         &mut self,
         va: u64,
@@ -113,6 +114,7 @@ impl<F: Frontend> Env<F> {
 
     /// Compares `count` units from `a` on with those from `b` on until two are `equal` or not, as asked. Gives how many pairs
     /// were compared, and the last; `None` as [`scan_span`](Self::scan_span).
+    #[allow(clippy::useless_conversion, reason = "one of the widths is u64")]
     pub fn compare_spans(
         &mut self,
         [a, b]: [u64; 2],

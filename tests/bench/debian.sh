@@ -10,7 +10,7 @@ mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /tmp
 cd /tmp || exit
 dmesg -n 1
-cc1=$(echo /usr/lib/gcc/aarch64-linux-gnu/*/cc1)
+cc1=$(echo /usr/lib/gcc/*-linux-gnu/*/cc1)
 
 # Runs a command between markers; what it reads is in memory before.
 measured() {

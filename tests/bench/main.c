@@ -45,7 +45,7 @@ static const struct {
     { "exec", execs },
     { "signals", signals },
     { "disk", disk },
-#ifdef __aarch64__
+#if defined __aarch64__ || defined __x86_64__
     { "jit", jit },
 #endif
 };

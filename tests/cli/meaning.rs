@@ -49,9 +49,14 @@ fn commands_and_names() {
     assert_eq!(command(&["mimic", "--version"]), Command::Version);
     assert_eq!(command(&["/usr/bin/qemu-system-aarch64", "--version"]), Command::Version);
     assert_eq!(command(&["./mimic-system-aarch64", "-h"]), Command::HelpSystem);
-    assert_eq!(command(&["mimic", "system-aarch64", "-M", "help"]), Command::List(List::Machines));
-    let cpus = List::Cpus { machine: "virt-10.0".into() };
-    assert_eq!(command(&["mimic", "system-aarch64", "-cpu", "help", "-M", "virt-10.0"]), Command::List(cpus));
+    assert_eq!(
+        command(&["mimic", "system-aarch64", "-M", "help"]),
+        Command::List(List::Machines { system: System::Aarch64 })
+    );
+    for (name, system) in [("aarch64", System::Aarch64), ("x86_64", System::X86_64), ("i386", System::I386)] {
+        let words = [&format!("qemu-system-{name}"), "-cpu", "help", "-M", "virt-10.0"];
+        assert_eq!(command(&words), Command::List(List::Cpus { system }));
+    }
     assert_eq!(
         command(&["mimic", "explain", "a64", "91000420", "0xd503201f_d65f03c0"]),
         Command::ExplainA64(vec![0x9100_0420, 0xd503_201f, 0xd65f_03c0])
@@ -72,6 +77,12 @@ fn defaults() {
         initrd: None,
         append: None,
         dtb: None,
+        bios: None,
+        firmware_dirs: vec![],
+        boot: Boot::default(),
+        vga: false,
+        nographic: true,
+        parallel: None,
         drives: vec![],
         devices: vec![],
         chardevs: vec![Chardev { id: "serial0".into(), spec: Spec::Stdio, mux: true, signal: false, log: None }],
@@ -189,7 +200,8 @@ fn chardevs() {
 #[test]
 fn drives() {
     let disk = |path: &str| DiskOptions { path: path.into(), probe: true, ..DiskOptions::default() };
-    let drive = |id: &str, interface, index, disk| Drive { id: id.into(), interface, index, disk };
+    let drive =
+        |id: &str, interface, index, disk| Drive { id: id.into(), interface, index, cdrom: false, serial: None, disk };
     let config = system(
         "-drive file=a,,b.img,format=raw,if=none,id=hd0,readonly=on,cache=none -hda c.img -drive file=d.img,cache=unsafe \
          -drive if=pflash,file=code.fd,format=raw,unit=0,read-only=on -pflash vars.fd -drive file=e,snapshot=on,discard=unmap",
@@ -204,6 +216,77 @@ fn drives() {
     ];
     assert_eq!(config.drives, want);
     assert!(system("-snapshot -hda a -hdb b").drives.iter().all(|drive| drive.disk.snapshot));
+}
+
+fn pc(line: &str) -> Config {
+    let words: Vec<&str> = ["qemu-system-x86_64"].into_iter().chain(line.split_whitespace()).collect();
+    match command(&words) {
+        Command::System(config) => *config,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn drives_of_a_pc() {
+    let places = |line: &str| -> Vec<(String, Interface, u32, bool)> {
+        let drives = pc(line).drives.into_iter();
+        drives.map(|drive| (drive.id, drive.interface, drive.index, drive.disk.read_only)).collect()
+    };
+    let place = |id: &str, interface, index, read_only| (id.to_string(), interface, index, read_only);
+    let (ide, floppy) = (Interface::Ide, Interface::Floppy);
+    assert_eq!(
+        places("-hda a -hdb b -hdd d -cdrom c -fda f -fdb g"),
+        [
+            place("ide0-hd0", ide, 0, false),
+            place("ide0-hd1", ide, 1, false),
+            place("ide1-hd1", ide, 3, false),
+            place("ide1-cd0", ide, 2, true),
+            place("floppy0", floppy, 0, false),
+            place("floppy1", floppy, 1, false),
+        ]
+    );
+    assert_eq!(
+        places("-drive file=a -drive file=b,bus=1,unit=1,media=cdrom -drive file=c,if=virtio -drive file=d,if=floppy"),
+        [
+            place("ide0-hd0", ide, 0, false),
+            place("ide1-cd1", ide, 3, true),
+            place("virtio0", Interface::Virtio, 0, false),
+            place("floppy0", floppy, 0, false),
+        ]
+    );
+    // The machine decides, wherever it stands.
+    assert_eq!(places("-hda a -M microvm"), [place("virtio0", Interface::Virtio, 0, false)]);
+}
+
+#[test]
+fn a_pc() {
+    let config = pc("");
+    assert_eq!((config.machine.name.as_str(), config.vga, config.nographic), ("pc", true, true));
+    assert_eq!((config.parallel, config.bios, config.boot), (Some(None), None, Boot::default()));
+    let config = pc("-nodefaults -display none");
+    assert_eq!((config.vga, config.nographic, config.parallel), (false, false, None));
+    let config =
+        pc("-bios b.bin -L dir -boot order=dc,menu=on,splash-time=5000,reboot-timeout=-1 -parallel file:out -vga none");
+    assert_eq!((config.bios, config.firmware_dirs), (Some("b.bin".into()), vec!["dir".into()]));
+    let boot = Boot { order: Some("dc".into()), menu: true, splash_ms: Some(5000), retry_ms: Some(-1) };
+    assert_eq!((config.boot, config.vga, config.parallel), (boot, false, Some(Some("parallel0".into()))));
+    assert_eq!(pc("-boot d").boot.order.as_deref(), Some("d"));
+    let config = pc("-debugcon stdio -device isa-debug-exit,iobase=0xf4,iosize=4 -device pvpanic -device e1000 \
+         -device virtio-net-pci,mac=52:54:00:00:00:01 -device virtio-rng-pci");
+    let kinds: Vec<DeviceKind> = config.devices.into_iter().map(|device| device.kind).collect();
+    let debugcon = |iobase| DeviceKind::Debugcon { chardev: "debugcon0".into(), iobase };
+    let want = [
+        DeviceKind::DebugExit { iobase: 0xf4, iosize: 4 },
+        DeviceKind::Pvpanic { ioport: 0x505 },
+        DeviceKind::E1000 { mac: None },
+        DeviceKind::VirtioNet { mac: Some([0x52, 0x54, 0, 0, 0, 1]) },
+        DeviceKind::VirtioRng { rng: None },
+        debugcon(0xe9),
+        debugcon(0x402),
+    ];
+    assert_eq!(kinds, want);
+    let Command::System(config) = command(&["mimic", "system-i386"]) else { panic!("no machine") };
+    assert_eq!((config.machine.name.as_str(), config.cpu.model.as_str()), ("pc", "pentium3"));
 }
 
 #[test]

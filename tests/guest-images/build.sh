@@ -33,3 +33,11 @@ done
 # -w-number-overflow: addresses of 16-bit code are cut.
 nasm -w-number-overflow -f bin -Isrc/ -o x86_system.bin src/x86_system.asm
 ls -l ./*.bin
+
+# Programs for PCs: flat 16-bit code. Needs x86_64-linux-gnu-as or an x86 host's as (Debian: binutils).
+pc=${CROSS_COMPILE_X86:-x86_64-linux-gnu-}
+for name in bootsector; do
+    ${pc}as --32 -o "$objects/$name.o" "src/$name.S"
+    ${pc}ld -m elf_i386 -Ttext 0x7c00 --oformat binary -o "$name.bin" "$objects/$name.o"
+    chmod 644 "$name.bin"
+done

@@ -2,10 +2,10 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::system::{AARCH64, QEMU};
 use crate::{cargo, fetch, places};
 
 const HINT: &str = "Starting. To leave: Ctrl-A x (Ctrl-A h lists the other keys).";
@@ -17,10 +17,7 @@ pub fn run(emulator: Option<PathBuf>) -> Result<()> {
         Some(program) => program.clone(),
         None => cargo::build_mimic()?,
     };
-    let mut command = Command::new(&program);
-    if program.file_name().is_some_and(|name| name == "mimic") {
-        command.arg("system-aarch64");
-    }
+    let mut command = AARCH64.command(&program);
     command.args(["-M", "virt", "-cpu", "max", "-m", "512", "-nographic", "-kernel"]);
     match guest {
         Ok(kernel) => {
@@ -43,6 +40,6 @@ pub fn run(emulator: Option<PathBuf>) -> Result<()> {
 }
 
 fn guest() -> Result<fetch::Kernel> {
-    fetch::fetch("debian-12", "qemu-system-aarch64".as_ref())?;
+    fetch::fetch("debian-12", QEMU.as_ref())?;
     Ok(fetch::kernel("debian-12"))
 }

@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use regex::Regex;
 
+use crate::system::System;
+
 /// An emulator about to run. Mimic and QEMU take the same arguments.
 pub struct Emulator {
+    system: &'static System,
     program: PathBuf,
     arguments: Vec<String>,
     steps: Vec<Step>,
@@ -21,11 +24,28 @@ pub struct Emulator {
     disks: u32,
 }
 
-/// Waits for a text on the console, then types.
-struct Step {
-    wait: Regex,
-    send: String,
+/// Something to wait for.
+enum Step {
+    /// A text on the console; then types.
+    Text { wait: Regex, send: String },
+    /// A picture on the screen.
+    Screen(Watch),
 }
+
+/// Looks at the screen, which the monitor stores in a file again and again.
+pub struct Watch {
+    pub file: PathBuf,
+    /// Whether that is the picture waited for; if not, in what it differs.
+    pub check: Check,
+}
+
+/// Looks at a stored picture; says in what it differs.
+pub type Check = Box<dyn Fn(&Path) -> Result<(), String> + Send + Sync>;
+
+/// How often the screen is looked at.
+const GLANCE: Duration = Duration::from_secs(1);
+/// Keys that lead from the serial console to the monitor, where both share the terminal, and back.
+const SWITCH: &str = "\x01c";
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,29 +77,24 @@ pub struct Run {
     /// Standard output and standard error of the emulator: the serial console and its own messages.
     pub serial: String,
     pub stop: Stop,
+    /// In what the screen differed when it was last looked at.
+    pub screen: Option<String>,
     pub wall: Duration,
 }
 
 impl Emulator {
-    /// `program` is QEMU's `qemu-system-aarch64`, or Mimic, which wants the system's name as first argument.
-    pub fn new(program: &Path) -> Emulator {
-        let mut emulator = Emulator {
-            program: program.to_owned(),
-            arguments: Vec::new(),
+    /// `program` is one that [`System::start`] takes.
+    pub fn new(system: &'static System, program: &Path) -> Emulator {
+        let (program, arguments) = system.start(program);
+        Emulator {
+            system,
+            program,
+            arguments,
             steps: Vec::new(),
             timeout: Duration::from_secs(120),
             log: None,
             disks: 0,
-        };
-        if emulator.is_mimic() {
-            emulator.args(["system-aarch64"]);
         }
-        emulator
-    }
-
-    /// Whether the program is Mimic.
-    pub fn is_mimic(&self) -> bool {
-        self.program.file_name().is_some_and(|name| name == "mimic")
     }
 
     /// Name for messages.
@@ -101,7 +116,7 @@ impl Emulator {
         self.args(["-append", line])
     }
 
-    /// A raw image on a virtio-mmio disk. Its content need not survive a crash of the host.
+    /// A raw image on a virtio disk. Its content need not survive a crash of the host.
     pub fn disk(&mut self, image: &Path) -> &mut Self {
         let id = format!("disk{}", self.disks);
         self.disks += 1;
@@ -109,14 +124,20 @@ impl Emulator {
             "-drive".to_owned(),
             format!("if=none,format=raw,cache=unsafe,id={id},file={}", image.to_string_lossy()),
             "-device".to_owned(),
-            format!("virtio-blk-device,drive={id}"),
+            format!("virtio-blk-{},drive={id}", self.system.transport),
         ])
     }
 
     /// After `wait` has appeared on the console, types `send`. Steps run in order; each looks only at what came after
     /// the text that satisfied the step before. When the last one is satisfied and it types nothing, the run ends.
     pub fn step(&mut self, wait: Regex, send: &str) -> &mut Self {
-        self.steps.push(Step { wait, send: send.to_owned() });
+        self.steps.push(Step::Text { wait, send: send.to_owned() });
+        self
+    }
+
+    /// Waits for a picture, with the monitor on the terminal from then on. When this is the last step, the run ends.
+    pub fn screen(&mut self, watch: Watch) -> &mut Self {
+        self.steps.push(Step::Screen(watch));
         self
     }
 
@@ -152,14 +173,20 @@ impl Emulator {
             .spawn()
             .with_context(|| format!("cannot start emulator {}", self.program.display()))?;
         let output = collect(&mut child);
+        // A machine that has just ended does not read; its exit status says so below.
+        let mut stdin = child.stdin.take();
+        let mut type_in =
+            |text: &str| stdin.as_mut().map(|stdin| stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()));
         let mut serial = Vec::new();
         let mut stop = None;
         let mut from = 0;
         let mut steps = self.steps.iter();
         let mut step = steps.next();
-        loop {
+        let mut glances = Glances::default();
+        while stop.is_none() {
             let left = self.timeout.saturating_sub(start.elapsed());
-            match output.recv_timeout(left) {
+            let pause = if matches!(step, Some(Step::Screen(_))) { left.min(GLANCE) } else { left };
+            match output.recv_timeout(pause) {
                 Ok(bytes) => {
                     if let Some(log) = &mut log {
                         log.write_all(&bytes)?;
@@ -167,24 +194,28 @@ impl Emulator {
                     serial.extend(bytes);
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {
-                    stop = Some(Stop::TimedOut);
-                    break;
-                }
+                Err(RecvTimeoutError::Timeout) if pause < left => {}
+                Err(RecvTimeoutError::Timeout) => stop = Some(Stop::TimedOut),
             }
-            while let Some(Step { wait, send }) = step {
-                let Some(end) = find_end(wait, &serial, from) else { break };
-                from = end;
+            while let Some(current) = step {
+                let sends = match current {
+                    Step::Text { wait, send } => {
+                        let Some(end) = find_end(wait, &serial, from) else { break };
+                        from = end;
+                        type_in(send);
+                        !send.is_empty()
+                    }
+                    Step::Screen(watch) => {
+                        if !glances.look(watch, &mut type_in) {
+                            break;
+                        }
+                        false
+                    }
+                };
                 step = steps.next();
-                if !send.is_empty() {
-                    // A machine that has just ended does not read; its exit status says so below.
-                    child.stdin.as_mut().map(|stdin| stdin.write_all(send.as_bytes()).and_then(|()| stdin.flush()));
-                } else if step.is_none() {
+                if step.is_none() && !sends {
                     stop = Some(Stop::Done);
                 }
-            }
-            if stop.is_some() {
-                break;
             }
         }
         if stop.is_some() {
@@ -194,8 +225,36 @@ impl Emulator {
         Ok(Run {
             serial: String::from_utf8_lossy(&serial).into_owned(),
             stop: stop.unwrap_or_else(|| natural_end(status)),
+            screen: glances.difference,
             wall: start.elapsed(),
         })
+    }
+}
+
+/// What was seen of the screen.
+#[derive(Default)]
+struct Glances {
+    /// When the monitor was last asked for a picture.
+    asked: Option<Instant>,
+    difference: Option<String>,
+}
+
+impl Glances {
+    /// Looks if it is time, and asks the monitor for the next picture. True if the picture is the one waited for.
+    fn look<T>(&mut self, watch: &Watch, mut type_in: impl FnMut(&str) -> T) -> bool {
+        match self.asked {
+            None => drop(type_in(SWITCH)),
+            Some(asked) if asked.elapsed() < GLANCE => return false,
+            Some(_) => {
+                self.difference = (watch.check)(&watch.file).err();
+                if self.difference.is_none() {
+                    return true;
+                }
+            }
+        }
+        self.asked = Some(Instant::now());
+        type_in(&format!("screendump {}\n", watch.file.display()));
+        false
     }
 }
 
@@ -237,10 +296,11 @@ fn collect(child: &mut Child) -> Receiver<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::{AARCH64, X86_64};
 
     /// The shell stands in for an emulator: same console and exit status.
     fn shell(script: &str) -> Emulator {
-        let mut emulator = Emulator::new(Path::new("sh"));
+        let mut emulator = Emulator::new(&AARCH64, Path::new("sh"));
         emulator.args(["-c", script]).timeout(Duration::from_secs(20));
         emulator
     }
@@ -267,6 +327,29 @@ mod tests {
         assert_eq!(emulator.run().unwrap().stop, Stop::Exited(0));
     }
 
+    /// `cat` stands in for the monitor: it stores what it is told where the picture would be.
+    #[test]
+    fn the_screen_is_watched_until_it_is_as_it_should_be() {
+        let file = std::env::temp_dir().join(format!("mimic-screen-{}", std::process::id()));
+        let mut emulator = shell(&format!("echo ready; exec cat >{}", file.display()));
+        let asked_twice = |path: &Path| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            if text.matches("screendump").count() > 1 { Ok(()) } else { Err(format!("only {text:?}")) }
+        };
+        emulator.step(Regex::new("ready").unwrap(), "");
+        emulator.screen(Watch { file: file.clone(), check: Box::new(asked_twice) });
+        let run = emulator.run().unwrap();
+        let typed = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!((run.stop, run.screen), (Stop::Done, None));
+        assert!(typed.starts_with(&format!("{SWITCH}screendump {}\n", file.display())), "{typed:?}");
+
+        let mut emulator = shell("exec cat");
+        emulator.screen(Watch { file, check: Box::new(|_| Err("all black".to_owned())) });
+        let run = emulator.timeout(Duration::from_secs(3)).run().unwrap();
+        assert_eq!((run.stop, run.screen.as_deref()), (Stop::TimedOut, Some("all black")));
+    }
+
     #[test]
     fn too_long_is_ended() {
         let mut emulator = shell("exec sleep 60");
@@ -277,9 +360,11 @@ mod tests {
     }
 
     #[test]
-    fn mimic_gets_the_name_of_the_system() {
-        assert!(Emulator::new(Path::new("/x/mimic")).command_line().starts_with("/x/mimic system-aarch64"));
-        let mut qemu = Emulator::new(Path::new("qemu-system-aarch64"));
-        assert_eq!(qemu.append("a b").command_line(), "qemu-system-aarch64 -append 'a b'");
+    fn the_command_line_can_be_typed_again() {
+        let mut qemu = Emulator::new(&X86_64, Path::new("qemu"));
+        assert_eq!(qemu.append("a b").command_line(), "qemu-system-x86_64 -append 'a b'");
+        let mut mimic = Emulator::new(&X86_64, Path::new("/x/mimic"));
+        let drive = "-drive if=none,format=raw,cache=unsafe,id=disk0,file=d -device virtio-blk-pci,drive=disk0";
+        assert_eq!(mimic.disk(Path::new("d")).command_line(), format!("/x/mimic system-x86_64 {drive}"));
     }
 }

@@ -13,6 +13,7 @@ mod demo;
 mod emulator;
 mod fetch;
 mod places;
+mod system;
 mod test;
 mod tidy;
 
@@ -50,7 +51,7 @@ enum Task {
         /// Only boot tests whose name matches this pattern, and no other tests
         #[arg(long, value_name = "REGEX")]
         only: Option<Regex>,
-        /// Boot on this emulator instead of building Mimic
+        /// Boot on this emulator instead of building Mimic; `qemu` is each system's QEMU
         #[arg(long)]
         emulator: Option<PathBuf>,
         /// Machines that run at once
@@ -59,13 +60,13 @@ enum Task {
     },
     /// Get guest kernels and file systems from Debian's archive into target/guests (or $MIMIC_GUESTS)
     Fetch {
-        /// What to fetch: busybox, debian-12, debian-13, rootfs-arm64. Default: all but the root file system
+        /// What to fetch, such as debian-12, debian-12-amd64, rootfs-arm64, disk-amd64. Default: all but root file systems and disks
         names: Vec<String>,
-        /// Everything, with the root file system
+        /// Everything, with root file systems and disks
         #[arg(long)]
         all: bool,
-        /// Emulator that configures the root file system
-        #[arg(long, default_value = "qemu-system-aarch64")]
+        /// Emulator that configures root file systems and disks; `qemu` is each system's QEMU
+        #[arg(long, default_value = system::QEMU)]
         emulator: PathBuf,
     },
     /// Check the rules of the house: imports, unsafe code, texts, formatting, clippy
@@ -80,6 +81,12 @@ enum Task {
     Bench {
         /// What to measure: rows or groups of rows. Default: all
         names: Vec<String>,
+        /// The guest's system: aarch64 or x86_64
+        #[arg(long, alias = "arch", default_value = "aarch64", value_parser = system::find)]
+        system: &'static system::System,
+        /// The system's machine, as the emulators' -M takes it; `microvm,acpi=off` has no disk
+        #[arg(long)]
+        machine: Option<String>,
         /// Runs on each emulator
         #[arg(long, default_value_t = 5)]
         runs: usize,
@@ -98,8 +105,8 @@ enum Task {
         /// One more argument for that emulator only, such as --with=-accel --with=tcg,tier=1
         #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
         with: Vec<String>,
-        /// Compare with this one
-        #[arg(long, default_value = "qemu-system-aarch64")]
+        /// Compare with this one; `qemu` is the system's QEMU
+        #[arg(long, default_value = system::QEMU)]
         peer: PathBuf,
         /// Compare with Mimic at this commit instead
         #[arg(long, value_name = "COMMIT", conflicts_with = "peer")]
@@ -125,7 +132,7 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Tidy => tidy::run(),
         Task::Bless { arguments } => test::bless(&arguments),
-        Task::Bench { names, runs, cpu, pin, scale, emulator, with, peer, against } => {
+        Task::Bench { names, system, machine, runs, cpu, pin, scale, emulator, with, peer, against } => {
             let (name, program) = match emulator {
                 Some(emulator) => ("mimic".to_owned(), emulator),
                 None => (bench::against::here(), cargo::build_mimic()?),
@@ -141,12 +148,13 @@ fn run(task: Task) -> Result<()> {
                 None => bench::Side { name: "qemu".to_owned(), program: peer, arguments: Vec::new(), is_qemu: true },
             };
             let sides = [first, second];
-            bench::run(&bench::Options { names, runs, sides, cpu, pin, scale })
+            let machine = machine.unwrap_or_else(|| system.machine.to_owned());
+            bench::run(&bench::Options { system, machine, names, runs, sides, cpu, pin, scale })
         }
         Task::Fetch { names, all, emulator } => {
             let names: Vec<&str> = match (all, names.is_empty()) {
-                (true, _) => fetch::NAMES.to_vec(),
-                (false, true) => fetch::SMALL.to_vec(),
+                (true, _) => fetch::names(),
+                (false, true) => fetch::small(),
                 (false, false) => names.iter().map(String::as_str).collect(),
             };
             names.iter().try_for_each(|name| fetch::fetch(name, &emulator))

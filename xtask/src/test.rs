@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::cargo::{self, Tally, cargo};
 use crate::command::{exists, output, show};
 use crate::fetch::host;
+use crate::system::{AARCH64, X86_64};
 use crate::{boot, places};
 
 /// What to run.
@@ -36,9 +37,12 @@ pub fn run(options: Options) -> Result<()> {
         Some(emulator) => emulator,
         None => cargo::build_mimic()?,
     };
-    if !exists("qemu-system-aarch64") && host::is_root() && exists("apt-get") {
-        // The oracle of the comparison of warnings; without it that test says that it was skipped.
-        host::ensure(host::QEMU).unwrap_or_else(|error| println!("no oracle: {error:#}"));
+    if host::is_root() && exists("apt-get") {
+        // The oracles of the comparison of warnings; without one that test says that it was skipped.
+        for system in [&AARCH64, &X86_64] {
+            host::ensure_qemu(system).unwrap_or_else(|error| println!("no oracle: {error:#}"));
+        }
+        host::ensure(host::SEABIOS).unwrap_or_else(|error| println!("no BIOS for PCs: {error:#}"));
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = options.jobs.unwrap_or(cores.min(4));

@@ -7,7 +7,7 @@ use super::ps2_mouse::Mouse;
 use super::scancodes::translate;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use vm::input::KeyCode;
+use vm::input::{InputDevice, KeyCode};
 use vm::{Access, BadState, BusError, Device, IrqLine, Mmio, Regs, Window};
 
 // Status register ("Status register").
@@ -246,17 +246,6 @@ impl I8042 {
         Self { regs: Default::default(), lines }
     }
 
-    /// A key went down (or repeats) or up.
-    pub fn key(&mut self, key: KeyCode, pressed: bool) {
-        self.regs.keyboard.key(key, pressed);
-    }
-
-    /// The mouse moved by `dx` to the right and `dy` down, its wheel by `dz` towards the user, and its buttons
-    /// ([`vm::input::button`]) are now `buttons`. What the guest does not fetch gathers.
-    pub fn mouse(&mut self, dx: i32, dy: i32, dz: i32, buttons: u8) {
-        self.regs.mouse.moved(dx, dy, dz, buttons);
-    }
-
     /// The lights of the keyboard: Scroll Lock in bit 0, Num Lock in 1, Caps Lock in 2.
     pub fn leds(&self) -> u8 {
         self.regs.keyboard.leds()
@@ -289,6 +278,16 @@ impl Device for I8042 {
         self.lines.keyboard.set(line(Source::Keyboard, KEYBOARD_INTERRUPT));
         self.lines.aux.set(line(Source::Aux, AUX_INTERRUPT));
         self.lines.a20.set(r.output_port & OUT_A20 != 0);
+    }
+}
+
+/// What the guest does not fetch gathers.
+impl InputDevice for I8042 {
+    fn key(&mut self, key: KeyCode, pressed: bool) {
+        self.regs.keyboard.key(key, pressed);
+    }
+    fn mouse(&mut self, dx: i32, dy: i32, dz: i32, buttons: u8) {
+        self.regs.mouse.moved(dx, dy, dz, buttons);
     }
 }
 

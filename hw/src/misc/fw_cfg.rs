@@ -1,4 +1,4 @@
-//! QEMU firmware configuration device (fw_cfg), memory-mapped variant. The interface is described in QEMU's
+//! QEMU firmware configuration device (fw_cfg), memory-mapped, and as the ports of a PC ([`FwCfgPorts`]). The interface is described in QEMU's
 //! documentation, "QEMU Firmware Configuration (fw_cfg) Device"; section titles in comments are from there.
 //!
 //! Named blobs that the machine hands to firmware: selected by a 16-bit key, then read byte by byte through the data
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use vm::{Access, AddressSpace, BadState, BusError, Device, Mmio, Regs, Window};
+use vm::{Access, AddressSpace, BadState, BusError, Device, DeviceCell, Mmio, MmioPort, Regs, Window};
 use vm_memory::{Bytes, GuestAddress};
 
 // Register offsets ("Register Locations", Arm).
@@ -47,6 +47,8 @@ pub mod key {
     pub const CMDLINE_SIZE: u16 = 0x14;
     /// The command line with a final NUL.
     pub const CMDLINE_DATA: u16 = 0x15;
+    /// Whether ISA interrupt 0 is on input 2 of the I/O APIC: one byte. An item of x86 machines.
+    pub const IRQ0_OVERRIDE: u16 = 0x8002;
     /// The list of named files.
     pub const FILE_DIR: u16 = 0x19;
     /// The first named file; the others follow in order of name.
@@ -328,6 +330,46 @@ impl Device for FwCfg {
     }
 }
 
+/// The registers as ports of a PC ("Register Locations", x86): 12 ports, 0x510 on. Selector (two bytes, little-endian), data
+/// (the byte after its first), from the fifth on the DMA address.
+pub struct FwCfgPorts(pub Arc<DeviceCell<FwCfg>>);
+
+impl FwCfgPorts {
+    /// Number of ports.
+    pub const LEN: u64 = 12;
+    const SELECTOR: u64 = 0;
+    const DATA: u64 = 1;
+    const DMA: u64 = 4;
+
+    /// The same register in memory.
+    fn dma(at: Access) -> Option<Access> {
+        let into = at.offset.checked_sub(Self::DMA)?;
+        Some(Access { window: 0, offset: DMA_HIGH + into, width: at.width })
+    }
+}
+
+impl MmioPort for FwCfgPorts {
+    fn read(&self, at: Access) -> Result<u64, BusError> {
+        match (at.offset, at.width, Self::dma(at)) {
+            (_, _, Some(dma)) => self.0.read(dma),
+            (Self::DATA, 1, _) => self.0.read(Access { window: 0, offset: 0, width: 1 }),
+            _ => Err(BusError::BadOffset),
+        }
+    }
+    fn write(&self, at: Access, value: u64) -> Result<(), BusError> {
+        match (at.offset, at.width, Self::dma(at)) {
+            (_, _, Some(dma)) => self.0.write(dma, value),
+            (Self::SELECTOR, 2, _) => {
+                let value = (value as u16).swap_bytes().into();
+                self.0.write(Access { window: 0, offset: SELECTOR, width: 2 }, value)
+            }
+            // "Data Register": writing it did something once and is ignored now.
+            (Self::DATA, 1, _) => Ok(()),
+            _ => Err(BusError::BadOffset),
+        }
+    }
+}
+
 impl Mmio for FwCfg {
     const WINDOWS: &'static [Window] = &[Window { len: 0x18, widths: 1..=8 }];
 
@@ -380,6 +422,32 @@ mod tests {
         let backing = Backing::Mmio { port, window: 0, offset: 0 };
         space.map(Mapping { name: "fw_cfg".into(), gpa: Gpa(CFG), len: 0x18, priority: 0, backing }).unwrap();
         (cell, space)
+    }
+
+    #[test]
+    fn ports_of_a_pc() {
+        let (cell, space) = bench();
+        let ports = FwCfgPorts(cell);
+        let at = |offset, width| Access { window: 0, offset, width };
+        ports.write(at(0, 2), key::SIGNATURE.into()).unwrap();
+        let text: Vec<u8> = (0..6).map(|_| ports.read(at(1, 1)).unwrap() as u8).collect();
+        assert_eq!(text, *b"QEMU\0\0");
+        ports.write(at(0, 2), key::FILE_DIR.into()).unwrap();
+        assert_eq!((0..4).fold(0, |value, _| value << 8 | ports.read(at(1, 1)).unwrap()), 2);
+        let signature = [4, 8].map(|offset| (ports.read(at(offset, 4)).unwrap() as u32).to_le_bytes());
+        assert_eq!(signature.as_flattened(), b"QEMU CFG");
+        // Control: select item 0, read; 4 bytes to RAM + 0x100.
+        let request: Vec<u8> = [0x0000_000a_u32, 4].into_iter().flat_map(u32::to_be_bytes).collect();
+        space.write(Gpa(RAM), &request).unwrap();
+        space.write(Gpa(RAM + 8), &(RAM + 0x100).to_be_bytes()).unwrap();
+        ports.write(at(4, 4), 0).unwrap();
+        ports.write(at(8, 4), (RAM as u32).swap_bytes().into()).unwrap();
+        assert_eq!(space.view().load(Gpa(RAM + 0x100), 4), Ok(u32::from_le_bytes(*b"QEMU").into()));
+        for (offset, width) in [(0, 1), (0, 2), (1, 2), (2, 1), (3, 1), (0, 4)] {
+            assert_eq!(ports.read(at(offset, width)), Err(BusError::BadOffset), "{offset} {width}");
+        }
+        assert_eq!(ports.write(at(0, 4), 0), Err(BusError::BadOffset));
+        assert!(ports.read(at(11, 8)).is_err());
     }
 
     fn bench() -> (Arc<DeviceCell<FwCfg>>, Arc<AddressSpace>) {

@@ -6,3 +6,4 @@ pub mod fw_cfg;
 pub mod gates;
 pub mod port92;
 pub mod pvpanic;
+pub mod rom;

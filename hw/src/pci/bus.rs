@@ -129,7 +129,7 @@ mod tests {
         for (device, pin, line) in [(1, 0, 0), (1, 3, 3), (2, 0, 1), (3, 0, 2), (4, 0, 3), (5, 0, 0), (31, 1, 3)] {
             assert_eq!(pirq(device, pin), line, "{device} {pin}");
         }
-        let machine = Machine::new();
+        let machine = Machine::default();
         let [a, b] = [(2, 0), (6, 1)].map(|(device, function)| machine.bus.slot(device, function));
         for (line, high, expect) in [(&a, true, true), (&b, true, true), (&a, false, true), (&b, false, false)] {
             line.intx[0].set(high);
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn windows_appear_and_go() {
-        let machine = Machine::new();
+        let machine = Machine::default();
         let function = machine.plug_test(3);
         assert_eq!(machine.bus.functions(), [24]);
         assert!(!machine.bus.plug(&TestFunction::cell(machine.bus.slot(3, 0))));
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn interrupts_by_pin() {
-        let machine = Machine::new();
+        let machine = Machine::default();
         let function = machine.plug_test(1);
         let status = || machine.bus.read_config(8, 6, 2);
         function.with(|device| device.raise(true)).unwrap();
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn saved_reset_and_any_access() {
-        let machine = Machine::new();
+        let machine = Machine::default();
         let function = machine.plug_test(1);
         check_save_load(&function, || machine.bus.write_config(8, 0x10, 4, 0xe000_0000));
         machine.bus.write_config(8, 0x10, 4, 0);

@@ -291,6 +291,8 @@ impl Mmio for I440fx {
                 Some(port) => return port.write(Access { window: 0, offset: 0, width: 1 }, value),
                 None => return Err(BusError::BadOffset),
             },
+            // Guests that look for the older configuration mechanism write here, where this one has nothing.
+            (CONFIG_ADDRESS, 0 | 3, 1) => {}
             (CONFIG_DATA, ..) => self.write_data(at, value as u32),
             _ => return Err(BusError::BadOffset),
         }
@@ -312,7 +314,7 @@ mod tests {
     }
 
     fn bench() -> Bench {
-        let machine = Machine::new();
+        let machine = Machine::default();
         let (ram, rom) = (Ram::new(0x20_0000).unwrap(), Ram::new(0x4_0000).unwrap());
         for at in (0..rom.len()).step_by(8) {
             rom.store(at, 8, 0x2222_2222_2222_2222).unwrap();

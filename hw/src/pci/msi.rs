@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn one_message() {
-        let machine = Machine::new();
+        let machine = Machine::default();
         let mut layout = Layout::new(1, 2, 3, 4);
         let msi = Msi::new(&mut layout);
         let (function, mut regs) = function(&machine, layout);
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_table_of_messages() {
-        let machine = Machine::new();
+        let machine = Machine::default();
         let mut layout = Layout::new(1, 2, 3, 4);
         let msix = Msix::new(&mut layout, 3, 1, 0x800);
         let (function, mut regs) = function(&machine, layout);

@@ -172,7 +172,7 @@ mod tests {
     }
 
     fn bench() -> Bench {
-        let (machine, isa, resets) = (Machine::new(), Levels::new(), Edges::new());
+        let (machine, isa, resets) = (Machine::default(), Levels::new(), Edges::new());
         let outputs = Outputs {
             isa: std::array::from_fn(|n| IrqLine::to(isa.clone(), n as u32)),
             reset: IrqLine::to(resets.clone(), 0),

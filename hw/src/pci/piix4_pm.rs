@@ -170,8 +170,8 @@ impl Piix4Pm {
         }
     }
 
-    /// The byte at `at` of the power management registers.
-    fn read_byte(&self, at: u8) -> u8 {
+    /// The byte at `at` of the power management registers, with the timer at `ticks`.
+    fn read_byte(&self, at: u8, ticks: u64) -> u8 {
         let r = &self.regs;
         let word = |value: u16, from: u8| value.to_le_bytes()[usize::from(at - from)];
         let dword = |value: u32, from: u8| value.to_le_bytes()[usize::from(at - from)];
@@ -180,7 +180,7 @@ impl Piix4Pm {
             0x02..=0x03 => word(r.en, PMEN),
             0x04..=0x05 => word(r.control, PMCNTRL),
             0x08..=0x0b => {
-                let ticks = self.ticks() as u32;
+                let ticks = ticks as u32;
                 dword(if self.wide { ticks } else { ticks & 0xff_ffff }, PMTMR)
             }
             0x0c..=0x0d => word(r.gpe_sts, GPSTS),
@@ -324,10 +324,12 @@ impl Mmio for Piix4Pm {
 
     fn read(&mut self, at: Access) -> Result<u64, BusError> {
         self.look_at_timer();
+        // Once for all bytes: time goes on between them.
+        let ticks = self.ticks();
         Ok((0..u64::from(at.width)).fold(0, |value, n| {
             let offset = at.offset + n;
             let byte = match at.window {
-                PM => self.read_byte(offset as u8),
+                PM => self.read_byte(offset as u8, ticks),
                 APM => self.regs.apm.get(offset as usize).copied().unwrap_or(0),
                 _ => self.regs.smbus.get(offset as usize).copied().unwrap_or(0),
             };
@@ -369,7 +371,7 @@ mod tests {
     }
 
     fn bench(wide: bool) -> Bench {
-        let (machine, sci, smis, power) = (Machine::new(), Levels::new(), Edges::new(), Power::default());
+        let (machine, sci, smis, power) = (Machine::default(), Levels::new(), Edges::new(), Power::default());
         let clock = Arc::new(ManualClock::new(0));
         let timers = Timers::new(clock.clone());
         let outputs =
@@ -385,6 +387,35 @@ mod tests {
         }
         fn write(&self, offset: u64, width: u8, value: u64) {
             MmioPort::write(&*self.cell, Access { window: PM, offset, width }, value).unwrap();
+        }
+    }
+
+    /// A clock by which time goes on at every look.
+    struct Restless(std::sync::atomic::AtomicU64);
+
+    impl Clock for Restless {
+        fn now(&self) -> VmTime {
+            VmTime(self.0.fetch_add(1000, std::sync::atomic::Ordering::Relaxed))
+        }
+        fn run(&self) {}
+        fn stop(&self) {}
+        fn epoch_s(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn the_timer_never_goes_back() {
+        let machine = Machine::default();
+        let timers = Timers::new(Arc::new(Restless(Default::default())));
+        let line = || IrqLine::to(Levels::new(), 0);
+        let outputs = Outputs { sci: line(), smi: line(), power: Power::default() };
+        let cell = Piix4Pm::cell(machine.bus.slot(1, 3), outputs, &timers, true);
+        let mut last = 0;
+        for _ in 0..2000 {
+            let timer = MmioPort::read(&*cell, Access { window: PM, offset: PMTMR.into(), width: 4 }).unwrap();
+            assert!((last..last + 100).contains(&timer), "{timer:#x} after {last:#x}");
+            last = timer;
         }
     }
 

@@ -22,8 +22,8 @@ pub struct Machine {
     pub bus: Arc<PciBus>,
 }
 
-impl Machine {
-    pub fn new() -> Self {
+impl Default for Machine {
+    fn default() -> Self {
         let (memory, ports, pirqs) = (AddressSpace::new(), AddressSpace::new(), Levels::new());
         let messages = Messages::default();
         let to = messages.clone();
@@ -33,10 +33,12 @@ impl Machine {
         bus.wire(lines);
         Self { memory, ports, pirqs, messages, bus }
     }
+}
 
+impl Machine {
     /// With `len` bytes of RAM from address 0 on.
     pub fn with_ram(len: u64) -> (Self, Arc<Ram>) {
-        let machine = Self::new();
+        let machine = Self::default();
         let ram = Ram::new(len).unwrap();
         let backing = Backing::Ram { ram: ram.clone(), offset: 0 };
         machine.memory.map(Mapping { name: "ram".into(), gpa: Gpa(0), len, priority: 0, backing }).unwrap();

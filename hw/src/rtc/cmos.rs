@@ -51,6 +51,9 @@ pub struct PcSetup {
     pub floppies: [FloppyDrive; 2],
     /// The order of boot devices.
     pub boot: [BootDevice; 3],
+    /// Bytes of the IDE disks, by channel and drive; firmware translates the geometry of those that are too large for its
+    /// oldest interface.
+    pub disks: [Option<u64>; 4],
     /// Try to boot a floppy even if its sector lacks the signature 0xaa55.
     pub boot_unsigned_floppy: bool,
     /// Number of processors, at least 1.
@@ -81,6 +84,10 @@ pub fn pc_cmos(setup: &PcSetup) -> Cmos {
     let [one, two, three] = setup.boot.map(|device| device as u8);
     put(0x38, &[three << 4 | u8::from(setup.boot_unsigned_floppy)]);
     put(0x3d, &[two << 4 | one]);
+    // Translation of disks' geometry, two bits each: none, or by LBA for more than 1024 cylinders of 16 heads, 63 sectors.
+    let translations = setup.disks.iter().zip([0, 2, 4, 6]);
+    let large = |len: &Option<u64>| u8::from(len.is_some_and(|len| len / 512 > 1024 * 16 * 63));
+    put(0x39, &[translations.fold(0, |byte, (len, shift)| byte | large(len) << shift)]);
     // Processors beside the first.
     put(0x5f, &[setup.cpus.saturating_sub(1).min(0xff) as u8]);
     cmos
@@ -110,6 +117,9 @@ mod tests {
     #[test]
     fn drives_boot_order_and_processors() {
         let at = [0x10, 0x14, 0x38, 0x3d, 0x5f];
+        let disk = |sectors: u64| Some(sectors * 512);
+        let disks = [disk(1024 * 16 * 63), disk(1024 * 16 * 63 + 1), None, disk(u64::MAX >> 9)];
+        assert_eq!(pc_cmos(&PcSetup { disks, ..PcSetup::default() })[0x39], 1 << 2 | 1 << 6);
         let setup = PcSetup { cpus: 1, ..PcSetup::default() };
         assert_eq!(bytes(&pc_cmos(&setup), at), [0, 0x06, 0, 0, 0]);
         let setup = PcSetup {

@@ -430,7 +430,8 @@ impl Mmio for Mc146818 {
         self.catch_up();
         match at.offset {
             1 => Ok(self.read_byte().into()),
-            _ => Err(BusError::BadOffset), // the index port is write-only
+            // The index port is write-only; firmware reads it to let time pass.
+            _ => Ok(0xff),
         }
     }
 

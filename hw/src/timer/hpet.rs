@@ -21,8 +21,11 @@ const COUNT: usize = 3;
 const TICK_NS: u64 = 10;
 /// Ticks (20 us) between two looks at a timer of a shorter period.
 const SHORTEST_SLEEP: u128 = 2000;
-/// 2.3.4: the period in fs, the vendor (Intel), legacy replacement, a 64-bit counter, the last timer, revision 1.
-const CAPABILITIES: u64 = (TICK_NS * 1_000_000) << 32 | 0x8086 << 16 | 1 << 15 | 1 << 13 | (COUNT as u64 - 1) << 8 | 1;
+/// The low half of the capabilities: vendor (Intel), legacy replacement, a 64-bit counter, the last timer, revision 1. ACPI tables
+/// have it as the identity of the block.
+pub const ID: u32 = 0x8086 << 16 | 1 << 15 | 1 << 13 | (COUNT as u32 - 1) << 8 | 1;
+/// 2.3.4: the period in fs.
+const CAPABILITIES: u64 = (TICK_NS * 1_000_000) << 32 | ID as u64;
 
 // General configuration (2.3.5).
 const ENABLE: u64 = 1 << 0;

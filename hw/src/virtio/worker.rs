@@ -18,12 +18,15 @@ pub struct Worker<J, R> {
 struct Shared<J, R> {
     lists: Mutex<Lists<J, R>>,
     changed: Condvar,
+    work: Mutex<Box<dyn FnMut(J) -> R + Send>>,
 }
 
 struct Lists<J, R> {
     waiting: VecDeque<J>,
     done: VecDeque<R>,
     busy: bool,
+    /// The thread is telling the device, which may have to wait for somebody's lock.
+    waking: bool,
     stop: bool,
     ended: bool,
     wake: Option<Arc<Wake>>,
@@ -52,17 +55,24 @@ impl<J, R> Shared<J, R> {
         }
     }
 
+    /// Does a job that was taken from the list; `busy` is set.
+    fn work(&self, job: J) -> R {
+        (self.work.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))(job)
+    }
+
     fn finish(&self, result: R) {
         let mut lists = self.lock();
         lists.busy = false;
         lists.done.push_back(result);
         let wake = lists.wake.clone();
+        lists.waking = wake.is_some();
         self.changed.notify_all();
         drop(lists);
         // Not under the lock: the woken transport takes it. Nor before the worker counts as idle: the transport may be
         // waiting for that with its cell locked.
         if let Some(wake) = wake {
             wake();
+            self.lock().waking = false;
         }
     }
 }
@@ -83,25 +93,23 @@ impl<J: Send + 'static, R: Send + 'static> Worker<J, R> {
     ///
     /// # Errors
     /// When the host refuses a thread.
-    pub fn start(
-        name: &str,
-        cancel: Arc<AtomicBool>,
-        mut work: impl FnMut(J) -> R + Send + 'static,
-    ) -> io::Result<Self> {
+    pub fn start(name: &str, cancel: Arc<AtomicBool>, work: impl FnMut(J) -> R + Send + 'static) -> io::Result<Self> {
         let lists = Lists {
             waiting: VecDeque::new(),
             done: VecDeque::new(),
             busy: false,
+            waking: false,
             stop: false,
             ended: false,
             wake: None,
         };
-        let shared = Arc::new(Shared { lists: Mutex::new(lists), changed: Condvar::new() });
+        let (lists, work) = (Mutex::new(lists), Mutex::new(Box::new(work) as Box<_>));
+        let shared = Arc::new(Shared { lists, changed: Condvar::new(), work });
         let in_thread = shared.clone();
         let run = move || {
             let _end = End(&*in_thread);
             while let Some(job) = in_thread.next() {
-                in_thread.finish(work(job));
+                in_thread.finish(in_thread.work(job));
             }
         };
         let thread = thread::Builder::new().name(name.into()).spawn(run)?;
@@ -124,11 +132,23 @@ impl<J: Send + 'static, R: Send + 'static> Worker<J, R> {
         std::mem::take(&mut self.shared.lock().done)
     }
 
-    /// Waits until all jobs are done.
+    /// Returns when all jobs are done. While the thread is held up in waking the device, which may be waiting for a lock of
+    /// the caller's, they are done by the caller.
     pub fn wait_idle(&self) {
         let mut lists = self.shared.lock();
-        while !lists.ended && (lists.busy || !lists.waiting.is_empty()) {
-            lists = self.shared.wait(lists);
+        while !lists.ended {
+            if lists.busy || !lists.waking && !lists.waiting.is_empty() {
+                lists = self.shared.wait(lists);
+                continue;
+            }
+            let Some(job) = lists.waiting.pop_front() else { break };
+            lists.busy = true;
+            drop(lists);
+            let result = self.shared.work(job);
+            lists = self.shared.lock();
+            lists.busy = false;
+            lists.done.push_back(result);
+            self.shared.changed.notify_all();
         }
     }
 
@@ -169,10 +189,27 @@ mod tests {
         let (to, woken) = mpsc::channel();
         worker.on_done(Box::new(move || to.send(()).unwrap()));
         (0..100).for_each(|job| worker.submit(job));
-        worker.wait_idle();
+        (0..100).for_each(|_| woken.recv().unwrap());
         assert!(worker.take_done().into_iter().eq((0..100).map(|job| job * 2)));
         assert!(worker.take_done().is_empty());
-        (0..100).for_each(|_| woken.recv().unwrap());
+    }
+
+    #[test]
+    fn who_waits_does_what_the_thread_cannot_begin() {
+        let worker = doubling();
+        let (device, (to, woken)) = (Arc::new(Mutex::new(())), mpsc::channel());
+        let locked = device.lock().unwrap();
+        let in_wake = device.clone();
+        worker.on_done(Box::new(move || {
+            to.send(()).unwrap();
+            drop(in_wake.lock());
+        }));
+        worker.submit(1);
+        woken.recv().unwrap();
+        (2..10).for_each(|job| worker.submit(job));
+        worker.wait_idle();
+        assert!(worker.take_done().into_iter().eq((1..10).map(|job| job * 2)));
+        drop(locked);
     }
 
     #[test]

@@ -553,7 +553,7 @@ impl<F: Frontend> Lower<'_, '_, F> {
     fn is_nan(&mut self, result: Value) -> Vec<Value> {
         let ty = self.b.func.dfg.value_type(result);
         let (lane, infinity) =
-            if ty.lane_type() == F32 { (Lane::S, 0x7f80_0000) } else { (Lane::D, 0x7ff0_0000_0000_0000) };
+            if ty.lane_type() == F32 { (Lane::S, 0x7f80_0000) } else { (Lane::D, 0x7ff0_0000_0000_0000u64) };
         if !ty.is_vector() {
             // Twice the bits lose the sign.
             let bits = self.bits_as(vector(lane).lane_type(), result);

@@ -82,7 +82,8 @@ pub fn svg(setting: &Setting, measured: &[Measured]) -> String {
         times *= 2.0;
     }
     let [first, second] = &setting.sides;
-    let title = format!("{first}: how many times faster than {second}, -cpu {}", setting.cpu);
+    let title =
+        format!("{first}: how many times faster than {second}, system-{} -cpu {}", setting.machine, setting.cpu);
     let under = format!("{}; medians and spread of {} pairs, {}", setting.host, setting.runs, setting.date);
     let (width, height) = (LEFT + WIDTH + RIGHT, y + LINE);
     format!(

@@ -12,27 +12,30 @@ use crate::command::{output, step};
 use crate::fetch::Kernel;
 use crate::fetch::cpio::Cpio;
 use crate::fetch::host::{self, Need};
+use crate::system::{AARCH64, System};
 use crate::{fetch, places};
 
-/// Building for the guest and for the host.
-const COMPILERS: &[Need] = &[
+/// Building for the host, and for guests of its own kind.
+const COMPILER: &[Need] = &[("gcc", "gcc"), ("/usr/include/stdio.h", "libc6-dev")];
+/// Building for other guests.
+const CROSS_COMPILER: &[Need] = &[
     ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
     ("/usr/aarch64-linux-gnu/lib/libc.a", "libc6-dev-arm64-cross"),
-    ("gcc", "gcc"),
-    ("/usr/include/stdio.h", "libc6-dev"),
 ];
 /// Files for the root file system.
 const DISKS: &[Need] = &[("debugfs", "e2fsprogs")];
 const FLAGS: &[&str] = &["-O2", "-static", "-Wall"];
 /// Size of the disk for the row `disk`.
 const DISK: usize = 64 << 20;
-const KERNEL: &str = "debian-12";
 /// A loaded host must not make systemd give up on the console's device.
 const PATIENCE: &str = "systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900";
 
 /// Everything that the machines of one benchmark need.
 #[derive(Debug)]
 pub struct Guest {
+    system: &'static System,
+    /// How its virtio devices end; `None` if the machine has no disk.
+    transport: Option<&'static str>,
     /// Where logs, disks and results go.
     pub work: PathBuf,
     /// The guest's program, built for the host.
@@ -46,26 +49,31 @@ pub struct Guest {
 
 impl Guest {
     /// Fetches and builds what is missing. `emulator` is the one that may configure fetched guests.
-    pub fn prepare(emulator: &Path) -> Result<Guest> {
+    pub fn prepare(system: &'static System, machine: &str, emulator: &Path) -> Result<Guest> {
         let work = places::target().join("bench");
         fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
         // Two at once would write the same files, and disturb each other's times.
         let lock = File::create(work.join("lock"))?;
         lock.try_lock().with_context(|| format!("another benchmark runs in {}", work.display()))?;
-        fetch::fetch(KERNEL, emulator)?;
-        host::ensure(COMPILERS)?;
-        let (program, native, disk) = (work.join("bench"), work.join("native"), work.join("noise.img"));
+        fetch::fetch(&kernel(system), emulator)?;
+        host::ensure(COMPILER)?;
+        if *system == AARCH64 {
+            host::ensure(CROSS_COMPILER)?;
+        }
+        let (native, disk) = (work.join("native"), work.join("noise.img"));
+        let program = work.join(format!("bench{}", system.suffix));
         step("bench: build the programs", || {
-            build("aarch64-linux-gnu-gcc", &program)?;
+            build(&format!("{}-gcc", system.triplet), &program)?;
             build("gcc", &native)
         })?;
         write(&disk, &noise(DISK))?;
-        Ok(Guest { work, native, program, noise: disk, _lock: lock })
+        let transport = has_disk(machine).then_some(system.transport);
+        Ok(Guest { system, transport, work, native, program, noise: disk, _lock: lock })
     }
 
     /// The arguments of a machine that runs these rows.
     pub fn machine(&self, machine: Machine, rows: &[(&Row, u64)]) -> Result<Vec<String>> {
-        let kernel = fetch::kernel(KERNEL);
+        let kernel = fetch::kernel(&kernel(self.system));
         let (initrd, append, disk) = match machine {
             Machine::Small => (self.initrd(&kernel, rows)?, "rdinit=/bench/init".to_owned(), &self.noise),
             Machine::Debian => {
@@ -73,24 +81,29 @@ impl Guest {
             }
             Machine::Systemd => (kernel.initrd_modules, format!("root=/dev/vda {PATIENCE}"), &self.systemd_disk()?),
         };
-        // Only systemd wants to write.
-        let mode = if machine == Machine::Systemd { "" } else { "readonly=on," };
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        Ok(vec![
+        let mut arguments = vec![
             "-kernel".to_owned(),
             text(&kernel.image),
             "-initrd".to_owned(),
             text(&initrd),
             "-append".to_owned(),
             // A panic ends the machine, which does not restart.
-            format!("console=ttyAMA0 panic=-1 {append}"),
-            "-drive".to_owned(),
-            format!("if=none,format=raw,cache=unsafe,{mode}id=disk0,file={}", text(disk)),
-            "-device".to_owned(),
-            "virtio-blk-device,drive=disk0".to_owned(),
-            "-device".to_owned(),
-            "virtio-rng-device".to_owned(),
-        ])
+            format!("console={} panic=-1 {append}", self.system.console),
+        ];
+        if let Some(transport) = self.transport {
+            // Only systemd wants to write.
+            let mode = if machine == Machine::Systemd { "" } else { "readonly=on," };
+            arguments.extend([
+                "-drive".to_owned(),
+                format!("if=none,format=raw,cache=unsafe,{mode}id=disk0,file={}", text(disk)),
+                "-device".to_owned(),
+                format!("virtio-blk-{transport},drive=disk0"),
+                "-device".to_owned(),
+                format!("virtio-rng-{transport}"),
+            ]);
+        }
+        Ok(arguments)
     }
 
     /// An initial file system that runs these rows.
@@ -138,7 +151,7 @@ impl Guest {
         host::ensure(DISKS)?;
         let image = self.work.join(name);
         let copy = &mut Command::new("cp");
-        output(copy.args(["--sparse=always", "--reflink=auto"]).arg(root_disk()).arg(&image))?;
+        output(copy.args(["--sparse=always", "--reflink=auto"]).arg(root_disk(self.system)).arg(&image))?;
         // debugfs splits at blanks; it takes a name in quotes.
         let writes = files.iter().map(|(from, to)| format!("write \"{}\" {to}\n", from.display()));
         let commands = image.with_extension("debugfs");
@@ -149,13 +162,23 @@ impl Guest {
     }
 }
 
-/// Whether there is a root file system for the rows that need one.
-pub fn has_debian() -> bool {
-    root_disk().with_file_name("stamp").exists()
+/// The kernel of all guests.
+fn kernel(system: &System) -> String {
+    format!("debian-12{}", system.suffix)
 }
 
-fn root_disk() -> PathBuf {
-    places::guests().join("rootfs-arm64/disk.img")
+/// Whether the machine has a disk for the rows that need one.
+pub fn has_disk(machine: &str) -> bool {
+    machine.split(',').next() != Some("microvm")
+}
+
+/// Whether there is a root file system for the rows that need one.
+pub fn has_debian(system: &System) -> bool {
+    fetch::is_there(&system.rootfs())
+}
+
+fn root_disk(system: &System) -> PathBuf {
+    places::guests().join(system.rootfs()).join("disk.img")
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<()> {

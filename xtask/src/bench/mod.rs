@@ -22,6 +22,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::{output, step};
 use crate::fetch::host;
+use crate::system::{AARCH64, System};
 use guest::Guest;
 use machine::{Outcome, Run};
 use report::{Measured, Setting};
@@ -33,6 +34,9 @@ const RAM: &str = "1024";
 /// What to measure and how.
 #[derive(Debug)]
 pub struct Options {
+    pub system: &'static System,
+    /// The system's machine, as `-M` takes it.
+    pub machine: String,
     /// Rows or groups; all if empty.
     pub names: Vec<String>,
     pub runs: usize,
@@ -67,15 +71,16 @@ pub fn run(options: &Options) -> Result<()> {
         host::ensure(&[("taskset", "util-linux")])?;
     }
     if options.sides[1].is_qemu {
-        host::ensure(host::QEMU)?;
+        host::ensure_qemu(options.system)?;
     }
     let mut measured = work(options)?;
-    let guest = Guest::prepare(&options.sides[1].program)?;
+    let guest = Guest::prepare(options.system, &options.machine, &options.sides[1].program)?;
     let mut checksums = BTreeMap::new();
     let mut peaks = [0; 2];
     let [first, second] = options.sides.each_ref().map(|side| side.name.as_str());
     let pinned = if options.pin { "-pinned" } else { "" };
-    let stored = guest.work.join(format!("{first}-{second}-{}{pinned}", options.cpu));
+    let suffix = options.system.suffix;
+    let stored = guest.work.join(format!("{first}-{second}-{}{suffix}{pinned}", options.cpu));
     for pair in 1..=options.runs {
         for machine in Machine::ALL {
             let rows = measured.iter().filter(|one| one.row.place.machine() == *machine).count();
@@ -123,13 +128,20 @@ fn store(stem: &Path, setting: &Setting, measured: &[Measured]) -> Result<()> {
 /// The chosen rows, without those that there is no guest for.
 fn work(options: &Options) -> Result<Vec<Measured>> {
     let mut chosen = rows::select(&options.names).map_err(anyhow::Error::msg)?;
-    if !guest::has_debian() {
-        let (kept, left): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|row| row.place.machine() == Machine::Small);
+    let mut leave_out = |what: &dyn Fn(&Row) -> bool, why: &str| {
+        let (left, kept): (Vec<_>, Vec<_>) = chosen.iter().copied().partition(|row| what(row));
         let names: Vec<&str> = left.iter().map(|row| row.name).collect();
         if !names.is_empty() {
-            println!("bench: {} skipped: `cargo xtask fetch rootfs-arm64` makes their disk", names.join(", "));
+            println!("bench: {} skipped: {why}", names.join(", "));
         }
         chosen = kept;
+    };
+    if !guest::has_disk(&options.machine) {
+        leave_out(&|row| row.needs_disk(), &format!("-M {} has no disk", options.machine));
+    }
+    if !guest::has_debian(options.system) {
+        let why = format!("`cargo xtask fetch {}` makes their disk", options.system.rootfs());
+        leave_out(&|row| row.place.machine() != Machine::Small, &why);
     }
     let measured = chosen.into_iter().map(|row| {
         let size = if row.place.is_start() { row.size } else { ((row.size as f64 * options.scale) as u64).max(1) };
@@ -191,6 +203,7 @@ fn start(
 /// The command line up to the kernel.
 fn emulator(options: &Options, side: usize) -> Command {
     let Side { program, arguments, .. } = &options.sides[side];
+    let (program, name) = options.system.start(program);
     let mut command = if options.pin {
         let mut command = Command::new("taskset");
         command.args(["-c", "0"]).arg(program);
@@ -198,10 +211,8 @@ fn emulator(options: &Options, side: usize) -> Command {
     } else {
         Command::new(program)
     };
-    if program.file_name().is_some_and(|name| name == "mimic") {
-        command.arg("system-aarch64");
-    }
-    command.args(["-M", "virt", "-cpu", &options.cpu, "-m", RAM, "-nographic", "-no-reboot"]).args(arguments);
+    command.args(name).args(["-M", &options.machine, "-cpu", &options.cpu, "-m", RAM, "-nographic", "-no-reboot"]);
+    command.args(arguments);
     command
 }
 
@@ -226,17 +237,19 @@ fn setting(options: &Options, peaks: [u64; 2]) -> Setting {
     let model =
         model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("?", |pair| pair.1);
     let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
-    let against_qemu = options.sides[1].is_qemu;
+    // What is to be reached was agreed for ARM.
+    let has_target = options.sides[1].is_qemu && *options.system == AARCH64;
     Setting {
         sides: options.sides.each_ref().map(|side| side.name.clone()),
-        versions: options.sides.each_ref().map(|side| version(&side.program)),
+        versions: options.sides.each_ref().map(|side| version(&options.system.program(&side.program))),
+        machine: format!("{} -M {}", options.system.name, options.machine),
         cpu: options.cpu.clone(),
         pinned: options.pin,
         runs: options.runs,
         peaks_mb: peaks.map(|peak| peak as f64 / 1e6),
         date: output(Command::new("date").args(["-u", "+%F"])).unwrap_or_default().trim().to_owned(),
         host: format!("{model}, {cores} cores"),
-        target: against_qemu.then_some(if options.pin { rows::TARGET_PINNED } else { rows::TARGET }),
+        target: has_target.then_some(if options.pin { rows::TARGET_PINNED } else { rows::TARGET }),
     }
 }
 

@@ -93,6 +93,8 @@ pub struct Setting {
     pub sides: [String; 2],
     /// What they say they are.
     pub versions: [String; 2],
+    /// The system and its machine, as in `aarch64 -M virt`.
+    pub machine: String,
     pub cpu: String,
     pub pinned: bool,
     pub runs: usize,
@@ -120,8 +122,14 @@ pub fn table(setting: &Setting, measured: &[Measured]) -> String {
     // Writing to a string cannot fail.
     let mut line = |words: std::fmt::Arguments| writeln!(text, "{words}").unwrap_or_default();
     line(format_args!(
-        "{first} ({}) and {second} ({}): -cpu {}, medians of {} pairs{pinned}, {}, on {}.",
-        setting.versions[0], setting.versions[1], setting.cpu, setting.runs, setting.date, setting.host
+        "{first} ({}) and {second} ({}): system-{} -cpu {}, medians of {} pairs{pinned}, {}, on {}.",
+        setting.versions[0],
+        setting.versions[1],
+        setting.machine,
+        setting.cpu,
+        setting.runs,
+        setting.date,
+        setting.host
     ));
     line(format_args!(
         "CPU seconds; how many times faster {first} is (spread of the pairs); how many times slower than the host itself."
@@ -227,6 +235,7 @@ pub fn json(setting: &Setting, measured: &[Measured]) -> Value {
         "first": setting.sides[0],
         "second": setting.sides[1],
         "versions": setting.versions,
+        "machine": setting.machine,
         "cpu": setting.cpu,
         "pinned": setting.pinned,
         "runs": setting.runs,
@@ -258,6 +267,7 @@ pub mod tests {
         Setting {
             sides: ["mimic".to_owned(), "qemu".to_owned()],
             versions: ["mimic 0.1".to_owned(), "QEMU 10".to_owned()],
+            machine: "aarch64 -M virt".to_owned(),
             cpu: "max".to_owned(),
             pinned: false,
             runs: 3,

@@ -121,6 +121,13 @@ pub struct Row {
     pub native: bool,
 }
 
+impl Row {
+    /// Whether the machine must have a disk for it.
+    pub fn needs_disk(&self) -> bool {
+        self.place.machine() != Machine::Small || self.name == "disk"
+    }
+}
+
 const fn small(group: Group, name: &'static str, size: u64, about: &'static str) -> Row {
     Row { name, about, group, place: Place::Small, size, native: true }
 }

@@ -1,34 +1,52 @@
 //! The table of boot tests.
 
+use super::screen::Golden;
 use crate::emulator::Stop;
+use crate::system::{AARCH64, I386, System, X86_64};
 
 /// One machine and what must come of it.
 pub struct Case {
     pub name: String,
     /// Also part of `cargo xtask test --quick`.
     pub quick: bool,
-    /// A fetched kernel.
-    pub kernel: &'static str,
-    /// Give the kernel compressed with gzip.
-    pub gzip: bool,
+    /// Takes so long that only a pattern which says `slow` runs it.
+    pub slow: bool,
+    pub system: &'static System,
+    pub software: Software,
     pub machine: String,
     pub cpu: &'static str,
     pub memory: &'static str,
-    pub initrd: Initrd,
     pub disk: Disk,
-    /// Further arguments of the emulator.
+    /// Fetched guests that the arguments name.
+    pub needs: &'static [&'static str],
+    /// Further arguments of the emulator; `{guests}` stands for the directory of the fetched guests.
     pub arguments: &'static [&'static str],
-    /// Of how Mimic runs guests: nothing for another emulator, which then does not run the case.
+    /// Of how Mimic runs guests: goes with `only_mimic`.
     pub accel: Option<&'static str>,
+    /// Another emulator is not to run the case.
+    pub only_mimic: bool,
     /// The kernel's command line, after the console.
     pub append: String,
     /// Patterns waited for in turn, and what is typed then; see `Emulator::step`.
     pub steps: &'static [(&'static str, &'static str)],
+    /// What the screen must show in the end.
+    pub screen: Option<Golden>,
     pub stop: Stop,
     /// Patterns that the console must show, and must not.
     pub expect: &'static [&'static str],
     pub forbid: &'static [&'static str],
     pub timeout_s: u64,
+}
+
+/// What starts.
+#[derive(Clone, Copy)]
+pub enum Software {
+    /// A fetched kernel, which the emulator loads, with the serial console; perhaps compressed with gzip.
+    Kernel { name: &'static str, initrd: Initrd, gzip: bool },
+    /// The machine's firmware, or what the arguments say, with a screen; serial port and monitor share the terminal.
+    Firmware,
+    /// The emulator itself is to refuse.
+    Nothing,
 }
 
 #[derive(Clone, Copy)]
@@ -40,8 +58,35 @@ pub enum Initrd {
 #[derive(Clone, Copy)]
 pub enum Disk {
     None,
-    /// A copy of the fetched root file system.
+    /// A copy of the fetched root file system, on virtio.
     Rootfs,
+    /// A copy of the disk that boots by itself, as the machine's first.
+    Bootable,
+    /// Nothing but zeros, as the machine's first.
+    Blank,
+}
+
+impl Disk {
+    /// The fetched image that it is a copy of.
+    pub fn image(self, system: &System) -> Option<String> {
+        match self {
+            Disk::None | Disk::Blank => None,
+            Disk::Rootfs => Some(system.rootfs()),
+            Disk::Bootable => Some(system.bootable()),
+        }
+    }
+}
+
+impl Case {
+    /// The fetched guests that it needs.
+    pub fn artefacts(&self) -> Vec<String> {
+        let kernel = match self.software {
+            Software::Kernel { name, .. } => Some(name),
+            Software::Firmware | Software::Nothing => None,
+        };
+        let named = kernel.into_iter().chain(self.needs.iter().copied()).map(str::to_owned);
+        named.chain(self.disk.image(self.system)).collect()
+    }
 }
 
 /// No healthy guest ever shows these.
@@ -56,10 +101,163 @@ pub const NEVER: &[&str] = &[
     r"panicked at",
 ];
 
-const KERNELS: &[&str] = &["debian-12", "debian-13"];
-
 /// All cases.
 pub fn all() -> Vec<Case> {
+    [arm(), pc(), pc_firmware(), pc_refusals()].into_iter().flatten().collect()
+}
+
+const USERSPACE: &str = r"mimic-guest: userspace reached";
+const PROMPT: &str = r"/root # ";
+
+/// A kernel that boots to the first process and powers off: what most cases vary.
+fn poweroff(system: &'static System, kernel: &'static str, machine: &str, cpu: &'static str) -> Case {
+    Case {
+        name: format!("power-off {kernel} {machine} {cpu}"),
+        quick: false,
+        slow: false,
+        system,
+        software: Software::Kernel { name: kernel, initrd: Initrd::Busybox, gzip: false },
+        machine: machine.to_owned(),
+        cpu,
+        memory: "512",
+        disk: Disk::None,
+        needs: &[],
+        arguments: &[],
+        accel: None,
+        only_mimic: false,
+        append: "mimic.test=poweroff".into(),
+        steps: &[],
+        screen: None,
+        stop: Stop::Exited(0),
+        expect: &[USERSPACE, r"reboot: Power down"],
+        forbid: &[],
+        timeout_s: 180,
+    }
+}
+
+/// A reboot that ends the machine, as the command line asks.
+fn no_reboot(case: Case) -> Case {
+    Case {
+        append: "mimic.test=reboot".into(),
+        arguments: &["-no-reboot"],
+        expect: &[USERSPACE, r"reboot: Restarting system"],
+        ..case
+    }
+}
+
+/// A machine that comes up again after each reboot.
+fn reboot_twice(case: Case) -> Case {
+    Case {
+        append: "mimic.test=reboot".into(),
+        steps: &[(USERSPACE, ""), (USERSPACE, ""), (USERSPACE, "")],
+        stop: Stop::Done,
+        expect: &[r"reboot: Restarting system"],
+        timeout_s: 360,
+        ..case
+    }
+}
+
+/// Tiers change and code goes all the time: see docs/testing.md. The answer is the one of the case's own architecture.
+fn stress(accel: &'static str, steps: &'static [(&'static str, &'static str)], case: Case) -> Case {
+    Case {
+        accel: Some(accel),
+        only_mimic: true,
+        append: "quiet mimic.test=shell".into(),
+        steps,
+        // A tenth of the usual speed, or less.
+        timeout_s: 600,
+        ..case
+    }
+}
+
+/// So little memory for code that it is full more than once.
+fn little_code_memory(case: Case) -> Case {
+    Case {
+        accel: Some("tcg,tb-size=1"),
+        only_mimic: true,
+        arguments: &["-d", "stats"],
+        expect: &[
+            USERSPACE,
+            r"reboot: Power down",
+            // What one tier has of the MiB was in use, and not more than all of it; it was full more than once.
+            r" (5\d{5}|[6-9]\d{5}|10[0-3]\d{4}|104[0-7]\d{3}|1048[0-4]\d\d|10485[0-6]\d|104857[0-6]) code memory: bytes in use at most",
+            r" 1048576 code memory: bytes in all",
+            r" ([2-9]|\d\d+) flushes for lack of memory",
+        ],
+        timeout_s: 360,
+        ..case
+    }
+}
+
+/// Job control and interrupts by hand. The first step's answer tells the architecture.
+fn shell(steps: &'static [(&'static str, &'static str)], case: Case) -> Case {
+    Case {
+        append: "quiet".into(),
+        steps,
+        expect: &[USERSPACE],
+        forbid: &[r"can't access tty", r"reboot: System halted"],
+        ..case
+    }
+}
+
+/// The steps of a shell on an architecture. The typed line is echoed, so the answer must be something the line does not contain.
+macro_rules! shell_steps {
+    ($arch:literal) => {
+        &[
+            (PROMPT, "echo $((6 * 7))-$(uname -m)\r"),
+            (concat!("42-", $arch, r"[\s\S]*# "), "sleep 1000 & jobs\r"),
+            // The word comes while the foreground sleep runs: a key typed before it starts would go to the shell.
+            (r"Running +sleep 1000[\s\S]*# ", "kill %1; (sleep 1; echo asleep-$((1 + 1))) & sleep 1001\r"),
+            (r"asleep-2\r\n", "\x03"),
+            (r"\^C[\s\S]*# ", "echo status-$?\r"),
+            (r"status-130[\s\S]*# ", "poweroff -f\r"),
+        ]
+    };
+}
+
+/// A short look at the shell.
+macro_rules! prompt_steps {
+    ($arch:literal) => {
+        &[(PROMPT, "echo $((6 * 7))-$(uname -m)\r"), (concat!("42-", $arch, r"[\s\S]*# "), "poweroff -f\r")]
+    };
+}
+
+fn ctrl_a_x(case: Case) -> Case {
+    Case { append: "quiet".into(), steps: &[(PROMPT, "\x01x")], expect: &[USERSPACE], forbid: &[r"reboot: "], ..case }
+}
+
+/// Debian's root file system: systemd, Python, the compiler.
+fn systemd_login(kernel: &'static str, case: Case) -> Case {
+    Case {
+        software: Software::Kernel { name: kernel, initrd: Initrd::Modules, gzip: false },
+        disk: Disk::Rootfs,
+        memory: "1024",
+        append: "root=/dev/vda".into(),
+        steps: &[
+            (r"root@debian:~# ", "apt-get --version | head -1; systemctl is-system-running --wait\r"),
+            (r"apt 2[\s\S]*running\r[\s\S]*root@debian:~# ", "python3 -c 'print(6 * 7, \"from python\")'\r"),
+            (
+                r"42 from python[\s\S]*root@debian:~# ",
+                "echo 'int main(void){return 42;}' | gcc -O2 -xc - && ./a.out; echo gcc-$?\r",
+            ),
+            (r"gcc-42[\s\S]*root@debian:~# ", "poweroff\r"),
+        ],
+        expect: &[r"reboot: Power down"],
+        forbid: DAMAGE,
+        timeout_s: 900,
+        ..case
+    }
+}
+
+const DAMAGE: &[&str] = &[r"EXT4-fs error", r"I/O error", r"\[FAILED\]"];
+
+/// The ARM board `virt`.
+fn arm() -> Vec<Case> {
+    const KERNELS: &[&str] = &["debian-12", "debian-13"];
+    let poweroff = |kernel, cpu, gic: &str| Case {
+        name: format!("power-off {kernel} {cpu} gicv{gic}"),
+        ..poweroff(&AARCH64, kernel, &format!("virt,gic-version={gic}"), cpu)
+    };
     let mut cases = Vec::new();
     for kernel in KERNELS {
         for cpu in ["cortex-a57", "max"] {
@@ -72,7 +270,11 @@ pub fn all() -> Vec<Case> {
     }
     cases.push(poweroff("debian-12", "cortex-a53", "2"));
     cases.push(poweroff("debian-13", "cortex-a72", "3"));
-    cases.push(Case { name: "gzip image debian-12".into(), gzip: true, ..poweroff("debian-12", "cortex-a57", "2") });
+    cases.push(Case {
+        name: "gzip image debian-12".into(),
+        software: Software::Kernel { name: "debian-12", initrd: Initrd::Busybox, gzip: true },
+        ..poweroff("debian-12", "cortex-a57", "2")
+    });
     cases.push(Case {
         name: "large memory debian-13".into(),
         memory: "4096",
@@ -80,123 +282,237 @@ pub fn all() -> Vec<Case> {
         ..poweroff("debian-13", "max", "3")
     });
     for kernel in KERNELS {
-        cases.push(Case {
-            name: format!("no-reboot {kernel}"),
-            append: "mimic.test=reboot".into(),
-            arguments: &["-no-reboot"],
-            expect: &[USERSPACE, r"reboot: Restarting system"],
-            ..poweroff(kernel, "cortex-a57", "2")
-        });
-        cases.push(Case {
-            name: format!("reboot twice {kernel}"),
-            append: "mimic.test=reboot".into(),
-            steps: &[(USERSPACE, ""), (USERSPACE, ""), (USERSPACE, "")],
-            stop: Stop::Done,
-            expect: &[r"reboot: Restarting system"],
-            timeout_s: 360,
-            ..poweroff(kernel, "max", "2")
-        });
+        let once = no_reboot(poweroff(kernel, "cortex-a57", "2"));
+        cases.push(Case { name: format!("no-reboot {kernel}"), ..once });
+        cases.push(Case { name: format!("reboot twice {kernel}"), ..reboot_twice(poweroff(kernel, "max", "2")) });
     }
-    // Tiers change and code goes all the time: see docs/testing.md.
-    for (cpu, stress) in [("max", "tcg,stress=1"), ("cortex-a57", "tcg,stress=2")] {
-        cases.push(Case {
-            name: format!("stress debian-12 {cpu}"),
-            accel: Some(stress),
-            append: "quiet mimic.test=shell".into(),
-            steps: &[(PROMPT, "echo $((6 * 7))-$(uname -m)\r"), (r"42-aarch64[\s\S]*# ", "poweroff -f\r")],
-            // A tenth of the usual speed, or less.
-            timeout_s: 600,
-            ..poweroff("debian-12", cpu, "3")
-        });
+    for (cpu, accel) in [("max", "tcg,stress=1"), ("cortex-a57", "tcg,stress=2")] {
+        let stress = stress(accel, prompt_steps!("aarch64"), poweroff("debian-12", cpu, "3"));
+        cases.push(Case { name: format!("stress debian-12 {cpu}"), ..stress });
     }
     cases.push(Case {
         name: "little code memory debian-13".into(),
-        accel: Some("tcg,tb-size=1"),
-        arguments: &["-d", "stats"],
-        expect: &[
-            USERSPACE,
-            r"reboot: Power down",
-            // What one tier has of the MiB was in use, and not more than all of it; it was full more than once.
-            r" (5\d{5}|[6-9]\d{5}|10[0-3]\d{4}|104[0-7]\d{3}|1048[0-4]\d\d|10485[0-6]\d|104857[0-6]) code memory: bytes in use at most",
-            r" 1048576 code memory: bytes in all",
-            r" ([2-9]|\d\d+) flushes for lack of memory",
-        ],
-        timeout_s: 360,
-        ..poweroff("debian-13", "max", "2")
+        ..little_code_memory(poweroff("debian-13", "max", "2"))
     });
     cases.push(Case {
         name: "shell debian-12".into(),
         quick: true,
-        append: "quiet".into(),
-        // The typed line is echoed, so the answer must be something the line does not contain.
-        steps: &[
-            (PROMPT, "echo $((6 * 7))-$(uname -m)\r"),
-            (r"42-aarch64[\s\S]*# ", "sleep 1000 & jobs\r"),
-            // The word comes while the foreground sleep runs: a key typed before it starts would go to the shell.
-            (r"Running +sleep 1000[\s\S]*# ", "kill %1; (sleep 1; echo asleep-$((1 + 1))) & sleep 1001\r"),
-            (r"asleep-2\r\n", "\x03"),
-            (r"\^C[\s\S]*# ", "echo status-$?\r"),
-            (r"status-130[\s\S]*# ", "poweroff -f\r"),
-        ],
-        expect: &[USERSPACE],
-        forbid: &[r"can't access tty", r"reboot: System halted"],
-        ..poweroff("debian-12", "cortex-a57", "2")
+        ..shell(shell_steps!("aarch64"), poweroff("debian-12", "cortex-a57", "2"))
     });
-    cases.push(Case {
-        name: "ctrl-a x leaves debian-12".into(),
-        append: "quiet".into(),
-        steps: &[(PROMPT, "\x01x")],
-        expect: &[USERSPACE],
-        forbid: &[r"reboot: "],
-        ..poweroff("debian-12", "cortex-a57", "2")
-    });
+    cases.push(Case { name: "ctrl-a x leaves debian-12".into(), ..ctrl_a_x(poweroff("debian-12", "cortex-a57", "2")) });
     for kernel in KERNELS {
-        cases.push(Case {
-            name: format!("systemd login {kernel}"),
-            initrd: Initrd::Modules,
-            disk: Disk::Rootfs,
-            memory: "1024",
-            append: "root=/dev/vda".into(),
-            steps: &[
-                (r"root@debian:~# ", "apt-get --version | head -1; systemctl is-system-running --wait\r"),
-                (r"apt 2[\s\S]*running\r[\s\S]*root@debian:~# ", "python3 -c 'print(6 * 7, \"from python\")'\r"),
-                (
-                    r"42 from python[\s\S]*root@debian:~# ",
-                    "echo 'int main(void){return 42;}' | gcc -O2 -xc - && ./a.out; echo gcc-$?\r",
-                ),
-                (r"gcc-42[\s\S]*root@debian:~# ", "poweroff\r"),
-            ],
-            expect: &[r"reboot: Power down"],
-            forbid: &[r"EXT4-fs error", r"I/O error", r"\[FAILED\]"],
-            timeout_s: 900,
-            ..poweroff(kernel, "max", "3")
-        });
+        let login = systemd_login(kernel, poweroff(kernel, "max", "3"));
+        cases.push(Case { name: format!("systemd login {kernel}"), ..login });
     }
     cases
 }
 
-const USERSPACE: &str = r"mimic-guest: userspace reached";
-const PROMPT: &str = r"/root # ";
+/// Nothing but serial port, timers and interrupt controllers; it restarts, but nothing in it switches it off. With ACPI, Debian's
+/// kernel finds no clock in QEMU's.
+const MICROVM: &str = "microvm,acpi=off";
 
-/// Boots to the first process and powers off: what the other cases vary.
-fn poweroff(kernel: &'static str, cpu: &'static str, gic: &str) -> Case {
-    Case {
-        name: format!("power-off {kernel} {cpu} gicv{gic}"),
-        quick: false,
-        kernel,
-        gzip: false,
-        machine: format!("virt,gic-version={gic}"),
-        cpu,
-        memory: "512",
-        initrd: Initrd::Busybox,
-        disk: Disk::None,
-        arguments: &[],
-        accel: None,
-        append: "mimic.test=poweroff".into(),
-        steps: &[],
-        stop: Stop::Exited(0),
-        expect: &[USERSPACE, r"reboot: Power down"],
-        forbid: &[],
-        timeout_s: 180,
+/// A machine's name without its properties.
+fn short(machine: &str) -> &str {
+    machine.split(',').next().unwrap_or_default()
+}
+
+/// PCs whose kernel the emulator loads.
+fn pc() -> Vec<Case> {
+    const KERNELS: &[&str] = &["debian-12-amd64", "debian-13-amd64"];
+    const I686: &str = "debian-12-i386";
+    let amd64 = |kernel, machine, cpu| poweroff(&X86_64, kernel, machine, cpu);
+    let mut cases = Vec::new();
+    for kernel in KERNELS {
+        for machine in [MICROVM, "pc"] {
+            let quick = *kernel == "debian-12-amd64";
+            let once = no_reboot(amd64(kernel, machine, "max"));
+            cases.push(Case { name: format!("no-reboot {kernel} {}", short(machine)), quick, ..once });
+        }
+        let twice = reboot_twice(amd64(kernel, "pc", "max"));
+        cases.push(Case { name: format!("reboot twice {kernel} pc"), ..twice });
+        cases.push(amd64(kernel, "pc", "max"));
     }
+    let twice = reboot_twice(amd64("debian-12-amd64", MICROVM, "max"));
+    cases.push(Case { name: "reboot twice debian-12-amd64 microvm".into(), ..twice });
+    cases.push(amd64("debian-12-amd64", "pc", "qemu64"));
+    cases.push(amd64("debian-13-amd64", "pc", "Haswell"));
+    // A kernel for i686 in a machine with and without 64-bit mode.
+    cases.push(poweroff(&I386, I686, "pc", "pentium3"));
+    cases.push(Case { name: format!("no-reboot {I686} microvm"), ..no_reboot(poweroff(&I386, I686, MICROVM, "max")) });
+    cases.push(poweroff(&X86_64, I686, "pc", "max"));
+    // Below and above the hole for PCI.
+    cases.push(Case {
+        name: "large memory debian-13-amd64 pc".into(),
+        memory: "4096",
+        expect: &[r"Memory: \d+K/419\d{4}K available"],
+        ..amd64("debian-13-amd64", "pc", "max")
+    });
+    // How a kernel restarts that knows no other way: three faults in a row.
+    for machine in [MICROVM, "pc"] {
+        let once = no_reboot(amd64("debian-12-amd64", machine, "max"));
+        cases.push(Case {
+            name: format!("triple fault debian-12-amd64 {}", short(machine)),
+            append: "mimic.test=reboot reboot=t".into(),
+            ..once
+        });
+    }
+    cases.push(Case {
+        name: "interpreter debian-12-amd64 microvm".into(),
+        accel: Some("tcg,tier=0"),
+        only_mimic: true,
+        timeout_s: 900,
+        ..no_reboot(amd64("debian-12-amd64", MICROVM, "max"))
+    });
+    for (cpu, accel) in [("max", "tcg,stress=1"), ("qemu64", "tcg,stress=2")] {
+        let stress = stress(accel, prompt_steps!("x86_64"), amd64("debian-12-amd64", "pc", cpu));
+        cases.push(Case { name: format!("stress debian-12-amd64 {cpu}"), timeout_s: 1200, ..stress });
+    }
+    let stress = stress("tcg,stress=3", prompt_steps!("i686"), poweroff(&I386, I686, "pc", "pentium3"));
+    cases.push(Case { name: format!("stress {I686} pentium3"), timeout_s: 1200, ..stress });
+    cases.push(Case {
+        name: "little code memory debian-13-amd64".into(),
+        ..little_code_memory(amd64("debian-13-amd64", "pc", "max"))
+    });
+    let shell_of = |machine, cpu| shell(shell_steps!("x86_64"), amd64("debian-12-amd64", machine, cpu));
+    cases.push(Case { name: "shell debian-12-amd64 pc".into(), quick: true, ..shell_of("pc", "max") });
+    for machine in [MICROVM, "pc"] {
+        let leave = ctrl_a_x(amd64("debian-12-amd64", machine, "max"));
+        cases.push(Case { name: format!("ctrl-a x leaves debian-12-amd64 {}", short(machine)), ..leave });
+    }
+    let shell = shell(shell_steps!("i686"), poweroff(&I386, I686, "pc", "pentium3"));
+    cases.push(Case { name: format!("shell {I686} pc pentium3"), ..shell });
+    for kernel in KERNELS {
+        let login = systemd_login(kernel, amd64(kernel, "pc", "max"));
+        cases.push(Case { name: format!("systemd login {kernel}"), ..login });
+    }
+    cases
+}
+
+/// PCs that start with their BIOS.
+fn pc_firmware() -> Vec<Case> {
+    let firmware = |name: &str| Case {
+        name: name.to_owned(),
+        software: Software::Firmware,
+        append: String::new(),
+        expect: &[],
+        ..poweroff(&X86_64, "debian-12-amd64", "pc", "max")
+    };
+    let screen = |name, tolerance| Case {
+        screen: Some(Golden { name, tolerance }),
+        stop: Stop::Done,
+        ..firmware(&format!("screen {name}"))
+    };
+    let disk = |name, steps| Case {
+        disk: Disk::Bootable,
+        memory: "1024",
+        steps,
+        expect: &[r"reboot: Power down"],
+        forbid: DAMAGE,
+        timeout_s: 900,
+        ..firmware(name)
+    };
+    const LOGIN: &str = r"root@debian:~# ";
+    vec![
+        disk(
+            "disk poweroff",
+            &[
+                (r"GNU GRUB +version [\s\S]*Debian", "\r"),
+                (LOGIN, "systemctl is-system-running --wait; findmnt -no SOURCE /\r"),
+                (r"running\r[\s\S]*/dev/sda1\r[\s\S]*root@debian:~# ", "poweroff\r"),
+            ],
+        ),
+        // The power key: ACPI's interrupt, the kernel's button, systemd.
+        disk("disk system_powerdown", &[(LOGIN, "\x01csystem_powerdown\n\x01c")]),
+        Case {
+            name: "installer debian-12".into(),
+            needs: &["netboot-amd64"],
+            arguments: &[
+                "-kernel",
+                "{guests}/netboot-amd64/linux",
+                "-initrd",
+                "{guests}/netboot-amd64/initrd.gz",
+                "-append",
+                "console=ttyS0 priority=low TERM=vt100",
+            ],
+            steps: &[(r"Debian installer main menu[\s\S]*Choose language", "")],
+            stop: Stop::Done,
+            timeout_s: 300,
+            ..firmware("")
+        },
+        // A letter is 0.02 per cent of the screen, a line of text about one. Versions of BIOS and GRUB may differ a little.
+        Case {
+            needs: &["grub-rescue"],
+            arguments: &["-cdrom", "{guests}/grub-rescue/cdrom.iso"],
+            ..screen("grub-rescue-cd", 0.002)
+        },
+        Case {
+            needs: &["grub-rescue"],
+            arguments: &["-fda", "{guests}/grub-rescue/floppy.img"],
+            ..screen("grub-rescue-floppy", 0.002)
+        },
+        // Clock, speeds, progress and the test's name are some lines of text.
+        Case {
+            needs: &["memtest"],
+            memory: "64",
+            arguments: &["-cdrom", "{guests}/memtest/memtest.iso"],
+            ..screen("memtest", 0.03)
+        },
+        Case {
+            slow: true,
+            needs: &["memtest"],
+            memory: "64",
+            arguments: &["-kernel", "{guests}/memtest/memtest.bin", "-append", "console=ttyS0,115200 nosmp"],
+            steps: &[(r"Status: Pass[^\n]*Pass: +1 +Errors: 0 ", "")],
+            stop: Stop::Done,
+            forbid: &[r"Errors: +[1-9]"],
+            // Four minutes, most of which it waits for bits to fade.
+            timeout_s: 1800,
+            ..firmware("slow memtest full pass 64 MiB")
+        },
+        Case { disk: Disk::Blank, ..screen("no-boot-sector", 0.002) },
+    ]
+}
+
+/// What Mimic refuses, with one line that names the object, the reason and the next step.
+fn pc_refusals() -> Vec<Case> {
+    let refusal = |name: &str, machine| Case {
+        name: format!("refusal: {name}"),
+        software: Software::Nothing,
+        only_mimic: true,
+        stop: Stop::Exited(1),
+        timeout_s: 20,
+        ..poweroff(&X86_64, "debian-12-amd64", machine, "max")
+    };
+    let no_long_mode = |machine| Case {
+        needs: &["debian-12-amd64"],
+        cpu: "pentium3",
+        arguments: &["-kernel", "{guests}/debian-12-amd64/vmlinuz"],
+        expect: &[r"\Amimic: [^\n]*vmlinuz[^\n]*64-bit[^\n]*pentium3[^\n]*\n\z"],
+        ..refusal(&format!("a 64-bit kernel without long mode, {machine}"), machine)
+    };
+    vec![
+        Case {
+            arguments: &["-bios", "no-such-bios.bin"],
+            expect: &[r"\Amimic: [^\n]*no-such-bios\.bin[^\n]*\n\z"],
+            ..refusal("unknown firmware", "pc")
+        },
+        Case {
+            needs: &["debian-12"],
+            arguments: &["-kernel", "{guests}/debian-12/vmlinuz"],
+            expect: &[r"\Amimic: kernel `[^`\n]*debian-12/vmlinuz` is [^\n]*; this machine boots [^\n]*\n\z"],
+            ..refusal("a kernel for ARM", "pc")
+        },
+        no_long_mode("pc"),
+        no_long_mode("microvm"),
+        Case {
+            arguments: &["-hda", "no-such-disk.img"],
+            expect: &[r"\Amimic: [^\n]*no-such-disk\.img[^\n]*\n\z"],
+            ..refusal("a disk that is not there", "pc")
+        },
+        Case {
+            arguments: &["-cdrom", "no-such-cd.iso"],
+            expect: &[r"\Amimic: [^\n]*no-such-cd\.iso[^\n]*\n\z"],
+            ..refusal("a CD that is not there", "pc")
+        },
+    ]
 }

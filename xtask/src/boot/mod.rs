@@ -1,7 +1,8 @@
 //! Boot tests: real guests in the built program, judged by what a user sees, the serial console and the exit status.
-//! The same tests run against QEMU (`--emulator qemu-system-aarch64`), which shows that the expectation is right.
+//! The same tests run against QEMU (`--emulator qemu`), which shows that the expectation is right.
 
 mod cases;
+mod screen;
 mod warnings;
 mod workloads;
 
@@ -18,8 +19,9 @@ use regex::Regex;
 use crate::cargo::Tally;
 use crate::command::{exists, output};
 use crate::emulator::{Emulator, Stop};
+use crate::system::is_mimic;
 use crate::{fetch, places};
-use cases::{Case, Disk, Initrd};
+use cases::{Case, Disk, Initrd, Software};
 
 /// Which tests run, and on what.
 pub struct Options {
@@ -32,26 +34,36 @@ pub struct Options {
     pub jobs: usize,
 }
 
+impl Options {
+    fn names(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.is_match(name))
+    }
+}
+
 /// Runs all chosen tests, a line each.
 pub fn run(options: &Options) -> Result<Tally> {
-    let chosen = |name: &str| options.only.as_ref().is_none_or(|only| only.is_match(name));
     let cases: Vec<Case> =
-        cases::all().into_iter().filter(|case| (case.quick || !options.quick) && chosen(&case.name)).collect();
-    let rootfs = places::guests().join("rootfs-arm64/stamp").exists();
-    let (cases, skipped): (Vec<Case>, Vec<Case>) =
-        cases.into_iter().partition(|case| rootfs || matches!(case.disk, Disk::None));
-    for case in &skipped {
-        println!("boot {:<44} skipped: `cargo xtask fetch rootfs-arm64` makes its disk", case.name);
-    }
-    let mimic = Emulator::new(&options.emulator).is_mimic();
-    let (cases, skipped): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(|case| mimic || case.accel.is_none());
-    for case in &skipped {
-        println!("boot {:<44} skipped: it is about Mimic's translator", case.name);
-    }
-    for kernel in ["debian-12", "debian-13"] {
-        if cases.iter().any(|case| case.kernel == kernel) || chosen("warnings") {
-            fetch::fetch(kernel, &options.emulator)?;
+        cases::all().into_iter().filter(|case| (case.quick || !options.quick) && options.names(&case.name)).collect();
+    let mut chosen = Vec::new();
+    for case in cases {
+        match obstacle(&case, options) {
+            Some(why) => println!("boot {:<44} skipped: {why}", case.name),
+            None => chosen.push(case),
         }
+    }
+    let comparisons: Vec<&warnings::Comparison> = warnings::COMPARISONS
+        .iter()
+        .filter(|one| {
+            options.names(&one.name()) && (one.quick || !options.quick) && one.system.runs_on(&options.emulator)
+        })
+        .collect();
+    let mut needed: Vec<String> = chosen.iter().flat_map(Case::artefacts).collect();
+    needed.extend(comparisons.iter().map(|one| one.kernel.to_owned()));
+    needed.sort();
+    needed.dedup();
+    // An image may be of an older recipe: making it takes long, and nobody asked for that.
+    for name in needed.iter().filter(|name| !fetch::is_image(name)) {
+        fetch::fetch(name, &options.emulator)?;
     }
     let work = places::target().join("boot-tests");
     fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
@@ -61,27 +73,38 @@ pub fn run(options: &Options) -> Result<Tally> {
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(case) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let result = boot(case, &options.emulator, &work);
                     report(&case.name, result, &tally);
                 }
             });
         }
     });
-    for kernel in ["debian-12", "debian-13"] {
-        let name = format!("warnings {kernel}");
-        if !chosen(&name) || (options.quick && kernel != "debian-12") {
+    for comparison in comparisons {
+        let (name, oracle) = (comparison.name(), comparison.system.qemu());
+        if !exists(&oracle) {
+            println!("boot {name:<44} skipped: no {oracle} to compare with");
             continue;
         }
-        if !exists(warnings::ORACLE) {
-            println!("boot {name:<44} skipped: no {} to compare with", warnings::ORACLE);
-            continue;
-        }
-        report(&name, warnings::compare(kernel, &options.emulator, &work), &tally);
+        report(&name, comparison.run(&options.emulator, &work), &tally);
     }
     let mut tally = tally.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     tally += workloads::run(options.only.as_ref(), &options.emulator, &work)?;
     Ok(tally)
+}
+
+/// Why a case cannot run here, or is not to.
+fn obstacle(case: &Case, options: &Options) -> Option<String> {
+    let absent = || case.artefacts().into_iter().find(|name| fetch::is_image(name) && !fetch::is_there(name));
+    if !case.system.runs_on(&options.emulator) {
+        Some(format!("{} is of another system", options.emulator.display()))
+    } else if case.only_mimic && !is_mimic(&options.emulator) {
+        Some("it is about Mimic itself".to_owned())
+    } else if case.slow && options.only.as_ref().is_none_or(|only| !only.as_str().contains("slow")) {
+        Some("it takes long: `--only 'slow'` runs it".to_owned())
+    } else {
+        absent().map(|name| format!("`cargo xtask fetch {name}` makes its disk"))
+    }
 }
 
 fn report(name: &str, result: Result<Duration>, tally: &Mutex<Tally>) {
@@ -100,50 +123,74 @@ fn report(name: &str, result: Result<Duration>, tally: &Mutex<Tally>) {
 
 /// One machine, from start to the expected end.
 fn boot(case: &Case, emulator: &Path, work: &Path) -> Result<Duration> {
-    let file = case.name.replace([' ', ','], "_");
-    let log = work.join(format!("{file}.log"));
-    let kernel = fetch::kernel(case.kernel);
-    let initrd = match case.initrd {
-        Initrd::Busybox => &kernel.initrd,
-        Initrd::Modules => &kernel.initrd_modules,
-    };
-    let image = if case.gzip { compressed(&kernel.image, work, case.kernel)? } else { kernel.image.clone() };
-    let mut machine = Emulator::new(emulator);
-    machine
-        .args(["-M", &case.machine, "-cpu", case.cpu, "-m", case.memory, "-nographic"])
-        .args(case.accel.map(|accel| ["-accel", accel]).into_iter().flatten())
-        .args(case.arguments)
-        .kernel(&image, initrd)
-        .append(&format!("console=ttyAMA0 {}", case.append))
-        .timeout(Duration::from_secs(case.timeout_s))
-        .log(&log);
-    let disk = match case.disk {
-        Disk::None => None,
-        Disk::Rootfs => Some(work.join(format!("{file}.img"))),
-    };
+    let file = work.join(case.name.replace([' ', ',', ':'], "_"));
+    let log = file.with_extension("log");
+    let mut machine = Emulator::new(case.system, emulator);
+    machine.args(["-M", &case.machine, "-cpu", case.cpu, "-m", case.memory]);
+    machine.args(case.accel.map(|accel| ["-accel", accel]).into_iter().flatten());
+    let guests = places::guests();
+    let named = |argument: &&str| argument.replace("{guests}", &guests.to_string_lossy());
+    machine.args(case.arguments.iter().map(named));
+    match case.software {
+        Software::Kernel { name, initrd, gzip } => {
+            let kernel = fetch::kernel(name);
+            let image = if gzip { compressed(&kernel.image, work, name)? } else { kernel.image };
+            let initrd = match initrd {
+                Initrd::Busybox => &kernel.initrd,
+                Initrd::Modules => &kernel.initrd_modules,
+            };
+            let append = format!("console={} {}", case.system.console, case.append);
+            machine.args(["-nographic"]).kernel(&image, initrd).append(&append);
+        }
+        // `-nographic` would make the BIOS copy the screen to the serial port, where programs have their own console; a
+        // network card has a program of its own that the BIOS runs.
+        Software::Firmware => {
+            machine.args(["-display", "none", "-nic", "none", "-serial", "mon:stdio"]);
+        }
+        Software::Nothing => {}
+    }
+    machine.timeout(Duration::from_secs(case.timeout_s)).log(&log);
+    let disk = disk(case, &file.with_extension("img"))?;
     if let Some(disk) = &disk {
-        let original = places::guests().join("rootfs-arm64/disk.img");
-        output(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(original).arg(disk))?;
-        machine.disk(disk);
+        match case.disk {
+            Disk::Rootfs => machine.disk(disk),
+            _ => machine.args(["-hda", &disk.to_string_lossy()]),
+        };
     }
     for (wait, send) in case.steps {
         machine.step(Regex::new(wait).with_context(|| format!("bad pattern {wait}"))?, send);
+    }
+    if let Some(golden) = case.screen {
+        machine.screen(golden.watch(&file.with_extension("png")));
     }
     let run = machine.run();
     if let Some(disk) = &disk {
         fs::remove_file(disk).ok();
     }
     let run = run?;
-    let complaint = judge(case, run.stop, &run.serial)?;
-    if let Some(complaint) = complaint {
+    if let Some(complaint) = judge(case, run.stop, &run.serial)? {
+        let screen = run.screen.map(|screen| format!("  {screen}\n")).unwrap_or_default();
         bail!(
-            "  {complaint}\n  {}\n  console in {}, its end:\n{}",
+            "  {complaint}\n{screen}  {}\n  console in {}, its end:\n{}",
             machine.command_line(),
             log.display(),
             tail(&run.serial)
         );
     }
     Ok(run.wall)
+}
+
+/// The disk of one case, to write to.
+fn disk(case: &Case, file: &Path) -> Result<Option<PathBuf>> {
+    if let Disk::Blank = case.disk {
+        fs::File::create(file)?.set_len(1 << 20)?;
+    } else if let Some(name) = case.disk.image(case.system) {
+        let original = places::guests().join(name).join("disk.img");
+        output(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(original).arg(file))?;
+    } else {
+        return Ok(None);
+    }
+    Ok(Some(file.to_owned()))
 }
 
 /// What is wrong with how a machine ran, if anything.

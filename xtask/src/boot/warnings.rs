@@ -10,50 +10,74 @@ use regex::Regex;
 
 use crate::emulator::{Emulator, Stop};
 use crate::fetch;
-
-/// The emulator whose kernel log is the measure.
-pub const ORACLE: &str = "qemu-system-aarch64";
+use crate::system::{AARCH64, QEMU, System, X86_64};
 
 /// Kernel log levels up to this are warnings or worse (kernel documentation, "printk basics": KERN_WARNING is 4).
 const WARNING: u32 = 4;
 
-/// Compares all CPUs that both emulators have on one kernel.
-pub fn compare(kernel: &str, emulator: &Path, work: &Path) -> Result<Duration> {
-    let start = Instant::now();
-    let mut complaints = Vec::new();
-    for (cpu, gic) in [("cortex-a57", "2"), ("max", "3")] {
-        let machine = format!("virt,gic-version={gic}");
-        let log = work.join(format!("warnings_{kernel}_{cpu}"));
-        let expected = warnings(kernel, &machine, cpu, Path::new(ORACLE), &log.with_extension("oracle.log"))?;
-        let found = warnings(kernel, &machine, cpu, emulator, &log.with_extension("log"))?;
-        complaints.extend(
-            found
-                .into_iter()
-                .filter(|(line, _)| !expected.contains_key(line))
-                .map(|(_, original)| format!("  {cpu} gicv{gic}: {original}")),
-        );
-    }
-    if !complaints.is_empty() {
-        bail!("  the guest warns where it does not under {ORACLE}:\n{}", complaints.join("\n"));
-    }
-    Ok(start.elapsed())
+/// A kernel whose log is compared.
+pub struct Comparison {
+    pub system: &'static System,
+    pub kernel: &'static str,
+    /// Also part of `cargo xtask test --quick`.
+    pub quick: bool,
+    /// Machines and CPUs that both emulators have.
+    machines: &'static [(&'static str, &'static str)],
 }
 
-/// Warnings of one boot: the normalised line, and as it was.
-fn warnings(kernel: &str, machine: &str, cpu: &str, emulator: &Path, log: &Path) -> Result<BTreeMap<String, String>> {
-    let files = fetch::kernel(kernel);
-    let mut run = Emulator::new(emulator);
-    run.args(["-M", machine, "-cpu", cpu, "-m", "512", "-nographic", "-no-reboot"])
-        .kernel(&files.image, &files.initrd_modules)
-        .append("console=ttyAMA0 loglevel=8 mimic.test=info")
-        .timeout(Duration::from_secs(180))
-        .log(log);
-    let name = run.name();
-    let run = run.run()?;
-    if run.stop != Stop::Exited(0) || !run.serial.contains("mimic-guest: end info") {
-        bail!("  {name} did not boot {kernel} ({}); console in {}", run.stop, log.display());
+const VIRT: &[(&str, &str)] = &[("virt,gic-version=2", "cortex-a57"), ("virt,gic-version=3", "max")];
+
+const PC: &[(&str, &str)] = &[("pc", "qemu64"), ("pc", "max")];
+
+pub const COMPARISONS: &[Comparison] = &[
+    Comparison { system: &AARCH64, kernel: "debian-12", quick: true, machines: VIRT },
+    Comparison { system: &AARCH64, kernel: "debian-13", quick: false, machines: VIRT },
+    Comparison { system: &X86_64, kernel: "debian-12-amd64", quick: true, machines: PC },
+    Comparison { system: &X86_64, kernel: "debian-13-amd64", quick: false, machines: PC },
+];
+
+impl Comparison {
+    pub fn name(&self) -> String {
+        format!("warnings {}", self.kernel)
     }
-    select(&run.serial)
+
+    /// Compares all of the machines.
+    pub fn run(&self, emulator: &Path, work: &Path) -> Result<Duration> {
+        let start = Instant::now();
+        let mut complaints = Vec::new();
+        for (machine, cpu) in self.machines {
+            let log = work.join(format!("warnings_{}_{machine}_{cpu}", self.kernel).replace(',', "_"));
+            let expected = self.warnings(machine, cpu, Path::new(QEMU), &log.with_extension("oracle.log"))?;
+            let found = self.warnings(machine, cpu, emulator, &log.with_extension("log"))?;
+            complaints.extend(
+                found
+                    .into_iter()
+                    .filter(|(line, _)| !expected.contains_key(line))
+                    .map(|(_, original)| format!("  {machine} {cpu}: {original}")),
+            );
+        }
+        if !complaints.is_empty() {
+            bail!("  the guest warns where it does not under {}:\n{}", self.system.qemu(), complaints.join("\n"));
+        }
+        Ok(start.elapsed())
+    }
+
+    /// Warnings of one boot: the normalised line, and as it was.
+    fn warnings(&self, machine: &str, cpu: &str, emulator: &Path, log: &Path) -> Result<BTreeMap<String, String>> {
+        let files = fetch::kernel(self.kernel);
+        let mut run = Emulator::new(self.system, emulator);
+        run.args(["-M", machine, "-cpu", cpu, "-m", "512", "-nographic", "-no-reboot"])
+            .kernel(&files.image, &files.initrd_modules)
+            .append(&format!("console={} loglevel=8 mimic.test=info", self.system.console))
+            .timeout(Duration::from_secs(180))
+            .log(log);
+        let name = run.name();
+        let run = run.run()?;
+        if run.stop != Stop::Exited(0) || !run.serial.contains("mimic-guest: end info") {
+            bail!("  {name} did not boot {} ({}); console in {}", self.kernel, run.stop, log.display());
+        }
+        select(&run.serial)
+    }
 }
 
 /// Warnings in the kernel log that the guest printed in its raw form, `<LEVEL>[time] text`.

@@ -14,13 +14,15 @@ use anyhow::{Context, Result, bail};
 use regex::Regex;
 
 use super::cases::NEVER;
-use super::warnings::ORACLE;
 use crate::cargo::Tally;
 use crate::command::{exists, output};
 use crate::emulator::{Emulator, Stop};
+use crate::system::{AARCH64, QEMU, System, X86_64};
 use crate::{fetch, places};
 
-const CPUS: &[&str] = &["cortex-a57", "max"];
+/// On what they run.
+const MACHINES: &[(&System, &str)] =
+    &[(&AARCH64, "cortex-a57"), (&AARCH64, "max"), (&X86_64, "qemu64"), (&X86_64, "max")];
 /// The scripts, in the order in which they run.
 const WORKLOADS: &[&str] = &["apt", "gcc", "sqlite", "files", "openssl", "stress", "python"];
 /// All workloads of one machine.
@@ -38,36 +40,34 @@ struct Outcome {
     seconds: Option<f64>,
 }
 
-/// Runs the workloads whose name, such as `workloads max python`, matches. They take an hour or more, so no other
+/// Runs the workloads whose name, such as `workloads max python` or `workloads-amd64 max python`, matches. They take an hour or more, so no other
 /// pattern than one that names them selects them.
 pub fn run(only: Option<&Regex>, emulator: &Path, work: &Path) -> Result<Tally> {
     let mut tally = Tally::default();
     let Some(only) = only.filter(|only| only.as_str().contains("workloads")) else { return Ok(tally) };
-    let oracle = exists(ORACLE);
-    for cpu in CPUS {
-        let chosen: Vec<&str> = WORKLOADS
-            .iter()
-            .copied()
-            .filter(|workload| only.is_match(&format!("workloads {cpu} {workload}")))
-            .collect();
+    for (system, cpu) in MACHINES.iter().filter(|(system, _)| system.runs_on(emulator)) {
+        let (suffix, oracle) = (system.suffix, system.qemu());
+        let machine = format!("workloads{suffix} {cpu}");
+        let chosen: Vec<&str> =
+            WORKLOADS.iter().copied().filter(|workload| only.is_match(&format!("{machine} {workload}"))).collect();
         if chosen.is_empty() {
             continue;
         }
-        if !places::guests().join("rootfs-arm64/stamp").exists() {
-            println!("boot workloads {cpu}: skipped: `cargo xtask fetch rootfs-arm64` makes their disk");
+        if !fetch::is_there(&system.rootfs()) {
+            println!("boot {machine}: skipped: `cargo xtask fetch {}` makes their disk", system.rootfs());
             continue;
         }
-        fetch::fetch("debian-12", emulator)?;
-        let found = outcomes(emulator, cpu, &chosen, work);
-        let expected = match oracle {
-            true => Some(outcomes(Path::new(ORACLE), cpu, &chosen, work)?),
+        fetch::fetch(&kernel(system), emulator)?;
+        let found = outcomes(system, emulator, cpu, &chosen, work);
+        let expected = match exists(&oracle) {
+            true => Some(outcomes(system, Path::new(QEMU), cpu, &chosen, work)?),
             false => {
-                println!("boot workloads {cpu}: no {ORACLE} to compare with");
+                println!("boot {machine}: no {oracle} to compare with");
                 None
             }
         };
         let mut found = found.unwrap_or_else(|error| {
-            println!("boot workloads {cpu}: {error:#}");
+            println!("boot {machine}: {error:#}");
             tally.failed += 1;
             BTreeMap::new()
         });
@@ -75,11 +75,11 @@ pub fn run(only: Option<&Regex>, emulator: &Path, work: &Path) -> Result<Tally> 
             let found = found.remove(workload).unwrap_or_default();
             let expected = expected.as_ref().map(|all| all.get(workload));
             let complaint = match expected {
-                Some(Some(expected)) => difference(expected, &found),
-                Some(None) => Some(format!("  {ORACLE} printed nothing")),
+                Some(Some(expected)) => difference(&oracle, expected, &found),
+                Some(None) => Some(format!("  {oracle} printed nothing")),
                 None => failure(&found),
             };
-            let name = format!("workloads {cpu} {workload}");
+            let name = format!("{machine} {workload}");
             match complaint {
                 None => {
                     tally.passed += 1;
@@ -103,17 +103,29 @@ pub fn run(only: Option<&Regex>, emulator: &Path, work: &Path) -> Result<Tally> 
     Ok(tally)
 }
 
+/// The kernel that the root file system is from.
+fn kernel(system: &System) -> String {
+    format!("debian-12{}", system.suffix)
+}
+
 /// One boot: login, the workloads, power-off.
-fn outcomes(emulator: &Path, cpu: &str, workloads: &[&str], work: &Path) -> Result<BTreeMap<String, Outcome>> {
-    let kernel = fetch::kernel("debian-12");
-    let mut machine = Emulator::new(emulator);
-    let file = work.join(format!("workloads_{cpu}_{}", machine.name()));
-    let disk = disk(&file.with_extension("img"))?;
+fn outcomes(
+    system: &'static System,
+    emulator: &Path,
+    cpu: &str,
+    workloads: &[&str],
+    work: &Path,
+) -> Result<BTreeMap<String, Outcome>> {
+    let kernel = fetch::kernel(&kernel(system));
+    let mut machine = Emulator::new(system, emulator);
+    let file = work.join(format!("workloads{}_{cpu}_{}", system.suffix, machine.name()));
+    let disk = disk(system, &file.with_extension("img"))?;
     let log = file.with_extension("log");
     machine
-        .args(["-M", "virt", "-cpu", cpu, "-m", "1024", "-nographic", "-no-reboot", "-device", "virtio-rng-device"])
+        .args(["-M", system.machine, "-cpu", cpu, "-m", "1024", "-nographic", "-no-reboot"])
+        .args(["-device", &format!("virtio-rng-{}", system.transport)])
         .kernel(&kernel.image, &kernel.initrd_modules)
-        .append(&format!("console=ttyAMA0 quiet root=/dev/vda {PATIENCE}"))
+        .append(&format!("console={} quiet root=/dev/vda {PATIENCE}", system.console))
         .disk(&disk)
         .step(Regex::new(PROMPT)?, &format!("sh workloads/run.sh {}\r", workloads.join(" ")))
         .step(Regex::new(END)?, "poweroff\r")
@@ -136,8 +148,8 @@ fn outcomes(emulator: &Path, cpu: &str, workloads: &[&str], work: &Path) -> Resu
 }
 
 /// A copy of the root file system that holds the scripts in /root/workloads; nothing is mounted for that.
-fn disk(image: &Path) -> Result<PathBuf> {
-    let original = places::guests().join("rootfs-arm64/disk.img");
+fn disk(system: &System, image: &Path) -> Result<PathBuf> {
+    let original = places::guests().join(system.rootfs()).join("disk.img");
     output(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(original).arg(image))?;
     let scripts = places::repository().join("tests/workloads");
     let mut commands = "mkdir /root/workloads\n".to_owned();
@@ -174,12 +186,12 @@ fn collect(serial: &str) -> Result<BTreeMap<String, Outcome>> {
 }
 
 /// The lines that are not the same, at most a dozen.
-fn difference(expected: &Outcome, found: &Outcome) -> Option<String> {
+fn difference(oracle: &str, expected: &Outcome, found: &Outcome) -> Option<String> {
     if expected.lines == found.lines && expected.seconds.is_some() && found.seconds.is_some() {
         return None;
     }
     let mut complaints = Vec::new();
-    for (name, outcome) in [(ORACLE, expected), ("this emulator", found)] {
+    for (name, outcome) in [(oracle, expected), ("this emulator", found)] {
         if outcome.seconds.is_none() {
             complaints.push(format!("  did not end on {name}"));
         }
@@ -229,8 +241,9 @@ mod tests {
     #[test]
     fn every_difference_counts() {
         let expected = outcome(&["a", "b"], Some(1.0));
-        assert_eq!(difference(&expected, &outcome(&["a", "b"], Some(9.0))), None);
-        let check = |found: Outcome, text: &str| assert_eq!(difference(&expected, &found).as_deref(), Some(text));
+        assert_eq!(difference("qemu", &expected, &outcome(&["a", "b"], Some(9.0))), None);
+        let check =
+            |found: Outcome, text: &str| assert_eq!(difference("qemu", &expected, &found).as_deref(), Some(text));
         check(outcome(&["a", "c"], Some(1.0)), "  - b\n  + c");
         check(outcome(&["a"], Some(1.0)), "  - b");
         check(outcome(&["a", "b", "c"], Some(1.0)), "  + c");

@@ -44,13 +44,14 @@ for kernel in /lib/modules/*; do
 done
 
 # root logs in on the first serial port without a password.
-mkdir -p /etc/systemd/system/serial-getty@ttyAMA0.service.d
-cat >/etc/systemd/system/serial-getty@ttyAMA0.service.d/autologin.conf <<'END'
+mkdir -p /etc/systemd/system/serial-getty@@CONSOLE@.service.d
+cat >/etc/systemd/system/serial-getty@@CONSOLE@.service.d/autologin.conf <<'END'
 [Service]
 ExecStart=
 ExecStart=-/sbin/agetty --autologin root --noclear --keep-baud 115200,57600,38400,9600 - $TERM
 END
-systemctl enable serial-getty@ttyAMA0.service
+systemctl enable serial-getty@@CONSOLE@.service
+@BOOTABLE@
 # Nothing in the background: two runs of the same test must see the same machine.
 systemctl mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer dpkg-db-backup.timer \
     systemd-timesyncd.service

@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::command::{exists, output, step};
+use crate::system::System;
 
 /// A program, or the path of another file, and the Debian package that has it.
 pub type Need = (&'static str, &'static str);
@@ -22,11 +23,16 @@ pub const ROOTFS: &[Need] = &[
 ];
 /// Keys of Debian's archive.
 pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// The oracle emulator.
-pub const QEMU: &[Need] = &[("qemu-system-aarch64", "qemu-system-arm")];
+/// The BIOS of a PC.
+pub const SEABIOS: &[Need] = &[("/usr/share/seabios/bios-256k.bin", "seabios")];
+
+/// Installs a system's QEMU, the oracle.
+pub fn ensure_qemu(system: &System) -> Result<()> {
+    ensure(&[(&system.qemu(), system.qemu_package)])
+}
 
 /// Installs what is missing when allowed to, else says in one line what to install.
-pub fn ensure(needs: &[Need]) -> Result<()> {
+pub fn ensure(needs: &[(&str, &str)]) -> Result<()> {
     let mut missing: Vec<&str> =
         needs.iter().filter(|(program, _)| !exists(program)).map(|(_, package)| *package).collect();
     missing.dedup();

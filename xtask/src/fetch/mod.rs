@@ -1,12 +1,16 @@
-//! Guests from Debian's archive: kernels, busybox in an initial file system, a root file system.
-//! Everything lands in [`places::guests`] under the names in [`NAMES`] and is made once; delete a directory to renew it.
+//! Guests from Debian's archive: kernels, busybox in an initial file system, root file systems, disks that boot by themselves.
+//! Everything lands in [`places::guests`] under the names in [`ARTEFACTS`] and is made once; delete a directory to renew it.
 //!
 //! ```text
 //! busybox/busybox  busybox/initrd.cpio          static busybox; boots to a shell, see init.sh
 //! debian-12/vmlinuz  debian-12/initrd-modules.cpio   kernel; busybox and the modules for virtio and ext4
 //! debian-13/...
 //! busybox-amd64/...  debian-12-amd64/...  debian-13-amd64/...  busybox-i386/...  debian-12-i386/...   the same for PCs
-//! rootfs-arm64/disk.img                          Debian 12 with systemd, python, gcc; root logs in on the console
+//! rootfs-arm64/disk.img  rootfs-amd64/disk.img   Debian 12 with systemd, python, gcc; root logs in on the console
+//! disk-amd64/disk.img                            Debian 12 on a partition, with its kernel and GRUB
+//! netboot-amd64/linux  netboot-amd64/initrd.gz   Debian 12's installer
+//! memtest/memtest.bin  memtest/memtest.iso       memtest86+, as a kernel and as a CD
+//! grub-rescue/cdrom.iso  grub-rescue/floppy.img  GRUB's shell
 //! ```
 
 mod archive;
@@ -20,49 +24,105 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::command::output;
 use crate::places;
 use archive::Archive;
 use cpio::Cpio;
 
-/// What can be fetched by name.
-pub const NAMES: &[&str] = &[
-    "busybox",
-    "debian-12",
-    "debian-13",
-    "busybox-amd64",
-    "debian-12-amd64",
-    "debian-13-amd64",
-    "busybox-i386",
-    "debian-12-i386",
-    "rootfs-arm64",
-];
-/// What is fetched when no name is given: all but the root file system, which takes long.
-pub const SMALL: &[&str] = &["busybox", "debian-12", "debian-13"];
-
-/// A Debian kernel: name of its artefact, its suite, its architecture and the package that depends on it.
-struct Release {
+/// Something that can be fetched by name.
+struct Artefact {
     name: &'static str,
-    suite: &'static str,
-    arch: &'static str,
-    package: &'static str,
+    make: Make,
 }
 
-impl Release {
-    const fn new(name: &'static str, suite: &'static str, arch: &'static str, package: &'static str) -> Release {
-        Release { name, suite, arch, package }
-    }
+/// How it is made.
+enum Make {
+    /// Busybox of that architecture.
+    Busybox(&'static str),
+    /// The kernel that the metapackage `package` depends on.
+    Kernel { suite: &'static str, arch: &'static str, package: &'static str },
+    /// A root file system, or a whole disk. Takes long.
+    Image(&'static rootfs::Recipe),
+    /// Files of a package for amd64 as they are: where it has them, and their names here.
+    Files { package: &'static str, files: &'static [(&'static str, &'static str)] },
 }
 
-const RELEASES: &[Release] = &[
-    Release::new("debian-12", "bookworm", "arm64", "linux-image-arm64"),
-    Release::new("debian-13", "trixie", "arm64", "linux-image-arm64"),
-    Release::new("debian-12-amd64", "bookworm", "amd64", "linux-image-amd64"),
-    Release::new("debian-13-amd64", "trixie", "amd64", "linux-image-amd64"),
-    Release::new("debian-12-i386", "bookworm", "i386", "linux-image-686"),
+const fn kernel_of(name: &'static str, suite: &'static str, arch: &'static str, package: &'static str) -> Artefact {
+    Artefact { name, make: Make::Kernel { suite, arch, package } }
+}
+
+const ARTEFACTS: &[Artefact] = &[
+    Artefact { name: "busybox", make: Make::Busybox("arm64") },
+    kernel_of("debian-12", "bookworm", "arm64", "linux-image-arm64"),
+    kernel_of("debian-13", "trixie", "arm64", "linux-image-arm64"),
+    Artefact { name: "busybox-amd64", make: Make::Busybox("amd64") },
+    kernel_of("debian-12-amd64", "bookworm", "amd64", "linux-image-amd64"),
+    kernel_of("debian-13-amd64", "trixie", "amd64", "linux-image-amd64"),
+    Artefact { name: "busybox-i386", make: Make::Busybox("i386") },
+    kernel_of("debian-12-i386", "bookworm", "i386", "linux-image-686"),
+    Artefact {
+        name: "netboot-amd64",
+        make: Make::Files {
+            package: "debian-installer-12-netboot-amd64",
+            files: &[
+                ("usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64/linux", "linux"),
+                ("usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64/initrd.gz", "initrd.gz"),
+            ],
+        },
+    },
+    Artefact {
+        name: "memtest",
+        make: Make::Files {
+            package: "memtest86+",
+            files: &[
+                ("boot/memtest86+x64.bin", "memtest.bin"),
+                ("usr/lib/memtest86+/memtest86+x64.iso", "memtest.iso"),
+            ],
+        },
+    },
+    Artefact {
+        name: "grub-rescue",
+        make: Make::Files {
+            package: "grub-rescue-pc",
+            files: &[
+                ("usr/lib/grub-rescue/grub-rescue-cdrom.iso", "cdrom.iso"),
+                ("usr/lib/grub-rescue/grub-rescue-floppy.img", "floppy.img"),
+            ],
+        },
+    },
+    Artefact { name: "rootfs-arm64", make: Make::Image(&rootfs::ARM64) },
+    Artefact { name: "rootfs-amd64", make: Make::Image(&rootfs::AMD64) },
+    Artefact { name: "disk-amd64", make: Make::Image(&rootfs::DISK_AMD64) },
 ];
+
+/// What can be fetched by name.
+pub fn names() -> Vec<&'static str> {
+    ARTEFACTS.iter().map(|artefact| artefact.name).collect()
+}
+
+/// What is fetched when no name is given: all but the images, which take long.
+pub fn small() -> Vec<&'static str> {
+    names().into_iter().filter(|name| !is_image(name)).collect()
+}
+
+fn artefact(name: &str) -> Result<&'static Artefact> {
+    ARTEFACTS
+        .iter()
+        .find(|artefact| artefact.name == name)
+        .with_context(|| format!("no guest is called `{name}`; there are: {}", names().join(", ")))
+}
+
+/// Whether it is an image, which takes long to make.
+pub fn is_image(name: &str) -> bool {
+    artefact(name).is_ok_and(|artefact| matches!(artefact.make, Make::Image(_)))
+}
+
+/// Whether an artefact is there, perhaps made by an older recipe.
+pub fn is_there(name: &str) -> bool {
+    places::guests().join(name).join("stamp").exists()
+}
 
 /// The directory of busybox for an architecture.
 fn busybox_name(arch: &str) -> String {
@@ -82,7 +142,10 @@ pub struct Kernel {
 /// Where the parts of a kernel are, fetched or not.
 pub fn kernel(name: &str) -> Kernel {
     let dir = places::guests().join(name);
-    let arch = RELEASES.iter().find(|release| release.name == name).map_or("arm64", |release| release.arch);
+    let arch = match artefact(name) {
+        Ok(Artefact { make: Make::Kernel { arch, .. }, .. }) => arch,
+        _ => "arm64",
+    };
     Kernel {
         image: dir.join("vmlinuz"),
         initrd: places::guests().join(busybox_name(arch)).join("initrd.cpio"),
@@ -90,38 +153,49 @@ pub fn kernel(name: &str) -> Kernel {
     }
 }
 
-/// Makes sure that `name` is there. `emulator` runs the second stage of a root file system.
+/// Makes sure that `name` is there. `emulator` configures images.
 pub fn fetch(name: &str, emulator: &Path) -> Result<()> {
+    let artefact = artefact(name)?;
     let dir = places::guests().join(name);
-    if fs::read_to_string(dir.join("stamp")).is_ok_and(|stamp| stamp.ends_with(&recipe(name))) {
+    if fs::read_to_string(dir.join("stamp")).is_ok_and(|stamp| stamp.ends_with(&recipe(artefact))) {
         return Ok(());
     }
     host::ensure(host::UNPACK)?;
-    match name {
-        "busybox" => busybox("arm64", &dir),
-        "busybox-amd64" => busybox("amd64", &dir),
-        "busybox-i386" => busybox("i386", &dir),
-        "rootfs-arm64" => {
-            fetch("debian-12", emulator)?;
-            rootfs::build(&dir, emulator)
+    match &artefact.make {
+        Make::Busybox(arch) => busybox(arch, artefact, &dir),
+        Make::Kernel { suite, arch, package } => {
+            fetch(&busybox_name(arch), emulator)?;
+            debian_kernel(&Archive::open(suite, arch, &apt_dir())?, package, arch, artefact, &dir)
         }
-        _ => match RELEASES.iter().find(|release| release.name == name) {
-            Some(release) => {
-                fetch(&busybox_name(release.arch), emulator)?;
-                debian_kernel(release, &dir)
-            }
-            None => bail!("no guest is called `{name}`; there are: {}", NAMES.join(", ")),
-        },
+        Make::Image(image) => {
+            fetch(image.kernel, emulator)?;
+            image.build(artefact, &dir, emulator)
+        }
+        Make::Files { package, files } => package_files(package, files, artefact, &dir),
     }
     .with_context(|| format!("cannot fetch {name}"))?;
     println!("fetch: {name} is in {}", dir.display());
     Ok(())
 }
 
-fn busybox(arch: &'static str, dir: &Path) -> Result<()> {
+/// Some files of a package, nothing else of it.
+fn package_files(package: &str, files: &[(&str, &str)], artefact: &Artefact, dir: &Path) -> Result<()> {
+    let package = Archive::open("bookworm", "amd64", &apt_dir())?.package(package)?;
+    complete(artefact, dir, &package, |new| {
+        let tree = new.join("tree");
+        output(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&tree))?;
+        for (from, to) in files {
+            fs::rename(tree.join(from), new.join(to))
+                .with_context(|| format!("{} has no {from}", package.display()))?;
+        }
+        fs::remove_dir_all(&tree).context("cannot remove the rest of the package")
+    })
+}
+
+fn busybox(arch: &'static str, artefact: &Artefact, dir: &Path) -> Result<()> {
     let archive = Archive::open("bookworm", arch, &apt_dir())?;
     let package = archive.package("busybox-static")?;
-    complete(dir, &package, |new| {
+    complete(artefact, dir, &package, |new| {
         let tree = new.join("tree");
         output(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&tree))?;
         let binary = [tree.join("bin/busybox"), tree.join("usr/bin/busybox")];
@@ -134,11 +208,10 @@ fn busybox(arch: &'static str, dir: &Path) -> Result<()> {
     })
 }
 
-fn debian_kernel(release: &Release, dir: &Path) -> Result<()> {
-    let archive = Archive::open(release.suite, release.arch, &apt_dir())?;
-    let package = archive.package(&archive.dependency(release.package, "linux-image-")?)?;
-    let busybox = fs::read(places::guests().join(busybox_name(release.arch)).join("busybox"))?;
-    complete(dir, &package, |new| {
+fn debian_kernel(archive: &Archive, metapackage: &str, arch: &str, artefact: &Artefact, dir: &Path) -> Result<()> {
+    let package = archive.package(&archive.dependency(metapackage, "linux-image-")?)?;
+    let busybox = fs::read(places::guests().join(busybox_name(arch)).join("busybox"))?;
+    complete(artefact, dir, &package, |new| {
         let tree = new.join("tree");
         output(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&tree))?;
         let image = only_entry(&tree.join("boot"), "vmlinuz-")?;
@@ -188,7 +261,7 @@ fn initrd(busybox: &[u8], modules: &[modules::Module]) -> Vec<u8> {
 
 /// Makes an artefact in a directory beside its place and moves it there when all of it is written, so that
 /// an interrupted run leaves nothing half done. The stamp names the package it came from.
-fn complete(dir: &Path, package: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+fn complete(artefact: &Artefact, dir: &Path, package: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let new = dir.with_extension("new");
     let old = dir.with_extension("old");
     for stale in [&new, &old] {
@@ -198,7 +271,7 @@ fn complete(dir: &Path, package: &Path, make: impl FnOnce(&Path) -> Result<()>) 
     }
     fs::create_dir_all(&new)?;
     make(&new)?;
-    stamp(&new, dir, &package.file_name().unwrap_or_default().to_string_lossy())?;
+    stamp(&new, artefact, &package.file_name().unwrap_or_default().to_string_lossy())?;
     if dir.exists() {
         fs::rename(dir, &old)?;
     }
@@ -209,18 +282,18 @@ fn complete(dir: &Path, package: &Path, make: impl FnOnce(&Path) -> Result<()>) 
     Ok(())
 }
 
-/// Writes the stamp of the artefact `dir` into `new`: where it came from and the recipe that made it.
-fn stamp(new: &Path, dir: &Path, origin: &str) -> Result<()> {
-    let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    fs::write(new.join("stamp"), format!("{origin}\n{}", recipe(&name))).context("cannot write the stamp")
+/// Writes the stamp of an artefact into `new`: where it came from and the recipe that made it.
+fn stamp(new: &Path, artefact: &Artefact, origin: &str) -> Result<()> {
+    fs::write(new.join("stamp"), format!("{origin}\n{}", recipe(artefact))).context("cannot write the stamp")
 }
 
 /// Last line of a stamp: changes when our part of the artefact does, so that a fetch after an update renews it.
-fn recipe(name: &str) -> String {
+fn recipe(artefact: &Artefact) -> String {
     let mut hasher = std::hash::DefaultHasher::new();
-    match name {
-        "rootfs-arm64" => rootfs::RECIPE.hash(&mut hasher),
-        _ => (include_str!("init.sh"), modules::WANTED).hash(&mut hasher),
+    match &artefact.make {
+        Make::Image(image) => image.hash(&mut hasher),
+        Make::Files { files, .. } => files.hash(&mut hasher),
+        Make::Busybox(_) | Make::Kernel { .. } => (include_str!("init.sh"), modules::WANTED).hash(&mut hasher),
     }
     format!("recipe {:016x}\n", hasher.finish())
 }

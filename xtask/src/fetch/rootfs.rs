@@ -1,139 +1,249 @@
-//! A Debian arm64 root file system on a raw ext4 image.
+//! Debian systems on raw ext4 images: root file systems alone, and disks that boot by themselves.
 //!
 //! debootstrap downloads and verifies the packages and unpacks the essential ones; `mke2fs -d` turns the tree into an
-//! image without mounting anything; the packages' scripts run on first boot inside the emulator (firstboot.sh).
+//! image without mounting anything; the packages' scripts run on first boot inside the emulator (firstboot.sh), which also
+//! installs the boot loader of a disk (bootable.sh).
 
 use std::fs;
+use std::hash::{Hash, Hasher};
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::Artefact;
 use super::archive::mirror;
 use super::host::{self, KEYRING};
 use crate::command::{exists, output, step};
 use crate::emulator::{Emulator, Stop};
 use crate::places;
+use crate::system::{AARCH64, System, X86_64};
+
+/// What an image holds.
+pub struct Recipe {
+    system: &'static System,
+    /// The fetched kernel that runs the first boot.
+    pub kernel: &'static str,
+    /// Of the file system, as mke2fs takes it.
+    size: &'static str,
+    /// On top of the essential packages.
+    packages: &'static [&'static str],
+    layout: Layout,
+}
+
+/// How the file system lies on the image.
+#[derive(Clone, Copy, PartialEq)]
+enum Layout {
+    /// It is the image. The emulator loads the kernel.
+    Bare,
+    /// On the first partition, with a kernel and GRUB for a BIOS.
+    Bootable,
+}
 
 const SUITE: &str = "bookworm";
-const SIZE: &str = "2560M";
-/// On top of the essential packages.
+
+pub static ARM64: Recipe =
+    Recipe { system: &AARCH64, kernel: "debian-12", size: "2560M", packages: PROGRAMS, layout: Layout::Bare };
+pub static AMD64: Recipe = Recipe { system: &X86_64, kernel: "debian-12-amd64", ..ARM64 };
+pub static DISK_AMD64: Recipe = Recipe { size: "1536M", packages: BOOTABLE, layout: Layout::Bootable, ..AMD64 };
+
 #[rustfmt::skip]
-const PACKAGES: &[&str] = &[
+const PROGRAMS: &[&str] = &[
     // A machine one can log in to.
     "systemd", "systemd-sysv", "udev", "dbus", "libpam-systemd", "kmod", "procps", "iproute2", "iputils-ping", "less", "file",
     // The programs whose results are compared between emulators.
     "apt", "ca-certificates", "python3", "libpython3.11-testsuite", "gcc", "libc6-dev", "make", "openssl", "stress-ng",
     "sqlite3", "xz-utils", "7zip", "bzip2", "zstd", "bc",
 ];
+/// grub-pc-bin and not grub-pc, which wants to be told a disk while it is configured.
+#[rustfmt::skip]
+const BOOTABLE: &[&str] = &[
+    "systemd", "systemd-sysv", "udev", "dbus", "libpam-systemd", "kmod", "procps", "iproute2", "iputils-ping", "less", "file",
+    "linux-image-amd64", "initramfs-tools", "zstd", "grub-pc-bin", "grub2-common",
+];
+
+/// Where the partition begins, in bytes: the usual place, which leaves room for GRUB behind the boot sector.
+const PARTITION: u64 = 1 << 20;
+const SECTOR: u64 = 512;
 
 /// All that decides what the image holds.
-pub const RECIPE: (&str, &str, &str, &[&str]) = (SUITE, SIZE, FIRSTBOOT, PACKAGES);
-const FIRSTBOOT: &str = include_str!("firstboot.sh");
-
-pub fn build(dir: &Path, emulator: &Path) -> Result<()> {
-    host::ensure(host::ROOTFS)?;
-    let work = dir.with_extension("new");
-    fs::create_dir_all(&work)?;
-    let image = work.join("disk.img");
-    let unpacked = work.join("first-stage.img");
-    if !unpacked.exists() {
-        first_stage(&work, &unpacked)?;
+impl Hash for Recipe {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (SUITE, self.size, self.firstboot(), self.packages).hash(state);
     }
-    step("fetch: copy the unpacked image", || {
-        output(Command::new("cp").arg("--sparse=always").arg(&unpacked).arg(&image))
-    })?;
-    second_stage(&image, &work, emulator)?;
-    // Replays the journal if need be; status 1 says that it was. Anything worse is an error.
-    let check = r#"e2fsck -fp "$1" || [ $? -eq 1 ]"#;
-    output(Command::new("sh").env("PATH", admin_path()).args(["-c", check, "sh"]).arg(&image))
-        .context("the finished image is not a clean file system")?;
-    fs::remove_file(&unpacked)?;
-    super::stamp(&work, dir, &format!("debootstrap {SUITE}"))?;
-    if dir.exists() {
-        fs::remove_dir_all(dir)?;
-    }
-    fs::rename(&work, dir)?;
-    Ok(())
 }
 
-/// Downloads and unpacks; leaves an image that configures itself when booted with `init=/mimic-firstboot`.
-fn first_stage(work: &Path, image: &Path) -> Result<()> {
-    let tree = work.join("tree");
-    if tree.exists() {
-        fs::remove_dir_all(&tree)?;
+impl Recipe {
+    pub fn build(&self, artefact: &Artefact, dir: &Path, emulator: &Path) -> Result<()> {
+        host::ensure(host::ROOTFS)?;
+        let work = dir.with_extension("new");
+        fs::create_dir_all(&work)?;
+        let image = work.join("disk.img");
+        let unpacked = work.join("first-stage.img");
+        if !unpacked.exists() {
+            self.first_stage(&work, &unpacked)?;
+        }
+        step("fetch: copy the unpacked image", || {
+            output(Command::new("cp").arg("--sparse=always").arg(&unpacked).arg(&image))
+        })?;
+        self.second_stage(&image, &work, emulator)?;
+        // Replays the journal if need be; status 1 says that it was. Anything worse is an error.
+        let check = r#"e2fsck -fp "$1" || [ $? -eq 1 ]"#;
+        let file_system = format!("{}?offset={}", image.display(), self.offset());
+        output(Command::new("sh").env("PATH", admin_path()).args(["-c", check, "sh", &file_system]))
+            .context("the finished image is not a clean file system")?;
+        fs::remove_file(&unpacked)?;
+        super::stamp(&work, artefact, &format!("debootstrap {SUITE}"))?;
+        if dir.exists() {
+            fs::remove_dir_all(dir)?;
+        }
+        fs::rename(&work, dir)?;
+        Ok(())
     }
-    let part = image.with_extension("part");
-    let cache = places::guests().join("apt/debootstrap");
-    fs::create_dir_all(&cache)?;
-    let modules = places::guests().join("debian-12/modules");
-    let firstboot = work.join("mimic-firstboot");
-    fs::write(&firstboot, FIRSTBOOT)?;
-    // One shell for all steps, because file owners and device nodes live as long as one fakeroot.
-    let script = r#"
+
+    /// Where the file system begins on the image.
+    fn offset(&self) -> u64 {
+        if self.layout == Layout::Bootable { PARTITION } else { 0 }
+    }
+
+    /// What the first boot does.
+    fn firstboot(&self) -> String {
+        let bootable = if self.layout == Layout::Bootable { include_str!("bootable.sh") } else { "" };
+        include_str!("firstboot.sh").replace("@BOOTABLE@\n", bootable).replace("@CONSOLE@", self.system.console)
+    }
+
+    /// Downloads and unpacks; leaves an image that configures itself when booted with `init=/mimic-firstboot`.
+    fn first_stage(&self, work: &Path, image: &Path) -> Result<()> {
+        let tree = work.join("tree");
+        if tree.exists() {
+            fs::remove_dir_all(&tree)?;
+        }
+        let part = image.with_extension("part");
+        let cache = places::guests().join("apt/debootstrap");
+        fs::create_dir_all(&cache)?;
+        let modules = places::guests().join(self.kernel).join("modules");
+        let firstboot = work.join("mimic-firstboot");
+        fs::write(&firstboot, self.firstboot())?;
+        if part.exists() {
+            fs::remove_file(&part)?;
+        }
+        // One shell for all steps, because file owners and device nodes live as long as one fakeroot.
+        let script = r#"
 set -e
-debootstrap --foreign --arch=arm64 --variant=minbase --force-check-gpg --keyring="$KEYRING" --cache-dir="$CACHE" \
+debootstrap --foreign --arch="$ARCH" --variant=minbase --force-check-gpg --keyring="$KEYRING" --cache-dir="$CACHE" \
     --include="$PACKAGES" "$SUITE" "$TREE" "$MIRROR"
 # In some containers debootstrap leaves a symbolic link to itself where /proc belongs.
 [ ! -L "$TREE/proc" ] || { rm "$TREE/proc"; mkdir "$TREE/proc"; }
 install -m 755 "$FIRSTBOOT" "$TREE/mimic-firstboot"
 mkdir -p "$TREE/usr/lib/modules" && cp -r "$MODULES"/. "$TREE/usr/lib/modules/"
-mke2fs -q -t ext4 -L mimic -d "$TREE" -E root_owner=0:0 "$IMAGE" "$SIZE"
+mke2fs -q -t ext4 -L mimic -d "$TREE" -E root_owner=0:0,offset="$OFFSET" "$IMAGE" "$SIZE"
 "#;
-    let mut command = if host::is_root() {
-        Command::new("sh")
-    } else if exists("fakeroot") {
-        let mut command = Command::new("fakeroot");
-        command.arg("sh");
-        command
-    } else {
-        bail!("building a root file system as an ordinary user needs the package fakeroot");
-    };
-    step("fetch: download and unpack Debian packages (some minutes)", || {
-        output(
+        let mut command = if host::is_root() {
+            Command::new("sh")
+        } else if exists("fakeroot") {
+            let mut command = Command::new("fakeroot");
+            command.arg("sh");
             command
-                .args(["-c", script])
-                .env("PATH", admin_path())
-                .env("LC_ALL", "C")
-                .env("KEYRING", KEYRING)
-                .env("CACHE", &cache)
-                .env("PACKAGES", PACKAGES.join(","))
-                .env("SUITE", SUITE)
-                .env("TREE", &tree)
-                .env("MIRROR", mirror())
-                .env("FIRSTBOOT", &firstboot)
-                .env("MODULES", &modules)
-                .env("IMAGE", &part)
-                .env("SIZE", SIZE),
-        )
-        .context("debootstrap (no network, or a signature that does not verify?)")
-    })?;
-    fs::rename(&part, image)?;
-    fs::remove_dir_all(&tree)?;
-    Ok(())
+        } else {
+            bail!("building a root file system as an ordinary user needs the package fakeroot");
+        };
+        step("fetch: download and unpack Debian packages (some minutes)", || {
+            output(
+                command
+                    .args(["-c", script])
+                    .env("PATH", admin_path())
+                    .env("LC_ALL", "C")
+                    .env("ARCH", self.system.arch)
+                    .env("KEYRING", KEYRING)
+                    .env("CACHE", &cache)
+                    .env("PACKAGES", self.packages.join(","))
+                    .env("SUITE", SUITE)
+                    .env("TREE", &tree)
+                    .env("MIRROR", mirror())
+                    .env("FIRSTBOOT", &firstboot)
+                    .env("MODULES", &modules)
+                    .env("IMAGE", &part)
+                    .env("OFFSET", self.offset().to_string())
+                    .env("SIZE", self.size),
+            )
+            .context("debootstrap (no network, or a signature that does not verify?)")
+        })?;
+        if self.layout == Layout::Bootable {
+            let mut image = fs::OpenOptions::new().read(true).write(true).open(&part)?;
+            image.write_all(&partition_table(image.metadata()?.len()))?;
+        }
+        fs::rename(&part, image)?;
+        fs::remove_dir_all(&tree)?;
+        Ok(())
+    }
+
+    /// Boots the image once; its first process installs everything and powers off.
+    fn second_stage(&self, image: &Path, work: &Path, emulator: &Path) -> Result<()> {
+        let kernel = super::kernel(self.kernel);
+        let System { machine, plain_cpu, console, .. } = self.system;
+        let root = if self.layout == Layout::Bootable { "/dev/vda1" } else { "/dev/vda" };
+        let mut emulator = Emulator::new(self.system, emulator);
+        emulator
+            .args(["-M", machine, "-cpu", plain_cpu, "-m", "2048", "-nographic", "-no-reboot"])
+            .kernel(&kernel.image, &kernel.initrd_modules)
+            .append(&format!("console={console} root={root} init=/mimic-firstboot loglevel=4"))
+            .disk(image)
+            .timeout(Duration::from_secs(3 * 3600))
+            .log(&work.join("firstboot.log"));
+        let name = emulator.name();
+        let run = step(&format!("fetch: configure packages inside {name} (10 to 60 minutes)"), || emulator.run())?;
+        if run.stop != Stop::Exited(0) || !run.serial.contains("mimic-firstboot: done") {
+            let log = work.join("firstboot.log");
+            bail!("first boot did not finish ({}); its console is in {}", run.stop, log.display());
+        }
+        Ok(())
+    }
 }
 
-/// Boots the image once; its first process installs everything and powers off.
-fn second_stage(image: &Path, work: &Path, emulator: &Path) -> Result<()> {
-    let kernel = super::kernel("debian-12");
-    let mut machine = Emulator::new(emulator);
-    machine
-        .args(["-M", "virt", "-cpu", "cortex-a57", "-m", "2048", "-nographic", "-no-reboot"])
-        .kernel(&kernel.image, &kernel.initrd_modules)
-        .append("console=ttyAMA0 root=/dev/vda init=/mimic-firstboot loglevel=4")
-        .disk(image)
-        .timeout(Duration::from_secs(3 * 3600))
-        .log(&work.join("firstboot.log"));
-    let name = machine.name();
-    let run = step(&format!("fetch: configure packages inside {name} (10 to 60 minutes)"), || machine.run())?;
-    if run.stop != Stop::Exited(0) || !run.serial.contains("mimic-firstboot: done") {
-        bail!("first boot did not finish ({}); its console is in {}", run.stop, work.join("firstboot.log").display());
-    }
-    Ok(())
+/// A boot sector without a loader: one active partition that reaches from [`PARTITION`] to the end of the image.
+fn partition_table(length: u64) -> [u8; SECTOR as usize] {
+    const ENTRY: usize = 446;
+    const ACTIVE: u8 = 0x80;
+    const LINUX: u8 = 0x83;
+    // The old numbers of head, sector and cylinder say that they do not suffice.
+    const LBA: [u8; 3] = [0xfe, 0xff, 0xff];
+    let mut sector = [0; SECTOR as usize];
+    let sectors = |bytes: u64| u32::try_from(bytes / SECTOR).expect("an image of some GiB").to_le_bytes();
+    let entry = [&[ACTIVE], &LBA[..], &[LINUX], &LBA, &sectors(PARTITION), &sectors(length - PARTITION)].concat();
+    sector[ENTRY..ENTRY + entry.len()].copy_from_slice(&entry);
+    sector[SECTOR as usize - 2..].copy_from_slice(&[0x55, 0xaa]);
+    sector
 }
 
 /// PATH with the administrator's directories, where an ordinary user's may lack them.
 fn admin_path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_partition_to_the_end() {
+        let sector = partition_table(PARTITION + (1536 << 20));
+        assert_eq!(sector[446..462], *b"\x80\xfe\xff\xff\x83\xfe\xff\xff\x00\x08\x00\x00\x00\x00\x30\x00");
+        assert_eq!((sector[510], sector[511]), (0x55, 0xaa));
+        assert!(sector[462..510].iter().chain(&sector[..446]).all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn every_recipe_has_its_script() {
+        for recipe in [&ARM64, &AMD64, &DISK_AMD64] {
+            let script = recipe.firstboot();
+            let console = format!("systemctl enable serial-getty@{}.service", recipe.system.console);
+            assert!(
+                script.contains(&console) && !script.contains("@CONSOLE") && !script.contains("@BOOTABLE"),
+                "{script}"
+            );
+            assert_eq!(script.contains("grub-install"), recipe.layout == Layout::Bootable);
+        }
+    }
 }

@@ -18,7 +18,7 @@ struct Bench {
 }
 
 fn bench() -> Bench {
-    let machine = Machine::new();
+    let machine = Machine::default();
     let (vram, rom) = (Ram::new(VRAM).unwrap(), Ram::new(0x1_0000).unwrap());
     rom.store(0, 2, 0xaa55).unwrap();
     let clock = Arc::new(ManualClock::new(0));

@@ -1,0 +1,284 @@
+//! Machines `pc` (440FX and PIIX3, as QEMU's `pc-i440fx`) and `isapc` (the same without PCI).
+//!
+//! | address       | what                                                        |
+//! |---------------|-------------------------------------------------------------|
+//! | `0x0000_0000` | RAM, at most 3 GiB; the rest from 4 GiB on                  |
+//! | `0x000a_0000` | VGA                                                         |
+//! | `0x000c_0000` | shadow RAM, or option ROMs and the end of the firmware      |
+//! | `0x8000_0000` | PCI devices, or from `0xc000_0000` with more than 2 GiB     |
+//! | `0xfec0_0000` | I/O APIC                                                    |
+//! | `0xfed0_0000` | HPET                                                        |
+//! | `0xfee0_0000` | local APIC                                                  |
+//! | below 4 GiB   | firmware                                                    |
+//!
+//! - here: what is asked for, and what is in memory at the start;
+//! - [`board`]: the chips of the mainboard; [`interrupts`]: how their lines meet;
+//! - [`devices`]: what is plugged into it; [`firmware`]: what firmware is told.
+//!
+//! Without `-kernel` the machine starts in the firmware (SeaBIOS). With it the kernel is started directly, and the board
+//! does what it needs of firmware: ACPI tables lie in ROM, and power management is where they say.
+
+pub mod board;
+pub mod devices;
+pub mod firmware;
+pub mod interrupts;
+#[cfg(test)]
+mod tests;
+
+use crate::acpi::{self, Acpi};
+use crate::board::Board;
+use crate::boot::linux_x86::{self, Kind, MemoryMap};
+use crate::boot::{Blob, File, identify};
+use crate::builder::Boot;
+use crate::error::Error;
+use hw::intc::lapic;
+pub use hw::rtc::cmos::BootDevice;
+use std::sync::Arc;
+use vm::Gpa;
+
+/// RAM below the devices, in bytes.
+const LOW_RAM: u64 = 3 << 30;
+const HIGH_RAM: u64 = 4 << 30;
+/// First address of PCI devices' memory, as SeaBIOS chooses it too.
+const PCI_MEMORY: u64 = 2 << 30;
+/// Where the firmware's end can be seen, and the tables if there is no firmware.
+const ROM: u64 = 0xe_0000;
+const ROM_LEN: u64 = 0x2_0000;
+/// Firmware at most, in bytes.
+pub const FIRMWARE_MAX: u64 = 8 << 20;
+/// An adapter's BIOS at most, in bytes.
+pub const OPTION_ROM_MAX: u64 = 1 << 16;
+/// I/O ports of power management, as SeaBIOS chooses them too.
+const PM_BASE: u16 = 0x600;
+const SMBUS_BASE: u16 = 0x700;
+
+/// The machine as asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Whether there is a PCI bus (`pc`), or not (`isapc`).
+    pub pci: bool,
+    /// CPU model with its feature flags.
+    pub cpu: String,
+    /// Physical address bits of that model.
+    pub physical_bits: u32,
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// Bytes of RAM.
+    pub ram: u64,
+    /// Serial ports: `None` for one whose line leads nowhere. The first four are there.
+    pub serials: Vec<Option<String>>,
+    /// The printer's host end, or `None` inside for a port whose line leads nowhere, if there is a parallel port.
+    pub parallel: Option<Option<String>>,
+    /// There is a VGA.
+    pub vga: bool,
+    /// Firmware shows on the first serial port what it shows on a screen.
+    pub nographic: bool,
+    /// IDE drives, by channel and drive.
+    pub ide: [Option<IdeDrive>; 4],
+    /// Floppy drives, with a disk or empty.
+    pub floppies: [Option<Option<String>>; 2],
+    /// Functions on PCI in the order of their device numbers.
+    pub devices: Vec<PciDevice>,
+    /// Devices at I/O ports.
+    pub ports: Vec<PortDevice>,
+    /// Where firmware looks for a system.
+    pub boot: BootOrder,
+    /// Disk requests run inside the guest's access, so that runs can be repeated.
+    pub synchronous: bool,
+}
+
+/// An IDE drive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdeDrive {
+    /// The disk `drive`.
+    Disk { drive: String, serial: String },
+    /// A CD-ROM drive with the disc `drive`, or empty.
+    Cdrom { drive: Option<String>, serial: String },
+}
+
+/// A function on PCI.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PciDevice {
+    /// virtio-blk with the disk `drive`; `serial` is what GET_ID gives.
+    VirtioBlk { drive: String, serial: String },
+    /// virtio-net on the network `netdev`, or with its cable unplugged.
+    VirtioNet { netdev: Option<String>, mac: [u8; 6] },
+    /// virtio-rng.
+    VirtioRng,
+    /// A virtio console on the serial line `chardev`.
+    VirtioConsole { chardev: String },
+    /// An 82540EM on the network `netdev`, or with its cable unplugged.
+    E1000 { netdev: Option<String>, mac: [u8; 6] },
+}
+
+/// A device at I/O ports from `port` on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortDevice {
+    pub port: u16,
+    pub kind: PortKind,
+}
+
+/// Its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortKind {
+    /// Written bytes go to `chardev`.
+    Debugcon { chardev: String },
+    /// A write ends the program; of `len` (1 to 4) ports.
+    DebugExit { len: u8 },
+    /// A guest says that it has panicked.
+    Pvpanic,
+}
+
+/// Where firmware looks for a system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BootOrder {
+    /// Kinds of drives in this order.
+    pub order: [BootDevice; 3],
+    /// Show a menu.
+    pub menu: bool,
+    /// How long the menu can be asked for, in ms.
+    pub menu_wait_ms: Option<u16>,
+    /// How long to wait before another attempt if nothing boots, in ms; -1 for ever.
+    pub retry_ms: Option<i32>,
+}
+
+/// What to start.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// `-bios`.
+    pub firmware: Option<File>,
+    /// BIOS of the VGA.
+    pub vga_bios: Option<File>,
+    /// `-kernel`.
+    pub kernel: Option<File>,
+    /// `-initrd`.
+    pub initrd: Option<File>,
+    /// `-append`.
+    pub cmdline: String,
+}
+
+/// Contents of the ROMs.
+#[derive(Clone, Debug, Default)]
+pub struct Roms {
+    /// What ends at 4 GiB and, in its last 128 KiB, at 1 MiB.
+    pub system: Vec<u8>,
+    /// The VGA's BIOS.
+    pub vga: Option<Vec<u8>>,
+}
+
+impl Config {
+    fn name(&self) -> &'static str {
+        if self.pci { "pc" } else { "isapc" }
+    }
+
+    fn low_ram(&self) -> u64 {
+        self.ram.min(LOW_RAM)
+    }
+
+    fn high_ram(&self) -> u64 {
+        self.ram.saturating_sub(LOW_RAM)
+    }
+
+    /// RAM as the kernel is told of it. The last KiB below 640 KiB and what follows are the firmware's.
+    fn memory_map(&self) -> MemoryMap {
+        let mut map = vec![(0..0x9_fc00, Kind::Ram), (0x9_fc00..0x10_0000, Kind::Reserved)];
+        map.push((0x10_0000..self.low_ram(), Kind::Ram));
+        if self.high_ram() > 0 {
+            map.push((HIGH_RAM..HIGH_RAM + self.high_ram(), Kind::Ram));
+        }
+        map
+    }
+
+    fn acpi(&self) -> Acpi {
+        Acpi::new(&self.described())
+    }
+
+    /// What ACPI tables say.
+    fn described(&self) -> acpi::Pc {
+        let mut serial = [false; 4];
+        serial.iter_mut().zip(&self.serials).for_each(|(there, _)| *there = true);
+        acpi::Pc {
+            cpus: self.cpus,
+            pci_memory: if self.ram > PCI_MEMORY { LOW_RAM as u32 } else { PCI_MEMORY as u32 },
+            pm_base: PM_BASE,
+            serial,
+            parallel: self.parallel.is_some(),
+            floppy: self.floppies.iter().any(Option::is_some),
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let (machine, ram) = (self.name(), self.ram);
+        if ram < 1 << 20 || !ram.is_multiple_of(vm::ram::PAGE_SIZE) {
+            return Err(Error::OddRam { machine, asked: ram });
+        }
+        let max = match self.pci {
+            true => (1 << self.physical_bits.clamp(32, 52)) - (HIGH_RAM - LOW_RAM),
+            false => LOW_RAM,
+        };
+        if ram > max {
+            let (cpu, pa_bits) = (self.cpu.clone(), self.physical_bits);
+            return Err(Error::TooMuchRam { machine, asked_mib: ram >> 20, cpu, pa_bits, max_mib: max >> 20 });
+        }
+        let max = lapic::MAX_CPUS as u32;
+        if self.cpus == 0 || self.cpus > max {
+            return Err(Error::TooManyCpus { machine, asked: self.cpus, max, why: "with 8-bit APIC IDs" });
+        }
+        let (slots, asked) = (devices::SLOTS, self.devices.len());
+        if asked > slots || asked > 0 && !self.pci {
+            let slots = if self.pci { slots } else { 0 };
+            return Err(Error::TooManyPci { machine, slots, asked });
+        }
+        Ok(())
+    }
+}
+
+/// The board for `config`, and what is in memory at the start.
+///
+/// # Errors
+/// What cannot be: too much RAM or too many CPUs, or a file that does not boot.
+pub fn machine(config: &Config, files: Files) -> Result<(Board, Boot), Error> {
+    config.check()?;
+    let vga = files.vga_bios.map(|file| file.bytes);
+    if let Some(kernel) = files.kernel {
+        return with_kernel(config, vga, kernel, files.initrd, &files.cmdline);
+    }
+    let firmware = files.firmware.ok_or(Error::NoFirmware)?;
+    let len = firmware.bytes.len() as u64;
+    if len > FIRMWARE_MAX || !len.is_multiple_of(1 << 16) {
+        return Err(Error::NotFirmware { name: firmware.name, len });
+    }
+    let mut boot = Boot::default();
+    if !config.pci {
+        // The firmware of a machine that cannot make RAM of its ROM runs in RAM.
+        let at = firmware.bytes.len().saturating_sub(ROM_LEN as usize);
+        let bytes = Arc::new(firmware.bytes[at..].to_vec());
+        let gpa = Gpa(0x10_0000 - bytes.len() as u64);
+        boot.blobs.push(Blob { name: "firmware".into(), gpa, bytes, zeros: 0 });
+    }
+    let told = firmware::told(config, vga.as_deref());
+    Ok((board::board(config, Roms { system: firmware.bytes, vga }, told), boot))
+}
+
+/// What is started without firmware.
+fn with_kernel(
+    config: &Config,
+    vga: Option<Vec<u8>>,
+    kernel: File,
+    initrd: Option<File>,
+    cmdline: &str,
+) -> Result<(Board, Boot), Error> {
+    if !linux_x86::is_linux(&kernel.bytes) {
+        let found = identify::identify(&kernel.bytes).unwrap_or_else(|| "of an unknown kind".into());
+        return Err(Error::NotAPcKernel { name: kernel.name, found });
+    }
+    let (blobs, regs) = linux_x86::place(config.low_ram(), &config.memory_map(), kernel, initrd, cmdline)?;
+    let mut boot = Boot { blobs, regs: Some(regs), ..Boot::default() };
+    let mut system = Vec::new();
+    if config.pci {
+        system = config.acpi().placed(ROM);
+        boot.ports = firmware::pci_setup();
+    }
+    system.resize(ROM_LEN as usize, 0xff);
+    Ok((board::board(config, Roms { system, vga }, firmware::Told::default()), boot))
+}

@@ -1,0 +1,173 @@
+//! What is plugged into the mainboard: the VGA, functions on PCI, devices at I/O ports.
+
+use super::board::{Shared, VGA_AT, VGA_PRIORITY};
+use super::{Config, PciDevice, PortDevice, PortKind};
+use crate::board::{Board, PartDesc};
+use crate::builder::{Made, Wires};
+use crate::error::Error;
+use hw::display::vga::{self, Vga};
+use hw::misc::debug_exit::DebugExit;
+use hw::misc::debugcon::Debugcon;
+use hw::misc::pvpanic::{PANICKED, Pvpanic};
+use hw::net::e1000::E1000;
+use hw::pci::function::{PciFunction, PciSlot};
+use hw::virtio::VirtioDevice;
+use hw::virtio::blk::{BlkOptions, VirtioBlk};
+use hw::virtio::console::VirtioConsole;
+use hw::virtio::net::VirtioNet;
+use hw::virtio::pci::VirtioPci;
+use hw::virtio::rng::VirtioRng;
+use std::sync::Arc;
+use vm::netdev::NetDev;
+use vm::{Backing, DeviceCell, Gpa, Mapping, Mmio, Ram};
+
+/// Device number of the VGA.
+const VGA: u8 = 2;
+const VRAM_LEN: u64 = 16 << 20;
+/// Device numbers for further functions.
+const FIRST_SLOT: u8 = 3;
+/// How many there are.
+pub const SLOTS: usize = 32 - FIRST_SLOT as usize;
+
+/// Adds them all.
+pub fn add(b: &mut Board, config: &Config, shared: &Arc<Shared>, vga_bios: Option<Vec<u8>>) {
+    if config.vga {
+        vga(b, config.pci, shared, vga_bios);
+    }
+    for (device, n) in config.devices.iter().zip(FIRST_SLOT..) {
+        pci(b, shared, device, n, config.synchronous);
+    }
+    for (n, device) in config.ports.iter().enumerate() {
+        port(b, device, n);
+    }
+}
+
+/// An adapter; its windows of a VGA are the board's to place, in memory over the hole.
+fn vga(b: &mut Board, on_pci: bool, shared: &Arc<Shared>, bios: Option<Vec<u8>>) {
+    let of = shared.clone();
+    b.add::<Vga>("vga", move |w| {
+        let vram = Ram::new(VRAM_LEN)?;
+        let rom = match bios.filter(|_| on_pci) {
+            Some(bytes) => {
+                let rom = Ram::new((bytes.len() as u64).next_power_of_two().max(4096))?;
+                (0..).zip(&bytes).for_each(|(at, byte)| _ = rom.store(at, 1, (*byte).into()));
+                Some(rom)
+            }
+            None => None,
+        };
+        let slot = of.bus(w)?.slot(VGA, 0);
+        let cell = Arc::new(DeviceCell::new(Vga::new(slot, vram.clone(), rom, w.timers().clock().clone())));
+        if on_pci {
+            of.bus(w)?.plug(&cell);
+        }
+        let backing = Backing::Mmio { port: cell.clone(), window: vga::LEGACY, offset: 0 };
+        let len = Vga::WINDOWS[usize::from(vga::LEGACY)].len;
+        w.bus().map(Mapping { name: "vga".into(), gpa: Gpa(VGA_AT), len, priority: VGA_PRIORITY, backing })?;
+        Ok(Made { memory: Some(vram), display: Some(cell.clone()), ..Made::cell(cell) })
+    })
+    .at_wide_port(0x3b0)
+    .at_wide_port(0x1ce)
+    .by_guest(2)
+    .after("pic");
+}
+
+/// A cable that leads nowhere.
+struct Unplugged;
+
+impl NetDev for Unplugged {
+    fn send(&self, _frame: &[u8]) {}
+    fn receive(&self, _frame: &mut Vec<u8>) -> bool {
+        false
+    }
+    fn on_receive(&self, _wake: Box<dyn Fn() + Send + Sync>) {}
+}
+
+fn network(w: &Wires<'_>) -> Result<Arc<dyn NetDev>, Error> {
+    if w.has_netdev() { w.netdev() } else { Ok(Arc::new(Unplugged)) }
+}
+
+/// Adds the part `path` for a function of model `T`.
+fn function<'a, T: PciFunction + Mmio>(
+    b: &'a mut Board,
+    shared: &Arc<Shared>,
+    (path, n): (String, u8),
+    make: impl FnOnce(&mut Wires<'_>, PciSlot) -> Result<Arc<DeviceCell<T>>, Error> + 'static,
+    drain: Option<fn(&mut T)>,
+) -> &'a mut PartDesc {
+    let of = shared.clone();
+    b.add::<T>(path, move |w| {
+        let slot = of.bus(w)?.slot(n, 0);
+        let cell = make(w, slot)?;
+        of.bus(w)?.plug(&cell);
+        let drained = cell.clone();
+        let drain = drain.map(|drain| -> Box<dyn Fn() + Send + Sync> { Box::new(move || _ = drained.with(drain)) });
+        Ok(Made { drain, ..Made::part(cell) })
+    })
+    .by_guest(T::WINDOWS.len())
+    .after("pic")
+}
+
+fn virtio<'a, D: VirtioDevice>(
+    b: &'a mut Board,
+    shared: &Arc<Shared>,
+    at: (String, u8),
+    make: impl FnOnce(&mut Wires<'_>) -> Result<D, Error> + 'static,
+) -> &'a mut PartDesc {
+    let make = move |w: &mut Wires<'_>, slot| Ok(VirtioPci::cell(make(w)?, slot, true));
+    function::<VirtioPci<D>>(b, shared, at, make, Some(VirtioPci::drain))
+}
+
+fn pci(b: &mut Board, shared: &Arc<Shared>, device: &PciDevice, n: u8, synchronous: bool) {
+    let at = |name: &str| (format!("{name}-{n:x}"), n);
+    match device.clone() {
+        PciDevice::VirtioBlk { drive, serial } => virtio(b, shared, at("virtio-blk"), move |w| {
+            VirtioBlk::new(w.drive()?, BlkOptions { serial, synchronous }).map_err(|e| w.fail(e))
+        })
+        .drive(&drive),
+        PciDevice::VirtioRng => virtio(b, shared, at("virtio-rng"), |w| Ok(VirtioRng::new(w.entropy().clone()))),
+        PciDevice::VirtioConsole { chardev } => {
+            virtio(b, shared, at("virtio-console"), |w| Ok(VirtioConsole::new(w.chardev()?))).chardev(&chardev)
+        }
+        PciDevice::VirtioNet { netdev, mac } => {
+            let part = virtio(b, shared, at("virtio-net"), move |w| Ok(VirtioNet::new(network(w)?, mac)));
+            connect(part, netdev)
+        }
+        PciDevice::E1000 { netdev, mac } => {
+            let make = move |w: &mut Wires<'_>, slot| Ok(E1000::cell(slot, network(w)?, mac));
+            connect(function::<E1000>(b, shared, at("e1000"), make, None), netdev)
+        }
+    };
+}
+
+fn connect(part: &mut PartDesc, netdev: Option<String>) -> &mut PartDesc {
+    match netdev {
+        Some(id) => part.netdev(&id),
+        None => part,
+    }
+}
+
+fn port(b: &mut Board, device: &PortDevice, n: usize) {
+    let at = device.port;
+    match device.kind.clone() {
+        PortKind::Debugcon { chardev } => b
+            .add::<Debugcon>(format!("debugcon{n}"), |w| {
+                Ok(Made::cell(Arc::new(DeviceCell::new(Debugcon::new(w.chardev()?)))))
+            })
+            .at_port(at)
+            .chardev(&chardev),
+        PortKind::DebugExit { len } => b
+            .add::<DebugExit>(format!("debug-exit{n}"), |w| {
+                Ok(Made::cell(Arc::new(DeviceCell::new(DebugExit::new(w.power().clone())))))
+            })
+            .at_port_len(at, len.into()),
+        PortKind::Pvpanic => b
+            .add::<Pvpanic>(format!("pvpanic{n}"), |_| {
+                let tell = |events| {
+                    let what = if events & PANICKED != 0 { "panicked" } else { "panicked and starts its crash kernel" };
+                    eprintln!("mimic: the guest's kernel has {what}");
+                };
+                Ok(Made::cell(Arc::new(DeviceCell::new(Pvpanic::new(Box::new(tell))))))
+            })
+            .at_port(at),
+    };
+}

@@ -1,0 +1,60 @@
+//! Where the firmware of PCs is: SeaBIOS and the BIOS of the VGA as distributions install them.
+
+use crate::cli::config::Config;
+use anyhow::{Result, anyhow};
+use machines::boot::File;
+use machines::error::Role;
+use machines::pc::{FIRMWARE_MAX, OPTION_ROM_MAX};
+use std::path::{Path, PathBuf};
+
+/// Directories: Debian and Fedora; Debian's links, Arch, SUSE; what was built by hand.
+const DIRS: [&str; 4] = ["/usr/share/seabios", "/usr/share/qemu", "/usr/local/share/qemu", "/usr/share/qemu-kvm"];
+/// SeaBIOS for a machine that makes RAM of its ROM; the small one for a machine that cannot.
+const SYSTEM: [&str; 2] = ["bios-256k.bin", "bios.bin"];
+const VGA: &str = "vgabios-stdvga.bin";
+
+fn find(config: &Config, names: &[&Path]) -> Option<PathBuf> {
+    let dirs = config.firmware_dirs.iter().cloned().chain(DIRS.map(PathBuf::from));
+    let mut candidates = dirs.flat_map(|dir| names.iter().map(move |name| dir.join(name)));
+    candidates.find(|path| path.is_file())
+}
+
+fn dirs(config: &Config) -> String {
+    let given = config.firmware_dirs.iter().map(|dir| dir.display().to_string());
+    given.chain(DIRS.map(String::from)).collect::<Vec<_>>().join(", ")
+}
+
+/// The machine's firmware: what `-bios` names, a file or a name in one of the directories, or SeaBIOS.
+///
+/// # Errors
+/// Where it was looked for, and which package has it.
+pub fn system(config: &Config, pci: bool) -> Result<File> {
+    if let Some(given) = &config.bios {
+        let path = if given.exists() { given.clone() } else { find(config, &[given]).unwrap_or_else(|| given.clone()) };
+        return Ok(File::read(Role::Firmware, &path, FIRMWARE_MAX)?);
+    }
+    let mut names = SYSTEM.map(Path::new);
+    if !pci {
+        names.reverse();
+    }
+    let path = find(config, &names).ok_or_else(|| {
+        anyhow!(
+            "no firmware: there is no {} in {}; install the package `seabios`, or name the image with -bios FILE or its \
+             directory with -L DIR",
+            SYSTEM.join(" or "),
+            dirs(config)
+        )
+    })?;
+    Ok(File::read(Role::Firmware, &path, FIRMWARE_MAX)?)
+}
+
+/// The BIOS of the VGA; the machine starts without it too, and then shows nothing until a system programs the VGA itself.
+pub fn vga(config: &Config) -> Option<File> {
+    let found = find(config, &[Path::new(VGA)]);
+    let read = found.ok_or_else(|| anyhow!("there is no {VGA} in {}", dirs(config)));
+    let read = read.and_then(|path| Ok(File::read(Role::Firmware, &path, OPTION_ROM_MAX)?));
+    read.inspect_err(|why| {
+        eprintln!("mimic: no BIOS for the VGA: {why}; install the package `seabios`, or use -vga none");
+    })
+    .ok()
+}
