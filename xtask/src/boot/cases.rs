@@ -434,9 +434,9 @@ fn pc_firmware() -> Vec<Case> {
                 "-append",
                 "console=ttyS0 priority=low TERM=vt100",
             ],
-            steps: &[(r"Debian installer main menu[\s\S]*Choose language", "")],
+            steps: &[(r"Choose language|Select a language", "")],
             stop: Stop::Done,
-            timeout_s: 300,
+            timeout_s: 900,
             ..firmware("")
         },
         // A letter is 0.02 per cent of the screen, a line of text about one. Versions of BIOS and GRUB may differ a little.
