@@ -60,6 +60,11 @@ pub enum Error {
     /// Something else than a kernel for a PC.
     #[error("kernel `{name}` is {found}; this machine boots Linux kernels for x86 (bzImage)")]
     NotAPcKernel { name: String, found: String },
+    /// A 64-bit kernel for a CPU without that mode.
+    #[error(
+        "kernel `{name}` is a 64-bit one, and the CPU {cpu} has no 64-bit mode; use mimic system-x86_64 with -cpu max, or a 32-bit kernel"
+    )]
+    NoLongMode { name: String, cpu: String },
     /// A kernel of an old boot protocol.
     #[error(
         "kernel `{name}` has version {version} of the boot protocol; use one of Linux 2.6.22 or later, which has 2.06"

@@ -41,6 +41,8 @@ pub struct Config {
     pub cpu: String,
     /// Physical address bits of that model.
     pub physical_bits: u32,
+    /// That model has 64-bit mode.
+    pub long_mode: bool,
     /// Number of CPUs.
     pub cpus: u32,
     /// Bytes of RAM.
@@ -73,6 +75,9 @@ pub fn machine(config: &Config, files: Files) -> Result<(Board, Boot), Error> {
         return Err(Error::NotAPcKernel { name: kernel.name, found });
     }
     let low = config.ram.min(LOW_RAM);
+    if linux_x86::is_64_bit(&kernel.bytes) && !config.long_mode {
+        return Err(Error::NoLongMode { name: kernel.name, cpu: config.cpu.clone() });
+    }
     let (blobs, regs) = linux_x86::place(low, &memory_map(config.ram), kernel, files.initrd, &files.cmdline)?;
     Ok((board, Boot { blobs, fdt: None, regs: Some(regs), ports: Vec::new() }))
 }

@@ -61,6 +61,8 @@ pub struct Config {
     pub cpu: String,
     /// Physical address bits of that model.
     pub physical_bits: u32,
+    /// That model has 64-bit mode.
+    pub long_mode: bool,
     /// Number of CPUs.
     pub cpus: u32,
     /// Bytes of RAM.
@@ -271,6 +273,9 @@ fn with_kernel(
     if !linux_x86::is_linux(&kernel.bytes) {
         let found = identify::identify(&kernel.bytes).unwrap_or_else(|| "of an unknown kind".into());
         return Err(Error::NotAPcKernel { name: kernel.name, found });
+    }
+    if linux_x86::is_64_bit(&kernel.bytes) && !config.long_mode {
+        return Err(Error::NoLongMode { name: kernel.name, cpu: config.cpu.clone() });
     }
     let (blobs, regs) = linux_x86::place(config.low_ram(), &config.memory_map(), kernel, initrd, cmdline)?;
     let mut boot = Boot { blobs, regs: Some(regs), ..Boot::default() };

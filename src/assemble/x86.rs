@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use machines::error::Role;
 use machines::pc::{self, BootDevice, BootOrder, IdeDrive, PciDevice, PortDevice, PortKind};
 use machines::{Board, Boot, microvm};
-use x86::model::Model;
+use x86::model::{Feature, Model};
 
 /// First of the addresses of network cards, as QEMU chooses them.
 const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
@@ -23,6 +23,7 @@ pub fn machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
         let board_config = microvm::Config {
             cpu: cpu.to_owned(),
             physical_bits: model.physical_bits,
+            long_mode: model.features.has(Feature::LM),
             cpus: config.cpus,
             ram: config.ram_bytes,
             serial: config.serials.first().cloned().flatten(),
@@ -65,6 +66,7 @@ fn pc_config(config: &Config, cpu: &str, model: &Model) -> Result<pc::Config> {
         pci: config.machine.name != "isapc",
         cpu: cpu.to_owned(),
         physical_bits: model.physical_bits,
+        long_mode: model.features.has(Feature::LM),
         cpus: config.cpus,
         ram: config.ram_bytes,
         serials: config.serials.clone(),

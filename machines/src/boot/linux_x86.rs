@@ -33,6 +33,7 @@ const HEAP_END: usize = 0x224;
 const CMD_LINE_PTR: usize = 0x228;
 const INITRD_ADDR_MAX: usize = 0x22c;
 const CMDLINE_SIZE: usize = 0x238;
+const XLOADFLAGS: usize = 0x236;
 const INIT_SIZE: usize = 0x260;
 const E820_TABLE: usize = 0x2d0;
 
@@ -40,6 +41,10 @@ const E820_TABLE: usize = 0x2d0;
 const OLDEST: u16 = 0x206;
 const LOADED_HIGH: u8 = 1 << 0;
 const CAN_USE_HEAP: u8 = 1 << 7;
+/// There is an entry for 64-bit mode: the kernel is a 64-bit one.
+const XLF_KERNEL_64: u16 = 1 << 0;
+/// The version that brought those flags.
+const HAS_XLOADFLAGS: u16 = 0x20c;
 /// A loader without a number of its own.
 const UNKNOWN_LOADER: u8 = 0xff;
 /// Where initial RAM disks must end for kernels that do not say.
@@ -58,6 +63,11 @@ pub type MemoryMap = Vec<(Range<u64>, Kind)>;
 /// Whether a file is such a kernel.
 pub fn is_linux(bytes: &[u8]) -> bool {
     bytes.get(MAGIC..MAGIC + 4) == Some(b"HdrS") && bytes.get(BOOT_FLAG..JUMP) == Some(&[0x55, 0xaa])
+}
+
+/// Whether such a kernel needs 64-bit mode. One of before Linux 3.8 does not say, and is taken for a 32-bit kernel.
+pub fn is_64_bit(bytes: &[u8]) -> bool {
+    u16_at(bytes, VERSION) >= HAS_XLOADFLAGS && u16_at(bytes, XLOADFLAGS) & XLF_KERNEL_64 != 0
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -157,4 +167,107 @@ pub fn place(
     // "32-bit boot protocol": ESI holds the parameters; EBP, EDI and EBX are zero.
     let regs = BootRegs { pc: Gva(KERNEL), gprs: vec![(6, PARAMS), (x86::wiring::BOOT_GDTR, gdtr)] };
     Ok((blobs, regs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::File;
+
+    const MIB: u64 = 1 << 20;
+    const SETUP: usize = 2 * 512;
+
+    /// A kernel of two sectors with `code` bytes, of version `version`.
+    fn kernel(version: u16, code: usize) -> Vec<u8> {
+        let mut bytes = vec![0; SETUP + code];
+        bytes[SETUP..].fill(0x90);
+        bytes[SETUP_SECTS] = 1;
+        put(&mut bytes, BOOT_FLAG, &[0x55, 0xaa]);
+        bytes[JUMP] = 0xeb;
+        bytes[JUMP + 1] = 0x6a;
+        put(&mut bytes, MAGIC, b"HdrS");
+        put(&mut bytes, VERSION, &version.to_le_bytes());
+        put(&mut bytes, INITRD_ADDR_MAX, &0x7fff_ffffu32.to_le_bytes());
+        put(&mut bytes, CMDLINE_SIZE, &2047u32.to_le_bytes());
+        put(&mut bytes, INIT_SIZE, &(4 * MIB as u32).to_le_bytes());
+        bytes
+    }
+
+    fn file(name: &str, bytes: Vec<u8>) -> File {
+        File { role: if name == "k" { Role::Kernel } else { Role::Initrd }, name: name.into(), bytes }
+    }
+
+    fn map(ram: u64) -> MemoryMap {
+        vec![(0..0x9_fc00, Kind::Ram), (0x9_fc00..MIB, Kind::Reserved), (MIB..ram, Kind::Ram)]
+    }
+
+    fn placed(ram: u64, kernel: Vec<u8>, initrd: Option<usize>, cmdline: &str) -> Result<(Vec<Blob>, BootRegs), Error> {
+        place(ram, &map(ram), file("k", kernel), initrd.map(|len| file("i", vec![7; len])), cmdline)
+    }
+
+    #[test]
+    fn kernel_parameters_and_initrd_are_where_the_kernel_looks() {
+        let (blobs, regs) = placed(64 * MIB, kernel(0x20f, 5000), Some(5000), "console=ttyS0").unwrap();
+        let blob = |gpa: u64| blobs.iter().find(|blob| blob.gpa == Gpa(gpa)).unwrap_or_else(|| panic!("{gpa:#x}"));
+        assert_eq!(*blob(KERNEL).bytes, vec![0x90; 5000], "without its setup code");
+        assert_eq!(*blob(CMDLINE).bytes, b"console=ttyS0\0");
+        let initrd = 64 * MIB - 2 * PAGE;
+        assert_eq!(*blob(initrd).bytes, vec![7; 5000]);
+        let params = &*blob(PARAMS).bytes;
+        assert_eq!(params.len(), PARAMS_LEN);
+        assert_eq!(u32_at(params, CMD_LINE_PTR), CMDLINE as u32);
+        assert_eq!((u32_at(params, RAMDISK_IMAGE), u32_at(params, RAMDISK_SIZE)), (initrd as u32, 5000));
+        assert_eq!((params[TYPE_OF_LOADER], params[LOADFLAGS]), (UNKNOWN_LOADER, LOADED_HIGH | CAN_USE_HEAP));
+        assert_eq!(&params[MAGIC..MAGIC + 4], b"HdrS", "the kernel's header is copied");
+        assert_eq!(params[E820_ENTRIES], 3);
+        assert_eq!(u32_at(params, E820_TABLE + 20), 0x9_fc00);
+        assert_eq!(u32_at(params, E820_TABLE + 20 + 16), 2);
+        assert_eq!(regs.pc, Gva(KERNEL));
+        assert!(regs.gprs.contains(&(6, PARAMS)), "ESI");
+    }
+
+    #[test]
+    fn what_cannot_start_is_refused_by_name() {
+        let error = |ram, kernel, initrd, cmdline: &str| placed(ram, kernel, initrd, cmdline).unwrap_err().to_string();
+        let cut = kernel(0x20f, 5000)[..SETUP].to_vec();
+        for (message, words) in [
+            (error(64 * MIB, kernel(0x205, 5000), None, ""), ["`k`", "2.05"]),
+            (error(64 * MIB, cut, None, ""), ["`k`", "1024"]),
+            (error(4 * MIB, kernel(0x20f, 5000), None, ""), ["`k`", "-m"]),
+            (error(8 * MIB, kernel(0x20f, 5000), Some(4 * MIB as usize), ""), ["`i`", "-m"]),
+            (error(64 * MIB, kernel(0x20f, 5000), None, &"x".repeat(2048)), ["2048", "2047"]),
+        ] {
+            assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        }
+    }
+
+    #[test]
+    fn kernels_say_whether_they_need_64_bit_mode() {
+        let mut bytes = kernel(0x20f, 100);
+        assert!(is_linux(&bytes) && !is_64_bit(&bytes));
+        bytes[XLOADFLAGS] = 1;
+        assert!(is_64_bit(&bytes));
+        put(&mut bytes, VERSION, &0x20bu16.to_le_bytes());
+        assert!(!is_64_bit(&bytes), "before 2.12 the field meant nothing");
+        assert!(!is_linux(&bytes[..MAGIC + 3]) && !is_linux(b""));
+    }
+
+    #[test]
+    fn no_file_makes_it_panic() {
+        let good = kernel(0x20f, 600);
+        for cut in 0..good.len() {
+            if is_linux(&good[..cut]) {
+                let _ = placed(64 * MIB, good[..cut].to_vec(), Some(100), "x");
+            }
+        }
+        for at in SETUP_SECTS..0x270 {
+            for value in [0, 0x7f, 0xff] {
+                let mut bytes = good.clone();
+                bytes[at] = value;
+                if is_linux(&bytes) {
+                    let _ = placed(64 * MIB, bytes, Some(100), "x");
+                }
+            }
+        }
+    }
 }

@@ -26,6 +26,7 @@ fn config(pci: bool) -> Config {
         pci,
         cpu: "max".into(),
         physical_bits: 40,
+        long_mode: true,
         cpus: 1,
         ram: 64 << 20,
         serials: vec![Some("serial0".into()), None],

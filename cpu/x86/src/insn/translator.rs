@@ -340,7 +340,8 @@ fn needed(set: CpuidFeature) -> Needs {
         C::MSR => F::MSR,
         C::PCLMULQDQ => F::PCLMULQDQ,
         C::POPCNT => F::POPCNT,
-        C::PREFETCHW => F::PREFETCHW,
+        // AMD APM volume 3, "PREFETCHW": every processor with long mode has it; the feature says that it does something.
+        C::PREFETCHW => F::LM,
         C::RDPID => F::RDPID,
         C::RDPMC => F::MMX,
         C::RDRAND => F::RDRAND,
