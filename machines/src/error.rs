@@ -58,8 +58,19 @@ pub enum Error {
     #[error("kernel `{name}` is {found}; this machine boots AArch64 kernels: Image, Image.gz, EFI zboot or ELF")]
     NotAKernel { name: String, found: String },
     /// Something else than a kernel for a PC.
-    #[error("kernel `{name}` is {found}; this machine boots Linux kernels for x86 (bzImage)")]
+    #[error("kernel `{name}` is {found}; this machine boots bzImage, ELF with an entry for PVH, and multiboot kernels")]
     NotAPcKernel { name: String, found: String },
+    /// A program without the entry that loaders use.
+    #[error("kernel `{name}` is an ELF program without an entry for PVH (Xen note 18) or multiboot; use its bzImage")]
+    NoPvh { name: String },
+    /// What a multiboot header asks for.
+    #[error("the multiboot header of kernel `{name}` {why}; boot it through GRUB from a disk image")]
+    Multiboot { name: String, why: String },
+    /// Several files for a kernel that takes one.
+    #[error(
+        "kernel `{name}` takes one initial RAM disk; several files are for multiboot kernels: name one with -initrd"
+    )]
+    OneInitrd { name: String },
     /// A 64-bit kernel for a CPU without that mode.
     #[error(
         "kernel `{name}` is a 64-bit one, and the CPU {cpu} has no 64-bit mode; use mimic system-x86_64 with -cpu max, or a 32-bit kernel"

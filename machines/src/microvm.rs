@@ -13,8 +13,8 @@
 //! | port `0x3f8`  | 16550A                                     | 4            |
 
 use crate::board::{Board, CpuDesc};
-use crate::boot::linux_x86::{self, Kind, MemoryMap};
-use crate::boot::{File, identify};
+use crate::boot::File;
+use crate::boot::x86::{self, Kind, MemoryMap, Module};
 use crate::builder::{Boot, Made};
 use crate::error::Error;
 use crate::pc::interrupts::{self, CPU_LINES, gsi};
@@ -57,7 +57,7 @@ pub struct Files {
     /// `-kernel`.
     pub kernel: Option<File>,
     /// `-initrd`.
-    pub initrd: Option<File>,
+    pub modules: Vec<Module>,
     /// `-append`.
     pub cmdline: String,
 }
@@ -70,15 +70,14 @@ pub fn machine(config: &Config, files: Files) -> Result<(Board, Boot), Error> {
     check(config)?;
     let board = board(config);
     let kernel = files.kernel.ok_or(Error::NothingToBoot)?;
-    if !linux_x86::is_linux(&kernel.bytes) {
-        let found = identify::identify(&kernel.bytes).unwrap_or_else(|| "of an unknown kind".into());
-        return Err(Error::NotAPcKernel { name: kernel.name, found });
-    }
-    let low = config.ram.min(LOW_RAM);
-    if linux_x86::is_64_bit(&kernel.bytes) && !config.long_mode {
-        return Err(Error::NoLongMode { name: kernel.name, cpu: config.cpu.clone() });
-    }
-    let (blobs, regs) = linux_x86::place(low, &memory_map(config.ram), kernel, files.initrd, &files.cmdline)?;
+    let machine = x86::Machine {
+        low_ram: config.ram.min(LOW_RAM),
+        map: memory_map(config.ram),
+        rsdp: 0,
+        cpu: &config.cpu,
+        long_mode: config.long_mode,
+    };
+    let (blobs, regs) = x86::load(&machine, kernel, files.modules, &files.cmdline)?;
     Ok((board, Boot { blobs, fdt: None, regs: Some(regs), ports: Vec::new() }))
 }
 

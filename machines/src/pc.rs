@@ -27,8 +27,8 @@ mod tests;
 
 use crate::acpi::{self, Acpi};
 use crate::board::Board;
-use crate::boot::linux_x86::{self, Kind, MemoryMap};
-use crate::boot::{Blob, File, identify};
+use crate::boot::x86::{self, Kind, MemoryMap, Module};
+use crate::boot::{Blob, File};
 use crate::builder::Boot;
 use crate::error::Error;
 use hw::intc::lapic;
@@ -154,7 +154,7 @@ pub struct Files {
     /// `-kernel`.
     pub kernel: Option<File>,
     /// `-initrd`.
-    pub initrd: Option<File>,
+    pub modules: Vec<Module>,
     /// `-append`.
     pub cmdline: String,
 }
@@ -243,7 +243,7 @@ pub fn machine(config: &Config, files: Files) -> Result<(Board, Boot), Error> {
     config.check()?;
     let vga = files.vga_bios.map(|file| file.bytes);
     if let Some(kernel) = files.kernel {
-        return with_kernel(config, vga, kernel, files.initrd, &files.cmdline);
+        return with_kernel(config, vga, kernel, files.modules, &files.cmdline);
     }
     let firmware = files.firmware.ok_or(Error::NoFirmware)?;
     let len = firmware.bytes.len() as u64;
@@ -267,17 +267,18 @@ fn with_kernel(
     config: &Config,
     vga: Option<Vec<u8>>,
     kernel: File,
-    initrd: Option<File>,
+    modules: Vec<Module>,
     cmdline: &str,
 ) -> Result<(Board, Boot), Error> {
-    if !linux_x86::is_linux(&kernel.bytes) {
-        let found = identify::identify(&kernel.bytes).unwrap_or_else(|| "of an unknown kind".into());
-        return Err(Error::NotAPcKernel { name: kernel.name, found });
-    }
-    if linux_x86::is_64_bit(&kernel.bytes) && !config.long_mode {
-        return Err(Error::NoLongMode { name: kernel.name, cpu: config.cpu.clone() });
-    }
-    let (blobs, regs) = linux_x86::place(config.low_ram(), &config.memory_map(), kernel, initrd, cmdline)?;
+    let machine = x86::Machine {
+        low_ram: config.low_ram(),
+        map: config.memory_map(),
+        // The tables begin with it.
+        rsdp: if config.pci { ROM } else { 0 },
+        cpu: &config.cpu,
+        long_mode: config.long_mode,
+    };
+    let (blobs, regs) = x86::load(&machine, kernel, modules, cmdline)?;
     let mut boot = Boot { blobs, regs: Some(regs), ..Boot::default() };
     let mut system = Vec::new();
     if config.pci {

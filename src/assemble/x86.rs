@@ -3,9 +3,12 @@
 use super::{check_machine, firmware, read};
 use crate::cli::config::{Config, DeviceKind, Drive, Interface};
 use anyhow::{Result, anyhow, bail};
+use machines::boot::x86::Module;
+use machines::boot::{File, multiboot};
 use machines::error::Role;
 use machines::pc::{self, BootDevice, BootOrder, IdeDrive, PciDevice, PortDevice, PortKind};
 use machines::{Board, Boot, microvm};
+use std::path::Path;
 use x86::model::{Feature, Model};
 
 /// First of the addresses of network cards, as QEMU chooses them.
@@ -17,7 +20,7 @@ pub fn machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
     let model = Model::parse(cpu).map_err(|error| anyhow!("-cpu {cpu}: {error}"))?;
     let limit = config.ram_bytes;
     let kernel = read(Role::Kernel, config.kernel.as_deref(), limit)?;
-    let initrd = read(Role::Initrd, config.initrd.as_deref(), limit)?;
+    let modules = modules(config, kernel.as_ref())?;
     let cmdline = config.append.clone().unwrap_or_default();
     if !config.system.is_pc(&config.machine.name) {
         let board_config = microvm::Config {
@@ -28,10 +31,10 @@ pub fn machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
             ram: config.ram_bytes,
             serial: config.serials.first().cloned().flatten(),
         };
-        return Ok(microvm::machine(&board_config, microvm::Files { kernel, initrd, cmdline })?);
+        return Ok(microvm::machine(&board_config, microvm::Files { kernel, modules, cmdline })?);
     }
     let board_config = pc_config(config, cpu, &model)?;
-    let mut files = pc::Files { kernel, initrd, cmdline, ..pc::Files::default() };
+    let mut files = pc::Files { kernel, modules, cmdline, ..pc::Files::default() };
     if files.kernel.is_none() {
         files.firmware = Some(firmware::system(config, board_config.pci)?);
         files.vga_bios = board_config.vga.then(|| firmware::vga(config)).flatten();
@@ -39,6 +42,24 @@ pub fn machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
         eprintln!("mimic: -kernel starts without firmware: -bios is ignored");
     }
     Ok(pc::machine(&board_config, files)?)
+}
+
+/// What `-initrd` names: a file, or for a multiboot kernel any number of modules with arguments, as under QEMU
+/// ("FILE1 ARGUMENTS,FILE2").
+fn modules(config: &Config, kernel: Option<&File>) -> Result<Vec<Module>> {
+    let Some(initrd) = &config.initrd else { return Ok(Vec::new()) };
+    let one = |path: &Path, args: String| -> Result<Module> {
+        Ok(Module { file: File::read(Role::Initrd, path, config.ram_bytes)?, args })
+    };
+    match kernel.filter(|kernel| multiboot::is_multiboot(&kernel.bytes)) {
+        Some(_) => {
+            let list = initrd.to_string_lossy();
+            list.split(',')
+                .map(|module| one(Path::new(module.split(' ').next().unwrap_or_default()), module.to_owned()))
+                .collect()
+        }
+        None => Ok(vec![one(initrd, String::new())?]),
+    }
 }
 
 fn pc_config(config: &Config, cpu: &str, model: &Model) -> Result<pc::Config> {

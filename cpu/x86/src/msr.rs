@@ -173,12 +173,12 @@ rows! {
     0xc000_0103, "tsc_aux", Some(F::RDTSCP), |cpu, _| cpu.msr.tsc_aux,
         Some(|env, _, value| { env.cpu.msr.tsc_aux = value & 0xffff_ffff; Ok(()) });
     // Of AMD's: what kernels look at on processors of these families.
-    0xc001_0010, "syscfg", Some(F::LM), |_, _| 0, Some(ignore);
-    0xc001_0015, "hwcr", Some(F::LM), |_, _| 0, Some(ignore);
-    0xc001_001f, "nb_cfg", Some(F::LM), |_, _| 0, Some(ignore);
-    0xc001_0055, "int_pending", Some(F::LM), |_, _| 0, None;
-    0xc001_0117, "vm_hsave_pa", Some(F::LM), |_, _| 0, Some(ignore);
-    0xc001_1029, "de_cfg", Some(F::LM), |_, _| 2, Some(ignore);
+    0xc001_0010, "syscfg", Some(F::SYSCALL), |_, _| 0, Some(ignore);
+    0xc001_0015, "hwcr", Some(F::SYSCALL), |_, _| 0, Some(ignore);
+    0xc001_001f, "nb_cfg", Some(F::SYSCALL), |_, _| 0, Some(ignore);
+    0xc001_0055, "int_pending", Some(F::SYSCALL), |_, _| 0, None;
+    0xc001_0117, "vm_hsave_pa", Some(F::SYSCALL), |_, _| 0, Some(ignore);
+    0xc001_1029, "de_cfg", Some(F::SYSCALL), |_, _| 2, Some(ignore);
 }
 
 /// Not open to Meltdown, to the L1 terminal fault, to sampling of buffers, to TSX asynchronous aborts; no speculation past

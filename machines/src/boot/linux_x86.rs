@@ -2,21 +2,18 @@
 //!
 //! Linux, Documentation/arch/x86/boot.rst ("The Linux/x86 Boot Protocol") and zero-page.rst.
 
+use super::x86::{ESI, MemoryMap, PAGE, TOLD as CMDLINE, descriptors};
 use super::{Blob, File};
 use crate::error::{Error, Role};
-use std::ops::Range;
 use vm::vcpu::BootRegs;
 use vm::{Gpa, Gva};
 
 /// Where the kernel's protected-mode part goes.
 const KERNEL: u64 = 0x10_0000;
-/// Where the boot parameters ("zero page"), the descriptor table and the command line go: below where firmware keeps data.
+/// Where the boot parameters ("zero page") go.
 const PARAMS: u64 = 0x1_0000;
-const GDT: u64 = 0x1_1000;
-const CMDLINE: u64 = 0x2_0000;
 /// Bytes of the boot parameters.
 const PARAMS_LEN: usize = 4096;
-const PAGE: u64 = 4096;
 
 // Fields of the boot parameters, which are those of the kernel's setup header.
 const E820_ENTRIES: usize = 0x1e8;
@@ -49,16 +46,6 @@ const HAS_XLOADFLAGS: u16 = 0x20c;
 const UNKNOWN_LOADER: u8 = 0xff;
 /// Where initial RAM disks must end for kernels that do not say.
 const INITRD_MAX: u32 = 0x37ff_ffff;
-
-/// What lies in a range of memory ("E820 types").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Ram = 1,
-    Reserved = 2,
-}
-
-/// Memory as firmware reports it.
-pub type MemoryMap = Vec<(Range<u64>, Kind)>;
 
 /// Whether a file is such a kernel.
 pub fn is_linux(bytes: &[u8]) -> bool {
@@ -152,27 +139,24 @@ pub fn place(
     }
     let mut line = cmdline.as_bytes().to_vec();
     line.push(0);
-    // Null, one unused, flat code, flat data: what selectors 0x10 and 0x18 name.
-    let table = [0u64, 0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff];
-    let table: Vec<u8> = table.iter().flat_map(|entry| entry.to_le_bytes()).collect();
-    let gdtr = GDT | (table.len() as u64 - 1) << 48;
+    let (table, gdtr) = descriptors();
+    blobs.push(table);
     for (what, gpa, bytes) in [
         (name, KERNEL, code.to_vec()),
         ("boot parameters".into(), PARAMS, params),
-        ("descriptor table".into(), GDT, table),
         ("command line".into(), CMDLINE, line),
     ] {
         blobs.push(Blob { name: what, gpa: Gpa(gpa), bytes: bytes.into(), zeros: 0 });
     }
     // "32-bit boot protocol": ESI holds the parameters; EBP, EDI and EBX are zero.
-    let regs = BootRegs { pc: Gva(KERNEL), gprs: vec![(6, PARAMS), (x86::wiring::BOOT_GDTR, gdtr)] };
+    let regs = BootRegs { pc: Gva(KERNEL), gprs: vec![(ESI, PARAMS), gdtr] };
     Ok((blobs, regs))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::File;
+    use crate::boot::x86::Kind;
 
     const MIB: u64 = 1 << 20;
     const SETUP: usize = 2 * 512;

@@ -1,14 +1,18 @@
 //! What is put into memory before the first instruction: kernels, initial RAM disks, device trees.
 //!
-//! [`file`] reads host files, [`kernel`] recognises what they are and unpacks them, [`arm64`] and [`linux_x86`] place them
-//! in RAM.
+//! [`file`] reads host files. ARM's: [`kernel`] recognises what they are and unpacks them, [`arm64`] places them in RAM. PCs':
+//! [`x86`] recognises them; [`linux_x86`], [`pvh`] and [`multiboot`] place them and say how they are entered.
 
 pub mod arm64;
+mod elf_x86;
 pub mod file;
 pub mod identify;
 pub mod kernel;
 pub mod linux_x86;
+pub mod multiboot;
+pub mod pvh;
 pub mod unpack;
+pub mod x86;
 
 pub use file::File;
 
