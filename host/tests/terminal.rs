@@ -91,6 +91,8 @@ fn child(role: &str) {
 fn start(role: &str) -> Session {
     let mut session = open(role, &[]);
     session.expect("[ready]");
+    // Nor may the size, which is said at the start, come in the middle of other words.
+    session.expect("[80x24]");
     session.until_raw(true);
     session
 }

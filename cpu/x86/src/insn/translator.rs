@@ -340,8 +340,8 @@ fn needed(set: CpuidFeature) -> Needs {
         C::MSR => F::MSR,
         C::PCLMULQDQ => F::PCLMULQDQ,
         C::POPCNT => F::POPCNT,
-        // AMD APM volume 3, "PREFETCHW": every processor with long mode has it; the feature says that it does something.
-        C::PREFETCHW => F::LM,
+        // AMD APM volume 3, "PREFETCHW": every processor with long mode has it, whatever CPUID says; also without that mode.
+        C::PREFETCHW => F::SYSCALL,
         C::RDPID => F::RDPID,
         C::RDPMC => F::MMX,
         C::RDRAND => F::RDRAND,

@@ -267,10 +267,16 @@ pub fn is_branch(info: &OpCodeInfo) -> bool {
     info.op_kinds().iter().any(near) || matches!(info.mnemonic(), M::Call | M::Jmp | M::Ret)
 }
 
+/// Whether no case has an encoding: branches with an operand-size prefix mean something else on AMD's processors than on
+/// Intel's.
+pub fn is_left_out(code: Code) -> bool {
+    is_branch(code.op_code()) && code.op_code().operand_size() == 16
+}
+
 /// Prefixes and opcode.
 fn legacy(info: &OpCodeInfo, bits: u32, random: &mut Random) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // An operand-size prefix at branches means something else on AMD's processors than on Intel's.
+    // See `is_left_out`.
     let plain = is_branch(info);
     if random.percent(15) {
         bytes.push(segment_prefix(bits, random));
@@ -428,12 +434,20 @@ mod tests {
     fn every_instruction_can_be_encoded() {
         let mut random = Random::new(1);
         let sets = Set::ALL.map(|(_, set)| set);
+        let mut lacking = Vec::new();
         for (code, bits) in [32, 64].into_iter().flat_map(|bits| codes(&sets, bits).into_iter().map(move |c| (c, bits)))
         {
+            // UD0 without operands is AMD's.
+            if is_left_out(code) || code == Code::Ud0 {
+                continue;
+            }
             let found = (0..32).find_map(|_| bytes_of(code, bits, 0x1000, Form::Any, &mut random));
-            let bytes = found.unwrap_or_else(|| panic!("{code:?} was not encoded"));
-            assert_eq!(decode(bits, &bytes, 0x1000).code(), code);
+            match found {
+                Some(bytes) => assert_eq!(decode(bits, &bytes, 0x1000).code(), code),
+                None => lacking.push((bits, code)),
+            }
         }
+        assert!(lacking.is_empty(), "not encoded: {lacking:?}");
     }
 
     #[test]
