@@ -210,3 +210,25 @@ fn discs_change() {
     machine.command("quit");
     assert_eq!(machine.status(), Some(0));
 }
+
+/// `tests/guest-images/src/loaded.asm`, started without firmware: what it is told of command line, memory, tables, modules.
+#[test]
+fn kernels_in_elf_are_told_of_the_machine() {
+    let folder = images("elf");
+    for (name, text) in [("a.txt", "contents of a"), ("b.txt", "bb")] {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    let map = "00000000 0009fc00 1\n0009fc00 00060400 2\n00100000 03f00000 1\n";
+    for (image, initrd, start, end) in [
+        ("multiboot.bin", "a.txt two,b.txt", "multiboot: ", "a.txt two: contents of a\nb.txt: bb\n"),
+        ("pvh.bin", "a.txt", "PVH: one\n", "tables: RSD PTR \ncontents of a\n"),
+    ] {
+        let kernel = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest-images").join(image);
+        let arguments = ["system-x86_64", "-kernel", kernel.to_str().unwrap(), "-append", "one", "-initrd", initrd];
+        let mut machine = Machine::start(&folder, &arguments).expect("it needs no firmware");
+        assert_eq!(machine.status(), Some(33), "{image}: {}", machine.log());
+        let log = machine.log();
+        assert!(log.starts_with(start) && log.ends_with(&format!("{map}{end}")), "{image}: {log}");
+        assert!(log.contains(" one\n"), "{image}: the command line: {log}");
+    }
+}
