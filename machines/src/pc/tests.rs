@@ -182,7 +182,7 @@ fn a_machine_without_pci_has_its_firmware_in_ram() {
 #[test]
 fn a20() {
     let (m, cpu) = built(true);
-    let forced_low = || cpu.pins.levels() >> x86::wiring::PIN_A20M & 1 != 0;
+    let forced_low = || cpu.pins.levels() >> ::x86::wiring::PIN_A20M & 1 != 0;
     assert!(!forced_low());
     outb(&m, 0x64, 0xdd);
     assert!(forced_low());
