@@ -125,7 +125,7 @@ fn what_cannot_be() {
     );
     check(
         |_, f| f.kernel = file(Role::Kernel, vec![0; 4096]),
-        "kernel `f` is filled with zeros where code should be; this machine boots Linux kernels for x86 (bzImage)",
+        "kernel `f` is filled with zeros where code should be; this machine boots bzImage, ELF with an entry for PVH, and multiboot kernels",
     );
 }
 
