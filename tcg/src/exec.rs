@@ -67,6 +67,25 @@ pub trait Compiler<F: Frontend>: Send + Sync {
     fn memory(&self) -> Usage;
 }
 
+/// Shared with those who want to know how much it did.
+impl<F: Frontend, C: Compiler<F>> Compiler<F> for Arc<C> {
+    fn request(&self, shared: &Arc<Shared<F>>, block: Arc<Block>, around: Around) {
+        (**self).request(shared, block, around);
+    }
+    fn free(&self, entries: &[u64]) {
+        (**self).free(entries);
+    }
+    fn entry(&self) -> u64 {
+        (**self).entry()
+    }
+    fn stats(&self) -> (u64, u64) {
+        (**self).stats()
+    }
+    fn memory(&self) -> Usage {
+        (**self).memory()
+    }
+}
+
 /// Told of each piece of host code: its address, its length in bytes, its name.
 pub type CodeSink = Box<dyn Fn(u64, usize, &str) + Send + Sync>;
 

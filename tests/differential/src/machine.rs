@@ -4,10 +4,8 @@ use crate::wire::*;
 use arm::Arm;
 use arm::state::{Cpu, NOT_EXCLUSIVE, Pstate};
 use std::sync::Arc;
-use tcg::around::Around;
-use tcg::cache::Block;
 use tcg::cranelift::Cranelift;
-use tcg::exec::{Compiler, Shared, Tcg, TcgVcpu, Tiers};
+use tcg::exec::{Compiler, Tcg, TcgVcpu, Tiers};
 use tcg::x64::Template;
 use vm::address_space::{Backing, Mapping};
 use vm::clock::ManualClock;
@@ -43,26 +41,6 @@ pub enum Tier {
     Compiled,
     /// By all of these in turn, under stress with this seed.
     Stress(u64),
-}
-
-/// The compiler, shared with those who want to know how much it did.
-struct Counted(Arc<Cranelift<Arm>>);
-impl Compiler<Arm> for Counted {
-    fn request(&self, shared: &Arc<Shared<Arm>>, block: Arc<Block>, around: Around) {
-        self.0.request(shared, block, around);
-    }
-    fn free(&self, entries: &[u64]) {
-        self.0.free(entries);
-    }
-    fn entry(&self) -> u64 {
-        self.0.entry()
-    }
-    fn stats(&self) -> (u64, u64) {
-        self.0.stats()
-    }
-    fn memory(&self) -> tcg::code_memory::Usage {
-        self.0.memory()
-    }
 }
 
 /// A machine and its vCPU.
@@ -164,9 +142,9 @@ impl Machine {
             compile_after: compiler.as_ref().map(|_| 1),
             synchronous: true,
         };
-        let counted = compiler.clone().map(|c| Box::new(Counted(c)) as Box<dyn Compiler<Arm>>);
+        let shared = compiler.clone().map(|c| Box::new(c) as Box<dyn Compiler<Arm>>);
         let arm = Arm::new(cpu).map_err(|e| e.to_string())?;
-        let mut tcg = Tcg::new(arm, tiers, template, counted);
+        let mut tcg = Tcg::new(arm, tiers, template, shared);
         if let Tier::Stress(seed) = tier {
             tcg.set_stress(seed);
         }

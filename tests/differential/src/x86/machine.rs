@@ -4,10 +4,8 @@
 use super::wire::*;
 use crate::machine::{NoEntropy, Tier};
 use std::sync::Arc;
-use tcg::around::Around;
-use tcg::cache::Block;
 use tcg::cranelift::Cranelift;
-use tcg::exec::{Compiler, Shared, Tcg, TcgVcpu, Tiers};
+use tcg::exec::{Compiler, Tcg, TcgVcpu, Tiers};
 use tcg::x64::Template;
 use vm::address_space::{Backing, Mapping};
 use vm::clock::ManualClock;
@@ -46,25 +44,6 @@ const USER_DATA: Attributes = Attributes(0xc0f3);
 
 const JUMP_TO_SELF: [u8; 2] = [0xeb, 0xfe];
 const INT3: u8 = 0xcc;
-
-struct Counted(Arc<Cranelift<X86>>);
-impl Compiler<X86> for Counted {
-    fn request(&self, shared: &Arc<Shared<X86>>, block: Arc<Block>, around: Around) {
-        self.0.request(shared, block, around);
-    }
-    fn free(&self, entries: &[u64]) {
-        self.0.free(entries);
-    }
-    fn entry(&self) -> u64 {
-        self.0.entry()
-    }
-    fn stats(&self) -> (u64, u64) {
-        self.0.stats()
-    }
-    fn memory(&self) -> tcg::code_memory::Usage {
-        self.0.memory()
-    }
-}
 
 /// A machine and its vCPU.
 pub struct Machine {
@@ -181,8 +160,8 @@ impl Machine {
             compile_after: compiler.as_ref().map(|_| 1),
             synchronous: true,
         };
-        let counted = compiler.clone().map(|c| Box::new(Counted(c)) as Box<dyn Compiler<X86>>);
-        let mut tcg = Tcg::new(X86::new(cpu).map_err(|e| e.to_string())?, tiers, template, counted);
+        let shared = compiler.clone().map(|c| Box::new(c) as Box<dyn Compiler<X86>>);
+        let mut tcg = Tcg::new(X86::new(cpu).map_err(|e| e.to_string())?, tiers, template, shared);
         if let Tier::Stress(seed) = tier {
             tcg.set_stress(seed);
         }
