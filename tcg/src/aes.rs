@@ -1,9 +1,11 @@
 //! Steps of AES on the host's unit, for front ends whose guests have such instructions. Each function gives the address
 //! of one in the convention of C, which takes and gives vectors in registers, or nothing on a host without the unit.
-//! Compiled code calls it instead of a helper ([`Helper::function`](crate::frontend::Helper::function)).
+//! Compiled code calls it instead of a helper ([`Helper::function`](crate::frontend::Helper::function)), which executes the same in software ([`steps`]).
 // UNSAFETY: the functions use instructions that the host was asked for first.
 
 #![allow(unsafe_code)]
+
+pub mod steps;
 
 macro_rules! step {
     ($(#[$doc:meta])* $name:ident = |$a:ident, $b:ident| $body:expr) => {

@@ -19,6 +19,7 @@ pub mod float;
 pub mod frontend;
 pub mod interp;
 pub mod ir;
+pub mod lanes;
 mod mxcsr;
 pub mod opt;
 pub mod runs;

@@ -1,6 +1,8 @@
-//! AESE, AESD, AESMC and AESIMC (FEAT_AES): the steps of FIPS 197 on a state whose byte i is bits 8i+7:8i of the vector.
+//! The steps of AES (FIPS 197) in software, on a state whose byte i is bits 8i+7:8i of the vector.
 //!
 //! The state is column-major as in FIPS 197, 3.4 "The State": byte r + 4c is row r of column c.
+
+use crate::lanes::l32;
 
 /// Product in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1 (FIPS 197, 4.2 "Multiplication").
 const fn gf_mul(mut a: u8, mut b: u8) -> u8 {
@@ -60,7 +62,7 @@ const fn column_table(coefficients: [u8; 4]) -> [u32; 256] {
     table
 }
 
-static SBOX: [u8; 256] = sbox();
+pub static SBOX: [u8; 256] = sbox();
 static INVERSE_SBOX: [u8; 256] = inverse_of(&sbox());
 static MIX: [u32; 256] = column_table([2, 1, 1, 3]);
 static INVERSE_MIX: [u32; 256] = column_table([14, 9, 13, 11]);
@@ -76,7 +78,7 @@ fn shift_and_substitute(state: u128, rows: &[u8; 16], sbox: &[u8; 256]) -> u128 
 }
 
 fn mix(state: u128, table: &[u32; 256]) -> u128 {
-    super::from_words(super::words(state).map(|column| {
+    l32::join(l32::split(state).map(|column| {
         let b = column.to_le_bytes();
         table[usize::from(b[0])]
             ^ table[usize::from(b[1])].rotate_left(8)
@@ -85,24 +87,24 @@ fn mix(state: u128, table: &[u32; 256]) -> u128 {
     }))
 }
 
-/// AESE: AddRoundKey, ShiftRows, SubBytes. Arm ARM C7.2 "AESE".
-pub fn aese(vd: u128, vn: u128) -> u128 {
-    shift_and_substitute(vd ^ vn, &SHIFT_ROWS, &SBOX)
+/// ShiftRows and SubBytes of `a ^ b`.
+pub fn encrypt(a: u128, b: u128) -> u128 {
+    shift_and_substitute(a ^ b, &SHIFT_ROWS, &SBOX)
 }
 
-/// AESD: AddRoundKey, InvShiftRows, InvSubBytes. Arm ARM C7.2 "AESD".
-pub fn aesd(vd: u128, vn: u128) -> u128 {
-    shift_and_substitute(vd ^ vn, &INVERSE_SHIFT_ROWS, &INVERSE_SBOX)
+/// InvShiftRows and InvSubBytes of `a ^ b`.
+pub fn decrypt(a: u128, b: u128) -> u128 {
+    shift_and_substitute(a ^ b, &INVERSE_SHIFT_ROWS, &INVERSE_SBOX)
 }
 
-/// AESMC: MixColumns. Arm ARM C7.2 "AESMC".
-pub fn aesmc(vn: u128) -> u128 {
-    mix(vn, &MIX)
+/// MixColumns.
+pub fn mix_columns(a: u128) -> u128 {
+    mix(a, &MIX)
 }
 
-/// AESIMC: InvMixColumns. Arm ARM C7.2 "AESIMC".
-pub fn aesimc(vn: u128) -> u128 {
-    mix(vn, &INVERSE_MIX)
+/// InvMixColumns.
+pub fn inverse_mix_columns(a: u128) -> u128 {
+    mix(a, &INVERSE_MIX)
 }
 
 #[cfg(test)]
@@ -114,35 +116,36 @@ mod tests {
         hex.swap_bytes()
     }
 
-    /// FIPS 197, 5.2 "KeyExpansion" for a 128-bit key, with the S-box taken from AESE itself.
+    /// FIPS 197, 5.2 "KeyExpansion" for a 128-bit key, with the S-box taken from `encrypt` itself.
     fn expand(key: u128) -> [u128; 11] {
         let mut keys = [key; 11];
         let mut rcon = 1;
         for round in 1..11 {
-            let mut w = super::super::words(keys[round - 1]);
+            let mut w = l32::split(keys[round - 1]);
             let last = w[3].rotate_right(8);
             // A state of equal columns is not changed by ShiftRows.
-            let substituted = aese(super::super::from_words([last; 4]), 0) as u32;
+            let substituted = encrypt(l32::join([last; 4]), 0) as u32;
             w[0] ^= substituted ^ u32::from(rcon);
             w[1] ^= w[0];
             w[2] ^= w[1];
             w[3] ^= w[2];
-            keys[round] = super::super::from_words(w);
+            keys[round] = l32::join(w);
             rcon = gf_mul(rcon, 2);
         }
         keys
     }
 
-    fn encrypt(keys: &[u128; 11], block: u128) -> u128 {
-        let last = keys[..9].iter().fold(block, |s, &key| aesmc(aese(s, key)));
-        aese(last, keys[9]) ^ keys[10]
+    fn encipher(keys: &[u128; 11], block: u128) -> u128 {
+        let last = keys[..9].iter().fold(block, |s, &key| mix_columns(encrypt(s, key)));
+        encrypt(last, keys[9]) ^ keys[10]
     }
 
     /// FIPS 197, 5.3.5 "Equivalent Inverse Cipher".
-    fn decrypt(keys: &[u128; 11], block: u128) -> u128 {
-        let first = aesimc(aesd(block, keys[10]));
-        let last = (2..10).rev().fold(first, |s, round| aesimc(aesd(s, aesimc(keys[round]))));
-        aesd(last, aesimc(keys[1])) ^ keys[0]
+    fn decipher(keys: &[u128; 11], block: u128) -> u128 {
+        let first = inverse_mix_columns(decrypt(block, keys[10]));
+        let last =
+            (2..10).rev().fold(first, |s, round| inverse_mix_columns(decrypt(s, inverse_mix_columns(keys[round]))));
+        decrypt(last, inverse_mix_columns(keys[1])) ^ keys[0]
     }
 
     #[test]
@@ -155,11 +158,11 @@ mod tests {
     fn first_round_of_appendix_b() {
         let input = state(0x3243f6a8885a308d313198a2e0370734);
         let key = state(0x2b7e151628aed2a6abf7158809cf4f3c);
-        let shifted = aese(input, key);
+        let shifted = encrypt(input, key);
         assert_eq!(shifted, state(0xd4bf5d30e0b452aeb84111f11e2798e5));
-        assert_eq!(aesmc(shifted), state(0x046681e5e0cb199a48f8d37a2806264c));
-        assert_eq!(aesimc(aesmc(shifted)), shifted);
-        assert_eq!(aesd(shifted, 0), input ^ key);
+        assert_eq!(mix_columns(shifted), state(0x046681e5e0cb199a48f8d37a2806264c));
+        assert_eq!(inverse_mix_columns(mix_columns(shifted)), shifted);
+        assert_eq!(decrypt(shifted, 0), input ^ key);
     }
 
     #[test]
@@ -167,12 +170,12 @@ mod tests {
         let keys = expand(state(0x2b7e151628aed2a6abf7158809cf4f3c));
         assert_eq!(keys[10], state(0xd014f9a8c9ee2589e13f0cc8b6630ca6));
         let (plain, cipher) = (state(0x3243f6a8885a308d313198a2e0370734), state(0x3925841d02dc09fbdc118597196a0b32));
-        assert_eq!(encrypt(&keys, plain), cipher);
-        assert_eq!(decrypt(&keys, cipher), plain);
+        assert_eq!(encipher(&keys, plain), cipher);
+        assert_eq!(decipher(&keys, cipher), plain);
 
         let keys = expand(state(0x000102030405060708090a0b0c0d0e0f));
         let (plain, cipher) = (state(0x00112233445566778899aabbccddeeff), state(0x69c4e0d86a7b0430d8cdb78070b4c55a));
-        assert_eq!(encrypt(&keys, plain), cipher);
-        assert_eq!(decrypt(&keys, cipher), plain);
+        assert_eq!(encipher(&keys, plain), cipher);
+        assert_eq!(decipher(&keys, cipher), plain);
     }
 }

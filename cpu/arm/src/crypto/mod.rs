@@ -8,7 +8,6 @@
 //! and the shared pseudocode of J1.3.
 #![forbid(unsafe_code)]
 
-pub mod aes;
 pub mod crc32;
 pub mod pmull;
 pub mod sha1;

@@ -5,37 +5,7 @@
 //! not have gives an unspecified result. `qc` is set when a result saturates (FPSR.QC). Functions are named after the
 //! instructions (Arm ARM DDI 0487, C7.2 "Alphabetical list of A64 Advanced SIMD and floating-point instructions").
 
-macro_rules! lanes {
-    ($name:ident, $u:ty, $n:expr) => {
-        /// Vectors as arrays of elements.
-        pub(crate) mod $name {
-            const SIZE: usize = size_of::<$u>();
-            /// The elements.
-            #[inline(always)]
-            pub fn split(v: u128) -> [$u; $n] {
-                let bytes = v.to_le_bytes();
-                std::array::from_fn(|i| {
-                    let mut lane = [0; SIZE];
-                    lane.copy_from_slice(&bytes[i * SIZE..(i + 1) * SIZE]);
-                    <$u>::from_le_bytes(lane)
-                })
-            }
-            /// The vector.
-            #[inline(always)]
-            pub fn join(lanes: [$u; $n]) -> u128 {
-                let mut bytes = [0; 16];
-                for (i, lane) in lanes.iter().enumerate() {
-                    bytes[i * SIZE..(i + 1) * SIZE].copy_from_slice(&lane.to_le_bytes());
-                }
-                u128::from_le_bytes(bytes)
-            }
-        }
-    };
-}
-lanes!(l8, u8, 16);
-lanes!(l16, u16, 8);
-lanes!(l32, u32, 4);
-lanes!(l64, u64, 2);
+pub(crate) use tcg::lanes::{l8, l16, l32, l64};
 
 /// Each element of the result from the elements of the vectors: `each!(size, [a, b], |a, b; S, U, W| ..)`. The elements
 /// are of the unsigned type `U`; `S` is the signed type, `W` the signed one of twice the width.

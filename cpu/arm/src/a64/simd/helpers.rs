@@ -1,7 +1,7 @@
 //! The helpers of the SIMD and floating-point sections: thin wrappers of the pure functions in `vector`, `fp` and
 //! `crypto`, which do FPCR and FPSR.
 
-use crate::crypto::{aes, pmull, sha1, sha3, sha256, sha512, sm3, sm4};
+use crate::crypto::{pmull, sha1, sha3, sha256, sha512, sm3, sm4};
 use crate::fp::{
     self, F16, F32, F64, Float, Int, Rounding, fp_abd, fp_add, fp_compare, fp_convert, fp_div, fp_max, fp_max_num,
     fp_min, fp_min_num, fp_mul, fp_mul_add, fp_mul_sub, fp_mul_x, fp_nmul, fp_nmul_add, fp_nmul_sub, fp_recip_estimate,
@@ -12,6 +12,7 @@ use crate::frontend::{Arm, Env};
 use crate::vector::float::{self, facge, facgt, fcmeq, fcmge, fcmgt, map1, map2, map3};
 use crate::vector::{integer, multiply, shift};
 use softfloat::Bits;
+use tcg::aes::steps;
 use tcg::float::{FloatOp, HostFloat, ToIntegral};
 use tcg::ir::HelperId;
 use tcg::{Func, Helper, Lane};
@@ -320,10 +321,10 @@ vector_helpers! {
     FCMLA: fp(|i, [c, a, b], env| by_size!(i.size, F => float::fcmla::<F>(i.count(), c, a, b, i.n, env)));
     FCADD: fp(|i, [a, b, _], env| by_size!(i.size, F => float::fcadd::<F>(i.count(), a, b, i.n != 0, env)));
 
-    AESE: crypto(|[d, n, _], _| aes::aese(d, n)) => tcg::aes::encrypt;
-    AESD: crypto(|[d, n, _], _| aes::aesd(d, n)) => tcg::aes::decrypt;
-    AESMC: crypto(|[_, n, _], _| aes::aesmc(n)) => tcg::aes::mix_columns;
-    AESIMC: crypto(|[_, n, _], _| aes::aesimc(n)) => tcg::aes::inverse_mix_columns;
+    AESE: crypto(|[d, n, _], _| steps::encrypt(d, n)) => tcg::aes::encrypt;
+    AESD: crypto(|[d, n, _], _| steps::decrypt(d, n)) => tcg::aes::decrypt;
+    AESMC: crypto(|[_, n, _], _| steps::mix_columns(n)) => tcg::aes::mix_columns;
+    AESIMC: crypto(|[_, n, _], _| steps::inverse_mix_columns(n)) => tcg::aes::inverse_mix_columns;
     SHA1C: crypto(|[d, n, m], _| sha1::sha1c(d, n as u32, m));
     SHA1P: crypto(|[d, n, m], _| sha1::sha1p(d, n as u32, m));
     SHA1M: crypto(|[d, n, m], _| sha1::sha1m(d, n as u32, m));

@@ -9,6 +9,7 @@ use crate::vector::float::{self, DE, IE, ZE, add_sub, compare_mask, extreme, map
 use crate::vector::integer::{self, Shift, shift, shift_each};
 use crate::vector::{aes, compare_strings, l32, sha};
 use softfloat::{Bits, Env as Soft, F32, F64, Flags, Float, Int};
+use tcg::aes::steps;
 use tcg::float::{FloatOp, HostFloat, ToIntegral};
 use tcg::ir::{HelperId, Lane};
 use tcg::{Func, Helper};
@@ -160,10 +161,10 @@ integer_helpers! {
     VPERMILPD: |[a, indices, _], _| integer::vpermilpd(a, indices);
     PCLMULQDQ: |[a, b, _], imm| integer::pclmulqdq(a, b, imm);
     // Of `a ^ b`, and of `b`.
-    AES_ENCRYPT: |[a, b, _], _| aes::encrypt(a, b) => tcg::aes::encrypt;
-    AES_DECRYPT: |[a, b, _], _| aes::decrypt(a, b) => tcg::aes::decrypt;
-    AES_MIX_COLUMNS: |[_, b, _], _| aes::mix_columns(b) => tcg::aes::mix_columns;
-    AES_INVERSE_MIX_COLUMNS: |[_, b, _], _| aes::inverse_mix_columns(b) => tcg::aes::inverse_mix_columns;
+    AES_ENCRYPT: |[a, b, _], _| steps::encrypt(a, b) => tcg::aes::encrypt;
+    AES_DECRYPT: |[a, b, _], _| steps::decrypt(a, b) => tcg::aes::decrypt;
+    AES_MIX_COLUMNS: |[_, b, _], _| steps::mix_columns(b) => tcg::aes::mix_columns;
+    AES_INVERSE_MIX_COLUMNS: |[_, b, _], _| steps::inverse_mix_columns(b) => tcg::aes::inverse_mix_columns;
     AESKEYGENASSIST: |[a, ..], imm| aes::key_generation_assist(a, imm);
     SHA1RNDS4: |[a, b, _], imm| sha::sha1rnds4(a, b, imm);
     SHA1NEXTE: |[a, b, _], _| sha::sha1nexte(a, b);
