@@ -21,6 +21,7 @@
 mod arith;
 mod compare;
 mod convert;
+pub mod elements;
 mod env;
 mod float;
 mod format;

@@ -2,45 +2,7 @@
 
 use crate::fp::{self, Bits, Env, F16, F32, F64, Float, Int, Rounding};
 
-/// Element `i` of `bits` bits.
-#[inline(always)]
-fn element<F: Float>(v: u128, i: u32) -> F::Bits {
-    F::Bits::from_u64((v >> (i * F::WIDTH)) as u64)
-}
-
-#[inline(always)]
-fn place<F: Float>(bits: F::Bits, i: u32) -> u128 {
-    u128::from(bits.to_u64()) << (i * F::WIDTH)
-}
-
-/// `f` of each element.
-#[inline(always)]
-pub fn map1<F: Float>(n: u32, a: u128, env: &mut Env, f: impl Fn(F::Bits, &mut Env) -> F::Bits) -> u128 {
-    (0..n).fold(0, |v, i| v | place::<F>(f(element::<F>(a, i), env), i))
-}
-
-/// `f` of each pair of elements.
-#[inline(always)]
-pub fn map2<F: Float>(
-    n: u32,
-    a: u128,
-    b: u128,
-    env: &mut Env,
-    f: impl Fn(F::Bits, F::Bits, &mut Env) -> F::Bits,
-) -> u128 {
-    (0..n).fold(0, |v, i| v | place::<F>(f(element::<F>(a, i), element::<F>(b, i), env), i))
-}
-
-/// `f` of each three elements.
-#[inline(always)]
-pub fn map3<F: Float>(
-    n: u32,
-    [a, b, c]: [u128; 3],
-    env: &mut Env,
-    f: impl Fn(F::Bits, F::Bits, F::Bits, &mut Env) -> F::Bits,
-) -> u128 {
-    (0..n).fold(0, |v, i| v | place::<F>(f(element::<F>(a, i), element::<F>(b, i), element::<F>(c, i), env), i))
-}
+pub use softfloat::elements::{element, map1, map2, map3, place};
 
 fn mask<F: Float>(holds: bool) -> F::Bits {
     F::Bits::from_u64(if holds { u64::MAX >> (64 - F::WIDTH) } else { 0 })

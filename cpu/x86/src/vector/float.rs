@@ -1,6 +1,7 @@
 //! Floating-point operations on elements (SDM vol. 1, chapter 11.5 "SSE, SSE2, and SSE3 Exceptions", and 14). `n` elements
 //! from the lowest take part; the others of the result are zero.
 
+pub use softfloat::elements::{element, map1, map2, place};
 use softfloat::{Bits, Env, F16, F32, F64, Flags, Float, Int, Relation, Rounding};
 
 /// Exception flags of MXCSR.
@@ -67,36 +68,6 @@ pub fn mxcsr_flags(flags: Flags) -> u32 {
 /// The rounding that a constant asks for.
 pub fn rounding(code: u32, env: &Env) -> Rounding {
     if code & ROUND_MXCSR != 0 { env.rounding } else { rounding_of(code) }
-}
-
-/// Element `i`.
-#[inline(always)]
-pub fn element<F: Float>(v: u128, i: u32) -> F::Bits {
-    F::Bits::from_u64((v >> (i * F::WIDTH)) as u64)
-}
-
-/// A vector that is zero but for element `i`.
-#[inline(always)]
-pub fn place<F: Float>(bits: F::Bits, i: u32) -> u128 {
-    u128::from(bits.to_u64()) << (i * F::WIDTH)
-}
-
-/// `f` of each element.
-#[inline(always)]
-pub fn map1<F: Float>(n: u32, a: u128, env: &mut Env, f: impl Fn(F::Bits, &mut Env) -> F::Bits) -> u128 {
-    (0..n).fold(0, |v, i| v | place::<F>(f(element::<F>(a, i), env), i))
-}
-
-/// `f` of each pair of elements.
-#[inline(always)]
-pub fn map2<F: Float>(
-    n: u32,
-    a: u128,
-    b: u128,
-    env: &mut Env,
-    f: impl Fn(F::Bits, F::Bits, &mut Env) -> F::Bits,
-) -> u128 {
-    (0..n).fold(0, |v, i| v | place::<F>(f(element::<F>(a, i), element::<F>(b, i), env), i))
 }
 
 fn is_nan<F: Float>(a: F::Bits) -> bool {
