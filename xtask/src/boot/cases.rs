@@ -436,7 +436,7 @@ fn pc_firmware() -> Vec<Case> {
                 "-initrd",
                 "{guests}/netboot-amd64/initrd.gz",
                 "-append",
-                "console=ttyS0 priority=low TERM=vt100",
+                "console=ttyS0 priority=low TERM=vt102",
             ],
             steps: &[(r"Choose language|Select a language", "")],
             stop: Stop::Done,
