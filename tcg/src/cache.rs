@@ -67,6 +67,9 @@ pub struct Block {
     pub host_links: [AtomicU64; 2],
     /// What template code jumps through: a fast entry, or the way back to the loop.
     pub fast_links: [AtomicU64; 2],
+    /// Exits that stay in the page and yet lead where no link may: to an instruction that goes on in the next page, or to
+    /// another mode. Code goes there by way of the jump cache.
+    pub unlinkable: [AtomicBool; 2],
     /// The exits that are linked to it.
     incoming: Mutex<Vec<(Arc<Block>, usize)>>,
     /// The block of RAM that it was made from, and where.
@@ -156,6 +159,7 @@ impl Block {
             links: Default::default(),
             host_links: Default::default(),
             fast_links: Default::default(),
+            unlinkable: Default::default(),
             incoming: Mutex::default(),
             home,
             next_page: None,
@@ -236,7 +240,25 @@ pub struct CodeCache {
     /// The RAM that blocks were made from.
     rams: HashMap<RamId, Arc<Ram>, BuildHasherDefault<KeyHasher>>,
     /// Where exits of template code lead that are not linked.
+    pub open: OpenExits,
+}
+
+/// Where exits of template code lead that are not linked.
+#[derive(Clone, Copy, Default)]
+pub struct OpenExits {
+    /// To the run loop, which links the exit.
     pub unlinked: [u64; 2],
+    /// To the jump cache: no link may leave there.
+    pub by_jump_cache: u64,
+}
+
+impl OpenExits {
+    fn of(self, from: &Block, exit: usize) -> u64 {
+        match from.unlinkable[exit].load(Ordering::Relaxed) {
+            true => self.by_jump_cache,
+            false => self.unlinked[exit],
+        }
+    }
 }
 
 /// Entries of code that nobody needs any more, by the memory it lies in.
@@ -294,7 +316,7 @@ impl CodeCache {
     fn lead(&self, from: &Block, exit: usize, to: &Block) {
         from.host_links[exit].store(to.host.load(Ordering::Acquire), Ordering::Release);
         let fast = match to.fast.load(Ordering::Acquire) {
-            0 => self.unlinked[exit],
+            0 => self.open.of(from, exit),
             fast => fast,
         };
         from.fast_links[exit].store(fast, Ordering::Release);
@@ -304,7 +326,13 @@ impl CodeCache {
     fn cut(&self, from: &Block, exit: usize) {
         from.links[exit].store(std::ptr::null_mut(), Ordering::Release);
         from.host_links[exit].store(0, Ordering::Release);
-        from.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
+        from.fast_links[exit].store(self.open.of(from, exit), Ordering::Release);
+    }
+
+    /// Lets exit `exit` of `from`, which no link may leave by, lead through the jump cache.
+    pub fn never_link(&mut self, from: &Block, exit: usize) {
+        from.unlinkable[exit].store(true, Ordering::Relaxed);
+        from.fast_links[exit].store(self.open.by_jump_cache, Ordering::Release);
     }
 
     /// Cuts exit `exit` of `from` if it is linked.
@@ -328,7 +356,7 @@ impl CodeCache {
     fn close_fast_links(&self, block: &Block) {
         for exit in 0..2 {
             if block.links[exit].load(Ordering::Relaxed).is_null() {
-                block.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
+                block.fast_links[exit].store(self.open.of(block, exit), Ordering::Release);
             }
         }
     }
@@ -496,7 +524,7 @@ impl CodeCache {
                 for exit in 0..2 {
                     block.links[exit].store(std::ptr::null_mut(), Ordering::Release);
                     block.host_links[exit].store(0, Ordering::Release);
-                    block.fast_links[exit].store(self.unlinked[exit], Ordering::Release);
+                    block.fast_links[exit].store(self.open.of(&block, exit), Ordering::Release);
                 }
                 self.graveyard.push((epoch, block));
             }

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use crate::cache::{Block, BlockKey};
-use crate::exec::Shared;
+use crate::exec::{Shared, owner};
 use crate::frontend::Frontend;
 use crate::ir::Slot;
 use crate::softmmu::Tlb;
@@ -18,8 +18,9 @@ use vm::{AddressSpace, FlatView};
 
 /// Cells for values of a block that live in no register; 16 bytes each.
 pub const TEMPS: usize = 256;
-/// Entries of the jump cache.
-pub const JUMP_CACHE: usize = 1 << 14;
+/// Entries of the jump cache: enough for the code of a large program, for looks elsewhere miss the host's caches, too. Memory
+/// is used for the parts that have entries only.
+pub const JUMP_CACHE: usize = 1 << 18;
 /// Bits of the filter over pages: a kernel has code in thousands.
 const PAGE_BITS: usize = 1 << 14;
 /// Entries that the blocks of one page can be in: one for each four bytes.
@@ -53,6 +54,8 @@ pub struct Env<F: Frontend> {
     pub(crate) left: *const Block,
     /// A filter over the pages that the jump cache knows: a clear bit means no entry.
     jump_pages: [u64; PAGE_BITS / 64],
+    /// The same by parts of the jump cache, of [`PAGE_JUMPS`] entries each.
+    jump_parts: [u64; JUMP_CACHE / PAGE_JUMPS / 64],
     /// Translations of data addresses, one table per regime.
     pub(crate) tlb: Tlb,
     /// The next block by virtual address.
@@ -362,21 +365,40 @@ impl<F: Frontend> Env<F> {
         if std::ptr::eq(known.block, block) {
             known.generation = 0;
         }
-        let jumps = match block.learned_at.load(Ordering::Relaxed) {
-            0 => return,
-            Block::SEVERAL => &mut self.jumps[..],
-            pc => &mut self.jumps[jump_index(pc)..][..1],
+        let forget = |jumps: &mut [Jump]| {
+            for jump in jumps.iter_mut().filter(|jump| std::ptr::eq(jump.block, block)) {
+                *jump = Jump::EMPTY;
+            }
         };
-        for jump in jumps.iter_mut().filter(|jump| std::ptr::eq(jump.block, block)) {
-            *jump = Jump::EMPTY;
+        match block.learned_at.load(Ordering::Relaxed) {
+            0 => {}
+            Block::SEVERAL => {
+                self.used_parts().for_each(|part| forget(&mut self.jumps[part * PAGE_JUMPS..][..PAGE_JUMPS]))
+            }
+            pc => forget(&mut self.jumps[jump_index(pc)..][..1]),
         }
     }
 
+    /// The parts of the jump cache that may have entries.
+    fn used_parts(&self) -> impl Iterator<Item = usize> + use<F> {
+        let parts = self.jump_parts;
+        (0..JUMP_CACHE / PAGE_JUMPS).filter(move |part| parts[part / 64] >> (part % 64) & 1 != 0)
+    }
+
+    /// A block that was executed lately: one of those in the jump cache, which `choice` selects.
+    pub(crate) fn known_block(&self, choice: usize) -> Option<Arc<Block>> {
+        let part = self.used_parts().nth(choice % self.used_parts().count().max(1))?;
+        let entries = (0..PAGE_JUMPS).map(|n| &self.jumps[part * PAGE_JUMPS + choice.wrapping_add(n) % PAGE_JUMPS]);
+        // SAFETY: blocks in the jump cache live until this vCPU has acknowledged the epoch of their death.
+        entries.filter_map(|jump| unsafe { jump.block.as_ref() }).next().map(owner)
+    }
+
     pub(crate) fn clear_jumps(&mut self) {
-        if self.jump_pages != [0; PAGE_BITS / 64] {
-            self.jumps.fill(Jump::EMPTY);
-            self.jump_pages = [0; PAGE_BITS / 64];
+        for part in self.used_parts() {
+            self.jumps[part * PAGE_JUMPS..][..PAGE_JUMPS].fill(Jump::EMPTY);
         }
+        self.jump_parts.fill(0);
+        self.jump_pages.fill(0);
     }
 
     /// Forgets the blocks of the page of `va`. They lie in one aligned part of the cache, see [`jump_index`].
@@ -401,11 +423,13 @@ impl<F: Frontend> Env<F> {
 
     /// Lets the jump cache lead to the code that its blocks have by now.
     pub(crate) fn refresh_jumps(&mut self) {
-        for jump in self.jumps.iter_mut().filter(|jump| !jump.block.is_null()) {
-            // SAFETY: blocks in the jump cache live until this vCPU has cleared it.
-            let fast = unsafe { &*jump.block }.fast.load(Ordering::Acquire);
-            if fast != 0 {
-                jump.fast = fast;
+        for part in self.used_parts() {
+            for jump in self.jumps[part * PAGE_JUMPS..][..PAGE_JUMPS].iter_mut().filter(|jump| !jump.block.is_null()) {
+                // SAFETY: blocks in the jump cache live until this vCPU has cleared it.
+                let fast = unsafe { &*jump.block }.fast.load(Ordering::Acquire);
+                if fast != 0 {
+                    jump.fast = fast;
+                }
             }
         }
     }
@@ -413,7 +437,10 @@ impl<F: Frontend> Env<F> {
     pub(crate) fn add_jump(&mut self, jump: Jump) {
         let bit = page_bit(jump.pc);
         self.jump_pages[bit / 64] |= 1 << (bit % 64);
-        self.jumps[jump_index(jump.pc)] = jump;
+        let index = jump_index(jump.pc);
+        let part = index / PAGE_JUMPS;
+        self.jump_parts[part / 64] |= 1 << (part % 64);
+        self.jumps[index] = jump;
     }
 }
 

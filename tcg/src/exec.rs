@@ -7,7 +7,7 @@
 use crate::around::Around;
 use crate::cache::{Block, BlockKey, CodeCache, Entries, Home};
 use crate::code_memory::Usage;
-use crate::env::{Env, JUMP_CACHE, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
+use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
 use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
 use crate::ir;
@@ -461,7 +461,7 @@ impl<F: Frontend> Tcg<F> {
             (None, None) => 0,
         };
         let mut cache = CodeCache::default();
-        cache.unlinked = template.as_ref().map_or([0; 2], Template::unlinked);
+        cache.open = template.as_ref().map(Template::open_exits).unwrap_or_default();
         Tcg {
             shared: Arc::new(Shared {
                 frontend,
@@ -606,14 +606,6 @@ impl<F: Frontend> Env<F> {
     /// Whether blocks that this vCPU may still know were thrown away.
     pub(crate) fn behind_cache(&self) -> bool {
         self.kicker.epoch.load(Ordering::Relaxed) != self.shared.epoch.load(Ordering::Acquire)
-    }
-
-    /// A block that was executed lately, one of those that the jump cache has near entry `start`.
-    pub(crate) fn known_block(&self, start: usize) -> Option<Arc<Block>> {
-        const LOOKS: usize = 256;
-        let mut entries = (0..LOOKS).map(|n| self.jumps[start.wrapping_add(n) % JUMP_CACHE].block);
-        // SAFETY: blocks in the jump cache live until this vCPU has acknowledged the epoch of their death.
-        entries.find_map(|block| unsafe { block.as_ref() }).map(owner)
     }
 
     /// The program counter with this lower half that the jump cache has an entry for, in the running code's mode and space.
@@ -1191,6 +1183,8 @@ impl<F: Frontend> Env<F> {
             // SAFETY: as in `slice`.
             let to = owner(unsafe { &*to });
             shared.cache.lock().unwrap().link(&owner(from), exit, &to);
+        } else if target.is_some_and(|target| target < PAGE_SIZE) && shared.template.is_some() {
+            shared.cache.lock().unwrap().never_link(from, exit);
         }
         Ok(to)
     }

@@ -132,6 +132,15 @@ impl<F: Frontend> Env<F> {
         F::add_float_flags(&mut self.cpu, flags);
     }
 
+    /// Gives the guest the flags that the host has raised for it, for a helper that only reads the guest's. The host keeps
+    /// its own, which saves setting them.
+    pub fn note_float_flags(&mut self) {
+        if self.in_compiled {
+            self.mxcsr = mxcsr::read();
+        }
+        F::add_float_flags(&mut self.cpu, FloatFlags::of_mxcsr(self.mxcsr));
+    }
+
     /// Compiled code goes on where it left the flags.
     #[inline]
     pub(crate) fn before_compiled(&mut self) {

@@ -30,8 +30,8 @@ const SLICE_LOG2: u64 = 12;
 // How often something happens: once in so many times on average.
 /// Between slices.
 const FLUSH: u64 = 4096;
-const DISCARD: u64 = 16;
-const UNLINK: u64 = 4;
+const DISCARD: u64 = 256;
+const UNLINK: u64 = 32;
 const TRANSLATIONS: u64 = 64;
 const SPACE: u64 = 64;
 const JUMPS: u64 = 64;

@@ -64,7 +64,7 @@ extern "C" fn read_sysreg(env: &mut Env, index: u64, iss: u64) -> u64 {
         return 0;
     }
     if register.id == FPSR {
-        env.sync_float_flags();
+        env.note_float_flags();
     }
     match register.read {
         Some(read) => read(&env.cpu),

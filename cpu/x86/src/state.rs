@@ -31,12 +31,6 @@ pub struct X87 {
 pub struct Cpu {
     /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.
     pub gpr: [u64; 16],
-    /// XMM0 to XMM15.
-    pub xmm: [u128; 16],
-    /// Upper halves of YMM0 to YMM15.
-    pub ymm_high: [u128; 16],
-    /// R0 to R7 of the x87 unit: not in the order of the stack, and so MM0 to MM7.
-    pub x87: [X87; 8],
     /// The linear address of the instruction: the base of CS plus RIP.
     pub pc: u64,
     /// What the status flags follow from, see [`crate::flags`].
@@ -48,6 +42,12 @@ pub struct Cpu {
     pub eflags: u64,
     /// Bases of the segments ES, CS, SS, DS, FS and GS.
     pub bases: [u64; 6],
+    /// XMM0 to XMM15.
+    pub xmm: [u128; 16],
+    /// Upper halves of YMM0 to YMM15.
+    pub ymm_high: [u128; 16],
+    /// R0 to R7 of the x87 unit: not in the order of the stack, and so MM0 to MM7.
+    pub x87: [X87; 8],
     /// Their limits in bytes, at most 2^32 - 1.
     pub limits: [u64; 6],
     /// Their selectors.

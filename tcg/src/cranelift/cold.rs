@@ -33,6 +33,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
         otherwise: impl FnOnce(&mut Self) -> Result<Value, String>,
         host: impl FnOnce(&mut Self) -> Result<Value, String>,
     ) -> Result<Value, String> {
+        if doubts.is_empty() {
+            return host(self);
+        }
         let (cold, done) = (self.cold_block(), self.b.create_block());
         for doubt in doubts {
             let go_on = self.b.create_block();

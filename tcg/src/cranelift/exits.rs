@@ -19,6 +19,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, JumpTableData, MemFlagsData, Value};
 use std::mem::offset_of;
+use std::sync::atomic::Ordering;
 use vm::ram::PAGE_SIZE;
 
 /// What compiled code gives back besides the exits that interpreted blocks have: the budget is used up.
@@ -272,7 +273,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let pc = self.moved_pc(distance);
         self.set_pc(pc);
         self.settle_at_end();
-        if !(0..PAGE_SIZE as i64).contains(&self.member.offset().saturating_add(distance)) {
+        let near = (0..PAGE_SIZE as i64).contains(&self.member.offset().saturating_add(distance));
+        if !near || self.member.block.unlinkable[exit].load(Ordering::Relaxed) {
             self.jump_by_cache(pc, exit as i64);
             return;
         }

@@ -10,6 +10,10 @@
 //!   tininess before rounding raise underflow then;
 //! - a NaN operand of a minimum or maximum, which are invalid on the host;
 //! - an integer out of range.
+//!
+//! A guest whose floating point is the host's has none of these but the last: the operands keep their order, so a NaN is
+//! the right one. Its scalar operations leave the other lanes, too, which is one instruction where the whole vector matters
+//! and none where only the number does.
 
 use super::lower::{Lower, vector};
 use super::slow;
@@ -19,9 +23,9 @@ use crate::ir::{FloatCond, HelperId, Lane, Op, Terminal, VBinary, Val};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::{Ieee32, Ieee64};
 use cranelift_codegen::ir::types::{F32, F32X4, F64, F64X2, I8X16, I32, I32X4, I64, I64X2};
-use cranelift_codegen::ir::{AbiParam, InstBuilder, MemFlagsData, Signature, Type, Value};
+use cranelift_codegen::ir::{AbiParam, InstBuilder, MemFlagsData, Opcode, Signature, Type, Value};
 use cranelift_codegen::isa::CallConv;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What is known of values that scalars are in.
 #[derive(Default)]
@@ -34,6 +38,10 @@ pub(super) struct Floats {
     clean: HashMap<(Value, Type), Value>,
     /// Vectors cleared of all but the lowest lane in the present block.
     cleared: HashMap<(Value, Type), Value>,
+    /// What vectors were before their lowest lane, of this size, was replaced.
+    under: HashMap<Value, (Value, Lane)>,
+    /// Numbers that are computed where they come from, not where they are used first.
+    computed: HashSet<Value>,
 }
 
 impl Floats {
@@ -97,11 +105,19 @@ impl<F: Frontend> Lower<'_, '_, F> {
     /// The vector with a number in its lowest lane and zeros above it.
     fn alone(&mut self, number: Value) -> Value {
         let vector = if self.b.func.dfg.value_type(number) == F32 { F32X4 } else { F64X2 };
-        let v = match self.floats.clean.get(&(number, vector)) {
-            Some(v) => *v,
-            None => self.b.ins().scalar_to_vector(vector, number),
-        };
-        self.of_clean(v)
+        if let Some(v) = self.floats.clean.get(&(number, vector)) {
+            return self.of_clean(*v);
+        }
+        let floats = self.b.ins().scalar_to_vector(vector, number);
+        if !F::NATIVE_FLOAT {
+            return self.of_clean(floats);
+        }
+        // The vector itself is rarely wanted: the other lanes stay as they are.
+        let v = self.cast(floats, I8X16);
+        self.floats.clean.insert((v, vector), floats);
+        self.floats.clean.insert((number, vector), floats);
+        self.floats.lowest.insert(v, number);
+        v
     }
 
     /// The bytes of a vector of floats that are zeros but for the lowest.
@@ -188,8 +204,8 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let mut unknown: Vec<Value> =
             args[..count].iter().copied().filter(|v| self.known_clean(*v, host.lane).is_none()).collect();
         unknown.dedup();
-        // Clearing two would cost as much as clearing the result.
-        if unknown.len() > 1 {
+        // Clearing two would cost as much as clearing the result, which a guest whose other lanes stay does not want.
+        if unknown.len() > if F::NATIVE_FLOAT { 0 } else { 1 } {
             return Ok(None);
         }
         let mut operands = args.map(|v| v);
@@ -253,6 +269,21 @@ impl<F: Frontend> Lower<'_, '_, F> {
         (a == b).then_some(number)
     }
 
+    /// Sees to it that the number whose bits are stored next is computed here. The code generator computes late: on the hot
+    /// and on the cold way of the store, and once more where the number is used after it. So the number is stored twice,
+    /// which is cheaper.
+    pub(super) fn compute_number(&mut self, integer: Value) {
+        let Some(number) = self.stored_number(integer) else { return };
+        let dfg = &self.b.func.dfg;
+        let computes = |inst| {
+            use Opcode::{Fadd, Fdemote, Fdiv, Fma, Fmul, Fpromote, Fsub, Sqrt};
+            matches!(dfg.insts[inst].opcode(), Fadd | Fdemote | Fdiv | Fma | Fmul | Fpromote | Fsub | Sqrt)
+        };
+        if dfg.value_def(number).inst().is_some_and(computes) && self.floats.computed.insert(number) {
+            self.b.ins().store(self.own, number, self.env, Self::vector_field(2));
+        }
+    }
+
     /// Whether what operation `at` loads goes into the lowest lane of a vector of zeros: the type to load it in then.
     pub(super) fn loaded_number(&self, at: usize) -> Option<Type> {
         let ops = &self.ir().ops;
@@ -300,6 +331,24 @@ impl<F: Frontend> Lower<'_, '_, F> {
             self.note_clean(v, lane);
             return v;
         }
+        if n == 0
+            && let Some(number) = self.floats.of_bits.get(&a).copied()
+            && self.b.func.dfg.value_type(number) == types(lane).0
+        {
+            let old = self.v(v);
+            if self.known_clean(old, lane).is_some() {
+                return self.alone(number);
+            }
+            let old = match self.floats.under.get(&old) {
+                Some((under, above)) if *above == lane => *under,
+                _ => self.cast(old, types(lane).1),
+            };
+            let merged = self.b.ins().insertlane(old, number, 0);
+            let merged = self.cast(merged, I8X16);
+            self.floats.lowest.insert(merged, number);
+            self.floats.under.insert(merged, (old, lane));
+            return merged;
+        }
         let v = self.lanes(v, lane);
         let v = self.b.ins().insertlane(v, a, n);
         self.cast(v, I8X16)
@@ -345,11 +394,12 @@ impl<F: Frontend> Lower<'_, '_, F> {
         let touches = helper.reads_slots || helper.writes_slots || helper.raises;
         let host = helper.host.filter(|_| self.ir().host_float && !touches)?;
         let host = host(imm? as u32).filter(|host| available(host.op))?;
-        let unchecked = match host.op {
-            FloatOp::Eq | FloatOp::Unordered | FloatOp::Ge | FloatOp::Gt | FloatOp::AbsGe | FloatOp::AbsGt => true,
-            FloatOp::ToInt(..) | FloatOp::FromInt(..) => host.lanes > 1,
-            _ => false,
-        };
+        let unchecked = F::NATIVE_FLOAT && host.op != FloatOp::Compare
+            || match host.op {
+                FloatOp::Eq | FloatOp::Unordered | FloatOp::Ge | FloatOp::Gt | FloatOp::AbsGe | FloatOp::AbsGt => true,
+                FloatOp::ToInt(..) | FloatOp::FromInt(..) => host.lanes > 1,
+                _ => false,
+            };
         (!unchecked || self.is_used(at)).then_some(host)
     }
 
@@ -377,7 +427,18 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
         let ends =
             matches!(self.ir().end, Some(Terminal::Branch(v, ..) | Terminal::Indirect(v)) if depends[v.0 as usize]);
-        ends || !registers.is_empty()
+        ends || registers.into_iter().any(|register| self.is_needed_after(register))
+    }
+
+    /// Whether the region may read a register's value after this block, or leave with it on a way that is not cold.
+    fn is_needed_after(&self, register: u16) -> bool {
+        let out = match self.ir().end {
+            Some(Terminal::Jump(_)) => self.member.inner[0].is_none(),
+            Some(Terminal::Branch(..)) => self.member.inner.contains(&None),
+            _ => true,
+        };
+        let live = |n| self.member.next().any(|to| self.region.members[to].live.has(n));
+        out || self.region.number(register).is_none_or(live)
     }
 
     fn number(&mut self, ty: Type, value: f64) -> Value {
@@ -509,8 +570,20 @@ impl<F: Frontend> Lower<'_, '_, F> {
         }
     }
 
+    fn is_load(&self, v: Value) -> bool {
+        let dfg = &self.b.func.dfg;
+        dfg.value_def(v).inst().is_some_and(|inst| dfg.insts[inst].opcode().can_load())
+    }
+
     /// An operation on numbers or vectors of them, by their type.
     fn arithmetic(&mut self, op: FloatOp, [a, b, c]: [Value; 3]) -> Option<(Value, Doubt)> {
+        use FloatOp::{MulAdd, MulSub, NegMulAdd, NegMulSub};
+        if F::NATIVE_FLOAT {
+            debug_assert!(!self.is_load(a), "the code generator exchanges operands if one is loaded");
+        }
+        // The host prefers the NaN of the second factor, in the form that the code generator takes (213), then the first's.
+        let (b, c) =
+            if F::NATIVE_FLOAT && matches!(op, MulAdd | MulSub | NegMulAdd | NegMulSub) { (c, b) } else { (b, c) };
         let ins = |l: &mut Self, f: fn(cranelift_frontend::FuncInstBuilder<'_, '_>, Value, Value) -> Value| {
             f(l.b.ins(), a, b)
         };
@@ -548,30 +621,10 @@ impl<F: Frontend> Lower<'_, '_, F> {
         })
     }
 
-    /// Whether a number or any lane of a vector is a NaN, without the flags that a comparison would raise. A code generator
-    /// that exchanges operands may have made another one of it than the guest's instruction.
-    fn is_nan(&mut self, result: Value) -> Vec<Value> {
-        let ty = self.b.func.dfg.value_type(result);
-        let (lane, infinity) =
-            if ty.lane_type() == F32 { (Lane::S, 0x7f80_0000) } else { (Lane::D, 0x7ff0_0000_0000_0000u64) };
-        if !ty.is_vector() {
-            // Twice the bits lose the sign.
-            let bits = self.bits_as(vector(lane).lane_type(), result);
-            let twice = self.b.ins().iadd(bits, bits);
-            let infinity = self.b.ins().iconst(vector(lane).lane_type(), (2 * infinity) as i64);
-            return vec![self.b.ins().icmp(IntCC::UnsignedGreaterThan, twice, infinity)];
-        }
-        let (ones, infinity) = (self.constant_lanes(lane, lane.ty().mask() >> 1), self.constant_lanes(lane, infinity));
-        let bits = self.cast(result, vector(lane));
-        let magnitude = self.b.ins().band(bits, ones);
-        let nan = self.b.ins().icmp(IntCC::SignedGreaterThan, magnitude, infinity);
-        vec![self.b.ins().vany_true(nan)]
-    }
-
     /// When the helper must decide about a number or any lane of a vector: if one of these conditions holds.
     fn doubt(&mut self, result: Value, doubt: Doubt) -> Vec<Value> {
         if F::NATIVE_FLOAT {
-            return self.is_nan(result);
+            return Vec::new();
         }
         let ty = self.b.func.dfg.value_type(result);
         let smallest = if ty.lane_type() == F32 { f32::MIN_POSITIVE.into() } else { f64::MIN_POSITIVE };
@@ -813,6 +866,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
         number: Value,
         exactly: impl FnOnce(&mut Self) -> Result<Value, String>,
     ) -> Result<Value, String> {
+        if F::NATIVE_FLOAT {
+            return Ok(number);
+        }
         let never = self.b.ins().fcmp(FloatCC::Unordered, number, number);
         self.unless(&[never], number, exactly)
     }

@@ -158,6 +158,9 @@ impl<F: Frontend> Lower<'_, '_, F> {
         if ty == Ty::V128 && mem.swap {
             return self.store_all_slow(at, ty, va, values, mem);
         }
+        for value in values {
+            self.compute_number(value);
+        }
         let done = self.b.create_block();
         self.keep_cold(done);
         let direct = |l: &mut Self, host: Value, from: i32| {

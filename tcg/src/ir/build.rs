@@ -124,6 +124,11 @@ impl Block {
     pub fn not(&mut self, ty: Ty, a: Val) -> Val {
         self.un(Unary::Not, ty, a)
     }
+    /// The complement of what is subtracted, for [`Self::carry`] and [`Self::overflow`]: of a constant, too, it stays one, so
+    /// that compilers see the subtraction.
+    pub fn subtracted(&mut self, ty: Ty, a: Val) -> Val {
+        self.push(Op::Un(Unary::Not, ty, a))
+    }
 
     /// Compares; gives `I8`.
     pub fn cmp(&mut self, cond: Cond, ty: Ty, a: Val, b: Val) -> Val {

@@ -24,6 +24,10 @@ pub const R13: Gpr = 13;
 pub const R14: Gpr = 14;
 pub const R15: Gpr = 15;
 
+/// RBP points so far into the environment: instructions have a byte for displacements from -128 to 127, which reach the
+/// first registers of the guest.
+pub const ENV_BIAS: i32 = 128;
+
 /// An operand in memory: `[base + index + displacement]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Mem {
@@ -35,6 +39,13 @@ pub struct Mem {
 impl Mem {
     pub const fn at(base: Gpr, disp: i32) -> Mem {
         Mem { base, index: None, disp }
+    }
+    /// What lies at `offset` in the environment.
+    pub const fn env(offset: i32) -> Mem {
+        Mem::at(RBP, offset - ENV_BIAS)
+    }
+    pub const fn env_indexed(index: Gpr, offset: i32) -> Mem {
+        Mem::indexed(RBP, index, offset - ENV_BIAS)
     }
     pub const fn indexed(base: Gpr, index: Gpr, disp: i32) -> Mem {
         Mem { base, index: Some(index), disp }
@@ -253,6 +264,49 @@ impl Asm {
     pub fn store_imm(&mut self, wide: bool, m: Mem, imm: i32) {
         self.op(None, wide, &[0xc7], 0, Rm::Mem(m), false);
         self.imm32(imm);
+    }
+
+    /// Stores a constant byte.
+    pub fn store_byte_imm(&mut self, m: Mem, imm: u8) {
+        self.op(None, false, &[0xc6], 0, Rm::Mem(m), false);
+        self.code.push(imm);
+    }
+
+    /// Compares the low `bytes` bytes of registers. Sets the flags.
+    pub fn cmp_low(&mut self, bytes: u8, a: Gpr, b: Gpr) {
+        match bytes {
+            1 => self.op(None, false, &[0x3a], a, Rm::Reg(b), true),
+            2 => self.op(Some(0x66), false, &[0x3b], a, Rm::Reg(b), false),
+            _ => self.alu(Alu::Cmp, bytes == 8, a, b),
+        }
+    }
+    /// Compares the low `bytes` bytes of a register with a constant. Sets the flags.
+    pub fn cmp_low_imm(&mut self, bytes: u8, a: Gpr, imm: i32) {
+        match bytes {
+            1 => {
+                self.op(None, false, &[0x80], Alu::Cmp as u8, Rm::Reg(a), true);
+                self.code.push(imm as u8);
+            }
+            2 => match i8::try_from(imm as i16) {
+                Ok(imm) => {
+                    self.op(Some(0x66), false, &[0x83], Alu::Cmp as u8, Rm::Reg(a), false);
+                    self.code.push(imm as u8);
+                }
+                Err(_) => {
+                    self.op(Some(0x66), false, &[0x81], Alu::Cmp as u8, Rm::Reg(a), false);
+                    self.code.extend_from_slice(&(imm as u16).to_le_bytes());
+                }
+            },
+            _ => self.alu_imm(Alu::Cmp, bytes == 8, a, imm),
+        }
+    }
+    /// `test` of the low `bytes` bytes of a register with itself. Sets the flags.
+    pub fn test_low(&mut self, bytes: u8, a: Gpr) {
+        match bytes {
+            1 => self.test_byte(a, a),
+            2 => self.op(Some(0x66), false, &[0x85], a, Rm::Reg(a), false),
+            _ => self.test(bytes == 8, a, a),
+        }
     }
 
     /// Zero-extends the low 1, 2 or 4 bytes.

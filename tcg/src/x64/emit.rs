@@ -1,6 +1,6 @@
 //! One pass over the IR of a block, or of several that follow one another, that emits host code for each operation.
 
-use super::asm::{Alu, Asm, Cc, Gpr, Hole, Holes, Mem, R14, R15, RAX, RBP, RCX, RDI, Xmm};
+use super::asm::{Alu, Asm, Cc, ENV_BIAS, Gpr, Hole, Holes, Mem, R14, R15, RAX, RBP, RCX, RDI, Xmm};
 use super::integer::{complement, subtraction};
 use super::looks::{self, Looks};
 use super::registers::{Bank, CLOBBERED, Loc, TooComplex};
@@ -181,7 +181,7 @@ pub struct Emit<'a, F: Frontend> {
 /// A field of the environment.
 macro_rules! env {
     ($f:ident, $field:ident) => {
-        Mem::at(RBP, offset_of!(Env<$f>, $field) as i32)
+        Mem::env(offset_of!(Env<$f>, $field) as i32)
     };
 }
 pub(super) use env;
@@ -567,7 +567,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
 
     /// Where a slot is in memory.
     pub fn slot(slot: Slot) -> Mem {
-        Mem::at(RBP, slot.0.into())
+        Mem::env(slot.0.into())
     }
 
     fn set(&mut self, slot: Slot, v: Val) -> Result<(), TooComplex> {
@@ -591,7 +591,10 @@ impl<'a, F: Frontend> Emit<'a, F> {
             return Ok(());
         }
         if let Some(imm) = self.immediate(Ty::I64, v) {
-            self.asm.store_imm(true, Self::slot(slot), imm);
+            match u8::try_from(imm) {
+                Ok(imm) if F::BYTE_SLOTS.contains(&Slot(slot.0, Ty::I64)) => self.asm.store_byte_imm(Self::slot(slot), imm),
+                _ => self.asm.store_imm(true, Self::slot(slot), imm),
+            }
             self.gprs.forget_slot(slot.0);
             return Ok(());
         }
@@ -606,7 +609,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
 
     /// Where argument or result `n` of vector functions is.
     pub fn vectors(n: i32) -> Mem {
-        Mem::at(RBP, offset_of!(Env<F>, vectors) as i32 + 16 * n)
+        Mem::env(offset_of!(Env<F>, vectors) as i32 + 16 * n)
     }
 
     /// Stores a value of any type as a vector argument.
@@ -679,7 +682,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
         for (n, constant) in constants {
             self.asm.mov_imm(ARGUMENTS[n + 1], *constant);
         }
-        self.asm.mov(true, ARGUMENTS[0], RBP);
+        self.asm.lea(true, ARGUMENTS[0], Mem::env(0));
         self.asm.mov_imm(RAX, function);
         // The stack is aligned for a call within the function that called this block.
         self.asm.push(RCX);
@@ -723,7 +726,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
     /// The entries: first the one for code that keeps program counter and budget in memory, then ours; the check of the
     /// budget; the count of runs.
     fn head(&mut self) {
-        self.asm.mov(true, RBP, RDI);
+        self.asm.lea(true, RBP, Mem::at(RDI, ENV_BIAS));
         self.asm.load(8, R15, env!(F, budget));
         self.asm.load(8, R14, Self::slot(F::PC));
         self.fast_entry = self.asm.code.len();

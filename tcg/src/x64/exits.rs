@@ -1,6 +1,6 @@
 //! The ways out of a block: terminals, and the code that was put out of the way.
 
-use super::asm::{Alu, Cc, Gpr, Hole, Mem, R14, R15, RAX, RBP, RCX, Shift};
+use super::asm::{Alu, Cc, Gpr, Hole, Mem, R14, R15, RAX, RCX, Shift};
 use super::emit::{Alone, Cold, ColdPath, Data, Emit, Way, env};
 use super::looks;
 use super::registers::TooComplex;
@@ -326,7 +326,7 @@ impl<F: Frontend> Emit<'_, F> {
 
     /// Where a vector register is kept during slow accesses.
     fn saved(x: u8) -> Mem {
-        Mem::at(RBP, (offset_of!(Env<F>, saved_vectors) + 16 * usize::from(x)) as i32)
+        Mem::env((offset_of!(Env<F>, saved_vectors) + 16 * usize::from(x)) as i32)
     }
 
     /// Keeps the vector registers in use, except the one for the result; those that are copies of slots need not be stored.
@@ -340,7 +340,7 @@ impl<F: Frontend> Emit<'_, F> {
 
     fn restore_xmms(&mut self, kept: Vec<(u8, Option<u16>)>) {
         for (x, slot) in kept {
-            let from = slot.map_or_else(|| Self::saved(x), |slot| Mem::at(RBP, slot.into()));
+            let from = slot.map_or_else(|| Self::saved(x), |slot| Mem::env(slot.into()));
             self.asm.load_xmm(x, from);
         }
     }

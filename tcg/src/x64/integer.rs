@@ -11,7 +11,7 @@ use crate::ir::{Binary, Block as Ir, Cond, Op, Ty, Unary, Val};
 pub fn subtraction(ir: &Ir, cond: Cond, ty: Ty, a: Val, b: Val) -> Option<(Val, Val)> {
     let sign_or_zero = matches!(cond, Cond::Eq | Cond::Ne | Cond::LtS);
     match ir.ops[a.0 as usize] {
-        Op::Bin(Binary::Sub, t, x, y) if t == ty && sign_or_zero && ir.as_const(b) == Some(0) && is_wide(ty) => {
+        Op::Bin(Binary::Sub, t, x, y) if t == ty && sign_or_zero && ir.as_const(b) == Some(0) => {
             Some((x, y))
         }
         _ => None,
@@ -21,7 +21,7 @@ pub fn subtraction(ir: &Ir, cond: Cond, ty: Ty, a: Val, b: Val) -> Option<(Val, 
 /// The operands of the subtraction whose overflow or carry `a + !b + 1` has.
 pub fn complement(ir: &Ir, ty: Ty, b: Val, c: Val) -> Option<Val> {
     match ir.ops[b.0 as usize] {
-        Op::Un(Unary::Not, t, x) if t == ty && ir.as_const(c) == Some(1) && is_wide(ty) => Some(x),
+        Op::Un(Unary::Not, t, x) if t == ty && ir.as_const(c) == Some(1) => Some(x),
         _ => None,
     }
 }
@@ -263,23 +263,29 @@ impl<F: Frontend> Emit<'_, F> {
 
     /// Makes the host's flags those of `a - b`.
     fn flags_of_difference(&mut self, ty: Ty, a: Val, b: Val) -> Result<(), TooComplex> {
-        let wide = ty == Ty::I64;
+        let bytes = ty.bytes();
         if let Some(imm) = self.immediate(ty, b) {
             let r = self.gpr(a)?;
             self.keep_flags()?;
-            if imm == 0 { self.asm.test(wide, r, r) } else { self.asm.alu_imm(Alu::Cmp, wide, r, imm) }
+            if imm == 0 { self.asm.test_low(bytes, r) } else { self.asm.cmp_low_imm(bytes, r, imm) }
         } else {
             let (r, s) = (self.gpr(a)?, self.gpr(b)?);
             self.keep_flags()?;
-            self.asm.alu(Alu::Cmp, wide, r, s);
+            self.asm.cmp_low(bytes, r, s);
         }
         self.flags = Some(Flags::Sub(ty, a, b));
         Ok(())
     }
 
     pub fn compare(&mut self, cond: Cond, ty: Ty, a: Val, b: Val) -> Result<(), TooComplex> {
-        if !is_wide(ty) {
-            return self.compare_narrow(cond, ty, a, b);
+        if !is_wide(ty)
+            && self.constant(b) == Some(0)
+            && matches!(cond, Cond::Eq | Cond::Ne)
+            && let Loc::Flags(cc) = self.loc[a.0 as usize]
+        {
+            // A condition, or its opposite.
+            self.result(Loc::Flags(if cond == Cond::Eq { cc.not() } else { cc }));
+            return Ok(());
         }
         if let Some((x, y)) = subtraction(self.ir, cond, ty, a, b) {
             let sum_or_difference = self
@@ -352,46 +358,6 @@ impl<F: Frontend> Emit<'_, F> {
         Ok(())
     }
 
-    /// A comparison of bytes or words.
-    fn compare_narrow(&mut self, cond: Cond, ty: Ty, a: Val, b: Val) -> Result<(), TooComplex> {
-        if self.constant(b) == Some(0)
-            && matches!(cond, Cond::Eq | Cond::Ne)
-            && let Loc::Flags(cc) = self.loc[a.0 as usize]
-        {
-            // A condition, or its opposite.
-            self.result(Loc::Flags(if cond == Cond::Eq { cc.not() } else { cc }));
-            return Ok(());
-        }
-        let signed = matches!(cond, Cond::LtS | Cond::LeS);
-        if signed {
-            let (x, y) = (self.gpr(a)?, self.gpr(b)?);
-            self.asm.sign_extend(ty.bytes(), false, RAX, x);
-            self.asm.sign_extend(ty.bytes(), false, RCX, y);
-            self.keep_flags()?;
-            self.asm.alu(Alu::Cmp, false, RAX, RCX);
-        } else {
-            let x = self.gpr_zero_extended(a, ty)?;
-            match self.constant(b) {
-                Some(0) => {
-                    self.keep_flags()?;
-                    self.asm.test(false, x, x);
-                }
-                Some(imm) => {
-                    self.keep_flags()?;
-                    self.asm.alu_imm(Alu::Cmp, false, x, imm as i32);
-                }
-                None => {
-                    let y = self.gpr_zero_extended(b, ty)?;
-                    self.keep_flags()?;
-                    self.asm.alu(Alu::Cmp, false, x, y);
-                }
-            }
-        }
-        self.flags = None;
-        self.result(Loc::Flags(difference_says(cond)));
-        Ok(())
-    }
-
     /// The host's condition that says whether an `I8` is not zero.
     pub fn condition(&mut self, c: Val) -> Result<Cc, TooComplex> {
         if let Loc::Flags(cc) = self.loc[c.0 as usize] {
@@ -427,9 +393,6 @@ impl<F: Frontend> Emit<'_, F> {
     }
 
     pub fn carry_or_overflow(&mut self, carry: bool, ty: Ty, a: Val, b: Val, c: Val) -> Result<(), TooComplex> {
-        if !is_wide(ty) {
-            return self.narrow_carry_or_overflow(carry, ty, a, b, c);
-        }
         let wide = ty == Ty::I64;
         if let Some(x) = complement(self.ir, ty, b, c) {
             let have = matches!(self.flags, Some(Flags::Sub(t, p, q)) if t == ty && self.same(p, a) && self.same(q, x));
@@ -438,6 +401,9 @@ impl<F: Frontend> Emit<'_, F> {
             }
             self.result(Loc::Flags(if carry { Cc::Ae } else { Cc::O }));
             return Ok(());
+        }
+        if !is_wide(ty) {
+            return self.narrow_carry_or_overflow(carry, ty, a, b, c);
         }
         let wanted = match self.constant(c) {
             Some(0) => Flags::Add(ty, a, b),
@@ -479,11 +445,10 @@ impl<F: Frontend> Emit<'_, F> {
     /// The same of 8 or 16 bits: with the operands at the top of 32.
     fn narrow_carry_or_overflow(&mut self, carry: bool, ty: Ty, a: Val, b: Val, c: Val) -> Result<(), TooComplex> {
         let by = (32 - ty.bits()) as u8;
-        let subtracted = complement(self.ir, ty, b, c);
-        let s = self.gpr(subtracted.unwrap_or(b))?;
+        let s = self.gpr(b)?;
         // A carry comes in where ones below the operand let it through.
-        let carried = match (subtracted, self.constant(c)) {
-            (Some(_), _) | (None, Some(0)) => None,
+        let carried = match self.constant(c) {
+            Some(0) => None,
             _ => Some((self.gpr(c)?, self.new_gpr()?)),
         };
         self.gpr_into(RAX, a)?;
@@ -499,14 +464,10 @@ impl<F: Frontend> Emit<'_, F> {
                 self.asm.carry_from_cl();
                 self.asm.alu(Alu::Adc, false, RAX, other);
             }
-            None => self.asm.alu(if subtracted.is_some() { Alu::Cmp } else { Alu::Add }, false, RAX, other),
+            None => self.asm.alu(Alu::Add, false, RAX, other),
         }
-        let cc = match (carry, subtracted.is_some()) {
-            (false, _) => Cc::O,
-            (true, true) => Cc::Ae,
-            (true, false) => Cc::B,
-        };
-        self.result(Loc::Flags(cc));
+        self.flags = None;
+        self.result(Loc::Flags(if carry { Cc::B } else { Cc::O }));
         Ok(())
     }
 }

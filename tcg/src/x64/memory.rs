@@ -1,6 +1,6 @@
 //! Guest memory: the look into the TLB inline, the rest out of the way.
 
-use super::asm::{Alu, Cc, Gpr, Hole, Holes, Mem as Operand, RAX, RBP, RCX, Shift};
+use super::asm::{Alu, Cc, Gpr, Hole, Holes, Mem as Operand, RAX, RCX, Shift};
 use super::emit::{Alone, ColdPath, Data, Emit};
 use super::looks;
 use super::registers::{Loc, TooComplex};
@@ -35,7 +35,7 @@ impl<F: Frontend> Emit<'_, F> {
         let table =
             offset_of!(Env<F>, tlb) + offset_of!(Tlb, entries) + usize::from(mem.mmu) * size_of::<[Entry; ENTRIES]>();
         let entry_log2 = size_of::<Entry>().trailing_zeros() as u8;
-        let field = |field: usize| Operand::indexed(RBP, RAX, (table + field) as i32);
+        let field = |field: usize| Operand::env_indexed(RAX, (table + field) as i32);
         // The index is in the lower half.
         self.asm.mov(false, RAX, RCX);
         self.asm.shift_imm(Shift::Shr, false, RAX, 12 - entry_log2);

@@ -17,13 +17,13 @@ mod slow;
 mod stubs;
 mod vector;
 
-use crate::cache::{Block, Entries};
+use crate::cache::{Block, Entries, OpenExits};
 use crate::code_memory::{CodeMemory, Usage};
 use crate::env::Env;
 use crate::exec::Shared;
 use crate::frontend::Frontend;
 use crate::ir;
-use asm::{Asm, Mem, R14, R15, RAX, RBP, RDI};
+use asm::{Asm, Mem, R14, R15, RAX, RDI};
 use std::marker::PhantomData;
 use std::mem::offset_of;
 use std::sync::Mutex;
@@ -78,8 +78,8 @@ impl<F: Frontend> Template<F> {
     }
 
     /// Where exits that are not linked lead.
-    pub fn unlinked(&self) -> [u64; 2] {
-        self.stubs.unlinked
+    pub fn open_exits(&self) -> OpenExits {
+        OpenExits { unlinked: self.stubs.unlinked, by_jump_cache: self.stubs.by_jump_cache }
     }
 
     /// Where the jump cache leads for blocks without code.
@@ -154,9 +154,9 @@ impl<F: Frontend> Template<F> {
     /// A fast entry for code that keeps program counter and budget in memory.
     pub fn adapter(&self, host: u64) -> Option<u64> {
         let mut asm = Asm::default();
-        asm.store(8, Mem::at(RBP, F::PC.0.into()), R14);
-        asm.store(8, Mem::at(RBP, offset_of!(Env<F>, budget) as i32), R15);
-        asm.mov(true, RDI, RBP);
+        asm.store(8, Mem::env(F::PC.0.into()), R14);
+        asm.store(8, Mem::env(offset_of!(Env<F>, budget) as i32), R15);
+        asm.lea(true, RDI, Mem::env(0));
         asm.mov_imm(RAX, host);
         asm.jmp_reg(RAX);
         self.memory.lock().unwrap().place(&asm.code)

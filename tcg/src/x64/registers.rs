@@ -3,7 +3,7 @@
 //! Guest registers are written to the state at once; a host register may still know what a slot holds, so that reading it
 //! again costs nothing. Hence nothing has to be stored when an exception leaves the block.
 
-use super::asm::{Cc, Gpr, Mem, R8, R9, R10, R11, R12, R13, RBP, RBX, RDI, RDX, RSI, Xmm};
+use super::asm::{Cc, Gpr, Mem, R8, R9, R10, R11, R12, R13, RBX, RDI, RDX, RSI, Xmm};
 use super::emit::{Emit, NONE};
 use crate::env::{Env, TEMPS};
 use crate::frontend::Frontend;
@@ -109,7 +109,7 @@ impl Bank {
 impl<F: Frontend> Emit<'_, F> {
     /// The cell of the environment's temporaries.
     pub fn cell(n: u16) -> Mem {
-        Mem::at(RBP, (offset_of!(Env<F>, temps) + usize::from(n) * 16) as i32)
+        Mem::env((offset_of!(Env<F>, temps) + usize::from(n) * 16) as i32)
     }
 
     /// Whether the value is needed after the operation at hand.

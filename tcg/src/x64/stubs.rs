@@ -1,7 +1,7 @@
 //! Code that all blocks share: the entry from the loop, the ways back to it, slow memory accesses.
 
 use super::asm::{
-    Alu, Asm, Cc, Gpr, Hole, Holes, Mem, R8, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Shift,
+    Alu, Asm, Cc, ENV_BIAS, Gpr, Hole, Holes, Mem, R8, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Shift,
 };
 use super::emit::env;
 use super::registers::CLOBBERED;
@@ -40,6 +40,8 @@ pub struct Stubs {
     pub call: u64,
     /// Where the jump cache leads for blocks without code.
     pub no_code: u64,
+    /// Goes to the block at the program counter by way of the jump cache.
+    pub by_jump_cache: u64,
     /// The host has fused multiply-add.
     pub fma: bool,
     /// The host counts bits as the guests do (lzcnt, tzcnt, popcnt).
@@ -48,7 +50,7 @@ pub struct Stubs {
 
 /// A field of the entry of the jump cache whose distance from the first is in rcx.
 fn jump<F: Frontend>(field: usize) -> Mem {
-    Mem::indexed(RBP, RCX, (offset_of!(Env<F>, jumps) + field) as i32)
+    Mem::env_indexed(RCX, (offset_of!(Env<F>, jumps) + field) as i32)
 }
 
 /// Finds the entry of the jump cache for the block at r14, see [`jump`]; the holes lead to what is done if it is another's.
@@ -98,15 +100,15 @@ pub fn emit<F: Frontend>(asm: &mut Asm) -> Stubs {
     let saved = [RBX, RBP, R12, R13, R14, R15];
     saved.into_iter().for_each(|r| asm.push(r));
     asm.alu_imm(Alu::Sub, true, RSP, 8);
-    asm.mov(true, RBP, RDI);
+    asm.lea(true, RBP, Mem::at(RDI, ENV_BIAS));
     let run = asm.code.len();
     asm.call_reg(RSI);
     // What goes on, or the exit to leave with.
-    asm.mov(true, RDI, RBP);
+    asm.lea(true, RDI, Mem::env(0));
     asm.mov(false, RSI, RAX);
     asm.mov_imm(RAX, next::<F> as *const () as u64);
     asm.call_reg(RAX);
-    asm.mov(true, RDI, RBP);
+    asm.lea(true, RDI, Mem::env(0));
     asm.mov(true, RSI, RAX);
     asm.alu_imm(Alu::Cmp, true, RAX, EXIT_CODES as i32);
     let more = asm.jcc(Cc::Ae);
@@ -116,7 +118,7 @@ pub fn emit<F: Frontend>(asm: &mut Asm) -> Stubs {
     asm.ret();
 
     stubs.leave = here(asm);
-    asm.store(8, Mem::at(RBP, F::PC.0.into()), R14);
+    asm.store(8, Mem::env(F::PC.0.into()), R14);
     stubs.leave_keeping_pc = asm.code.len() as u64;
     asm.store(8, env!(F, budget), R15);
     asm.ret();
@@ -135,21 +137,26 @@ pub fn emit<F: Frontend>(asm: &mut Asm) -> Stubs {
     let leave = asm.jmp();
     asm.bind_to(leave, stubs.leave as usize);
 
+    stubs.by_jump_cache = here(asm);
+    for elsewhere in jump_by_cache::<F>(asm) {
+        asm.bind_to(elsewhere, stubs.no_code as usize);
+    }
+
     let access = |asm: &mut Asm, function: u64| {
         let at = here(asm);
         for (n, r) in CLOBBERED.into_iter().enumerate() {
-            asm.store(8, Mem::at(RBP, (offset_of!(Env<F>, saved) + 8 * n) as i32), r);
+            asm.store(8, Mem::env((offset_of!(Env<F>, saved) + 8 * n) as i32), r);
         }
-        asm.store(8, Mem::at(RBP, F::PC.0.into()), R14);
+        asm.store(8, Mem::env(F::PC.0.into()), R14);
         asm.load(4, RDX, Mem::at(RSP, 8));
-        asm.mov(true, RDI, RBP);
+        asm.lea(true, RDI, Mem::env(0));
         asm.mov(true, RSI, RAX);
         asm.alu_imm(Alu::Sub, true, RSP, 8);
         asm.mov_imm(RAX, function);
         asm.call_reg(RAX);
         asm.alu_imm(Alu::Add, true, RSP, 8);
         for (n, r) in CLOBBERED.into_iter().enumerate() {
-            asm.load(8, r, Mem::at(RBP, (offset_of!(Env<F>, saved) + 8 * n) as i32));
+            asm.load(8, r, Mem::env((offset_of!(Env<F>, saved) + 8 * n) as i32));
         }
         asm.alu_mem_imm(Alu::Cmp, true, env!(F, raised), 0);
         let raised = asm.jcc(Cc::Ne);
@@ -162,16 +169,16 @@ pub fn emit<F: Frontend>(asm: &mut Asm) -> Stubs {
     };
     stubs.call = here(asm);
     for (n, r) in CLOBBERED.into_iter().enumerate() {
-        asm.store(8, Mem::at(RBP, (offset_of!(Env<F>, saved) + 8 * n) as i32), r);
+        asm.store(8, Mem::env((offset_of!(Env<F>, saved) + 8 * n) as i32), r);
     }
     asm.load(4, RDX, Mem::at(RSP, 8));
-    asm.mov(true, RDI, RBP);
+    asm.lea(true, RDI, Mem::env(0));
     asm.mov(true, RSI, RCX);
     asm.alu_imm(Alu::Sub, true, RSP, 8);
     asm.call_reg(RAX);
     asm.alu_imm(Alu::Add, true, RSP, 8);
     for (n, r) in CLOBBERED.into_iter().enumerate() {
-        asm.load(8, r, Mem::at(RBP, (offset_of!(Env<F>, saved) + 8 * n) as i32));
+        asm.load(8, r, Mem::env((offset_of!(Env<F>, saved) + 8 * n) as i32));
     }
     asm.ret_taking(8);
     stubs.load = access(asm, slow::load::<F> as *const () as u64);
@@ -193,6 +200,7 @@ impl Stubs {
             &mut self.load_vector,
             &mut self.store_vector,
             &mut self.no_code,
+            &mut self.by_jump_cache,
             &mut self.call,
         ];
         for address in all.into_iter().chain(&mut self.unlinked) {

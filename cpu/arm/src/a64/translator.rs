@@ -285,7 +285,7 @@ impl Translator<'_> {
     pub fn sub_with_flags(&mut self, ty: Ty, a: Val, b: Val) -> Val {
         let result = self.ir.sub(ty, a, b);
         let c = self.ir.cmp(Cond::LeU, ty, b, a);
-        let (one, not_b) = (self.ir.imm(Ty::I8, 1), self.ir.not(ty, b));
+        let (one, not_b) = (self.ir.imm(Ty::I8, 1), self.ir.subtracted(ty, b));
         let v = self.ir.overflow(ty, a, not_b, one);
         self.set_flags(ty, result, c, v);
         self.flags = Flags::Sub { ty, a, b };

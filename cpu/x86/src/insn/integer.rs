@@ -72,13 +72,13 @@ impl Translator<'_> {
             Arithmetic::Adc | Arithmetic::Sbb => self.cf(),
             _ => self.ir.imm(Ty::I8, 0),
         };
+        let same = matches!((to, from), (Place::Register(x), Place::Register(y)) if x == y);
         if matches!(what, Arithmetic::Cmp | Arithmetic::Test) {
             let a = self.load(to, ty);
             if what == Arithmetic::Cmp {
-                let difference = self.ir.sub(ty, a, b);
-                self.flags_of_sub(ty, a, b, difference, true);
+                self.flags_of_comparison(ty, a, b);
             } else {
-                let result = if a == b { a } else { self.ir.and(ty, a, b) };
+                let result = if same { a } else { self.ir.and(ty, a, b) };
                 self.flags_of_logic(ty, result);
             }
             return Next::Continue;
@@ -98,7 +98,6 @@ impl Translator<'_> {
             }
             _ => t.ir.sub(ty, a, b),
         };
-        let same = matches!((to, from), (Place::Register(x), Place::Register(y)) if x == y);
         let (a, result) = match (self.locked(to), to) {
             (true, Place::Memory(va)) if !matches!(what, Arithmetic::Adc | Arithmetic::Sbb) => {
                 let a = self.atomic(what, ty, va, b);

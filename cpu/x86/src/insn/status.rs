@@ -4,13 +4,15 @@ use super::translator::Translator;
 use crate::flags;
 use crate::state::{ADJUST, CF, OF, RESULT};
 use tcg::Slot;
-use tcg::ir::{Binary, Cond, Ty, Unary, Val};
+use tcg::ir::{Binary, Cond, FloatCond, Lane, Ty, Unary, Val};
 
 /// What the block knows of the flags: the values that it set last, so that a condition need not read them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Status {
     /// The instruction that set all of them compared these (they are the flags of `a - b`).
     compared: Option<(Ty, Val, Val)>,
+    /// The instruction that set all of them compared these floating-point numbers.
+    tested: Option<(Lane, Val, Val)>,
     /// The result that ZF and SF follow from.
     result: Option<(Ty, Val)>,
     cf: Option<Val>,
@@ -24,6 +26,7 @@ impl Translator<'_> {
         self.ir.set(RESULT, wide);
         self.status.result = Some((ty, result));
         self.status.compared = None;
+        self.status.tested = None;
     }
 
     /// Sets what AF follows from.
@@ -37,6 +40,7 @@ impl Translator<'_> {
         self.ir.set(CF, v);
         self.status.cf = Some(v);
         self.status.compared = None;
+        self.status.tested = None;
     }
 
     /// Sets OF, an `I8`.
@@ -44,6 +48,7 @@ impl Translator<'_> {
         self.ir.set(OF, v);
         self.status.of = Some(v);
         self.status.compared = None;
+        self.status.tested = None;
     }
 
     /// Sets the flags of `a + b + carry` with that sum; CF only if `with_cf`.
@@ -61,15 +66,27 @@ impl Translator<'_> {
 
     /// Sets the flags of `a - b` with that difference; CF only if `with_cf`.
     pub fn flags_of_sub(&mut self, ty: Ty, a: Val, b: Val, difference: Val, with_cf: bool) {
+        self.all_but_adjust(ty, a, b, difference, with_cf);
+        let adjust = self.ir.xor(ty, a, b);
+        self.set_adjust(adjust);
+    }
+
+    /// Sets the flags of `a - b`. The host's own, which conditions are taken from, are made last.
+    pub fn flags_of_comparison(&mut self, ty: Ty, a: Val, b: Val) {
+        let adjust = self.ir.xor(ty, a, b);
+        self.set_adjust(adjust);
+        let difference = self.ir.sub(ty, a, b);
+        self.all_but_adjust(ty, a, b, difference, true);
+    }
+
+    fn all_but_adjust(&mut self, ty: Ty, a: Val, b: Val, difference: Val, with_cf: bool) {
         if with_cf {
             let c = self.ir.cmp(Cond::LtU, ty, a, b);
             self.set_cf(c);
         }
-        let (one, not_b) = (self.ir.imm(Ty::I8, 1), self.ir.not(ty, b));
+        let (one, not_b) = (self.ir.imm(Ty::I8, 1), self.ir.subtracted(ty, b));
         let v = self.ir.overflow(ty, a, not_b, one);
         self.set_of(v);
-        let adjust = self.ir.xor(ty, a, b);
-        self.set_adjust(adjust);
         self.set_result(ty, difference);
         if with_cf {
             self.status.compared = Some((ty, a, b));
@@ -129,6 +146,11 @@ impl Translator<'_> {
     /// Forgets what is known: a helper has set flags.
     pub fn flags_changed(&mut self) {
         self.status = Status::default();
+    }
+
+    /// Notes that all flags were just set as COMISD sets them for `a` and `b`.
+    pub fn flags_of_test(&mut self, lane: Lane, a: Val, b: Val) {
+        self.status = Status { tested: Some((lane, a, b)), ..Status::default() };
     }
 
     /// CF as `I8`.
@@ -196,6 +218,21 @@ impl Translator<'_> {
 
     /// Whether condition `code` (0 to 15, as encoded) holds, as `I8`.
     pub fn condition(&mut self, code: u8) -> Val {
+        if let Some((lane, a, b)) = self.status.tested {
+            // Unordered sets CF, ZF and PF.
+            let test = match code {
+                0x2 => Some((FloatCond::Nle, b, a)),
+                0x3 => Some((FloatCond::Le, b, a)),
+                0x6 => Some((FloatCond::Nlt, b, a)),
+                0x7 => Some((FloatCond::Lt, b, a)),
+                0xa => Some((FloatCond::Un, a, b)),
+                0xb => Some((FloatCond::Ord, a, b)),
+                _ => None,
+            };
+            if let Some((cond, x, y)) = test {
+                return self.ir.float_cmp(cond, lane, x, y);
+            }
+        }
         let holds = match (code & 0xe, self.status.compared) {
             (0x2, Some((ty, a, b))) => self.ir.cmp(Cond::LtU, ty, a, b),
             (0x4, Some((ty, a, b))) => self.ir.cmp(Cond::Eq, ty, a, b),

@@ -44,6 +44,7 @@ impl Translator<'_> {
         let cf = self.ir.float_cmp(FloatCond::Nle, lane, b, a);
         let zf = self.ir.or(Ty::I8, equal, unordered);
         self.set_compared(zf, unordered, cf);
+        self.flags_of_test(lane, a, b);
         Next::Continue
     }
 

@@ -123,7 +123,7 @@ fn set_mxcsr(env: &mut Env, value: u32) {
 }
 
 pub extern "C" fn read_mxcsr(env: &mut Env) -> u64 {
-    env.sync_float_flags();
+    env.note_float_flags();
     env.cpu.mxcsr.into()
 }
 
