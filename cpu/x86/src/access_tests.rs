@@ -1,6 +1,6 @@
 //! What accesses ask of their page, alignment checks, string instructions over pages.
 
-use crate::control_regs::{CR0_AM, CR0_PG, CR0_WP, CR4_PSE};
+use crate::control_regs::{CR0_AM, CR0_PG, CR0_WP, CR4_PSE, write_cr3};
 use crate::exception::{AC, GP, PF};
 use crate::flags;
 use crate::segment::{ES, Segment};
@@ -66,6 +66,27 @@ fn read_modify_writes_fault_as_writes() {
         m.cpu().gpr[RSP] = 0x9000;
         m.run(&hex(code), 1);
         assert_eq!((m.read(TABLE) as u32 & 0x60, m.cpu().cpl), (0x20, 3), "{code}");
+    }
+}
+
+#[test]
+fn code_goes_with_its_address_space() {
+    const OTHER_DIRECTORY: u64 = 0x10_2000;
+    const OTHER_TABLE: u64 = 0x10_3000;
+    for level3 in [true, false] {
+        // The same address is another page in the other space: `mov eax, 1` and `mov eax, 2`.
+        let mut m = paged(level3, &[READ]);
+        m.write(OTHER_DIRECTORY, &0x87u32.to_le_bytes());
+        m.write(OTHER_DIRECTORY + 4, &(OTHER_TABLE as u32 | 7).to_le_bytes());
+        m.write(OTHER_TABLE, &(BEHIND as u32 + 0x1000 | READ).to_le_bytes());
+        m.write(BEHIND, &hex("b8 01 00 00 00"));
+        m.write(BEHIND + 0x1000, &hex("b8 02 00 00 00"));
+        for (directory, expected) in [(DIRECTORY, 1), (OTHER_DIRECTORY, 2), (DIRECTORY, 1)] {
+            write_cr3(&mut m.vcpu.env, directory).unwrap();
+            m.cpu().set_rip(PAGES);
+            m.step(1);
+            assert_eq!(m.cpu().gpr[RAX], expected, "level 3: {level3}");
+        }
     }
 }
 

@@ -100,6 +100,18 @@ impl Cpu {
     }
 }
 
+/// What keys name the address space of code by: not 0, which stands for all of them.
+pub fn code_space(space: u32) -> u32 {
+    const FIRST: u32 = 0x1000;
+    FIRST + space
+}
+
+/// Forgets the translations of an address space, where code was found in it too.
+pub fn flush_space(env: &mut Env, space: u32) {
+    env.flush_tlb_space(space);
+    env.flush_code_space(code_space(space));
+}
+
 /// A task switch sets TS, so that floating-point state can be saved when it is used.
 pub fn set_task_switched(env: &mut Env) {
     env.cpu.cr0 |= CR0_TS;
@@ -188,7 +200,7 @@ pub fn write_cr3(env: &mut Env, value: u64) -> Result<(), Exception> {
     cpu.cr3 = if cpu.is_long() { value } else { value & 0xffff_ffff };
     let space = cpu.space();
     if !keep {
-        env.flush_tlb_space(space);
+        flush_space(env, space);
     }
     env.enter_space();
     Ok(())
