@@ -4,8 +4,7 @@
 //! blocks whose guest environment is the host's default ([`Block::host_float`](crate::ir::Block::host_float)): both
 //! round to nearest even and neither flushes, so results differ in NaNs alone and flags in the moment at which a
 //! result counts as tiny. Compiled code looks for these cases after (or before) the operation and calls the helper then. A
-//! guest whose floating point is the host's ([`Frontend::NATIVE_FLOAT`]) needs less of that, and none by instructions that
-//! raise flags of their own.
+//! guest whose floating point is the host's ([`Frontend::NATIVE_FLOAT`]) needs none of that.
 //!
 //! The host's sticky flags are the guest's while compiled code runs. They are looked at on the way out of it and when a
 //! helper asks ([`Env::sync_float_flags`]). What holds about them:
@@ -14,12 +13,15 @@
 //! - Rust code that compiled code calls is integer code, or runs in [`Env::with_own_flags`] (software floating point, which
 //!   takes fast paths on host arithmetic, and devices).
 //! - The code generator takes floating-point operations for pure. An operation that nobody uses would be dropped with
-//!   its flags: most are used by the check behind them; conversions and comparisons of vectors that need none are calls
-//!   where the block does not use the result. (One that only cold paths use is executed there alone: a result that no
-//!   code ever sees may then fail to raise its flags.) Equal operations may be merged, which loses nothing as flags are sticky; therefore whatever
-//!   clears flags must end the block and leave compiled code. An operation on values that a loop does not change may be
-//!   executed before the loop: its flags are raised early, and even if a branch in the loop always avoids it. Guests see
-//!   that in their flags only.
+//!   its flags: most are used by the check behind them. Conversions and comparisons of vectors need none, nor does anything
+//!   of a guest whose floating point is the host's: they are calls where neither the block nor what may follow it in the
+//!   region uses the result. (One that only cold paths use is executed there alone, as is one that a branch leads to: a result
+//!   that no code ever sees may then fail to raise its flags.) Equal operations may be merged, which loses nothing as flags
+//!   are sticky; therefore whatever clears flags must end the block and leave compiled code. An operation on values that a
+//!   loop does not change may be executed before the loop: its flags are raised early, and even if a branch in the loop
+//!   always avoids it. Guests see that in their flags only.
+//! - Operands keep their order, which says whose NaN it is if there are several: the code generator exchanges those of a
+//!   sum or product only if one is a load of its own, which guest loads never are.
 
 use crate::env::Env;
 use crate::frontend::Frontend;

@@ -78,7 +78,7 @@ fn code_goes_with_its_address_space() {
         let mut m = paged(level3, &[READ]);
         m.write(OTHER_DIRECTORY, &0x87u32.to_le_bytes());
         m.write(OTHER_DIRECTORY + 4, &(OTHER_TABLE as u32 | 7).to_le_bytes());
-        m.write(OTHER_TABLE, &(BEHIND as u32 + 0x1000 | READ).to_le_bytes());
+        m.write(OTHER_TABLE, &((BEHIND as u32 + 0x1000) | READ).to_le_bytes());
         m.write(BEHIND, &hex("b8 01 00 00 00"));
         m.write(BEHIND + 0x1000, &hex("b8 02 00 00 00"));
         for (directory, expected) in [(DIRECTORY, 1), (OTHER_DIRECTORY, 2), (DIRECTORY, 1)] {
