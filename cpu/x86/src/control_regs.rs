@@ -96,8 +96,19 @@ impl Cpu {
     }
     /// The address space of pages that are not global.
     pub fn space(&self) -> u32 {
-        if self.cr4 & CR4_PCIDE != 0 { (self.cr3 & 0xfff) as u32 } else { 0 }
+        space_of(if self.cr4 & CR4_PCIDE != 0 { self.cr3 & 0xfff } else { 0 })
     }
+}
+
+/// The address space of a process-context identifier: 0 is that of code which all have in common.
+pub fn space_of(pcid: u64) -> u32 {
+    pcid as u32 + 1
+}
+
+/// Forgets all translations, and with them the code that was fetched by them.
+fn flush_all(env: &mut Env) {
+    env.cpu.local_kernel_code = false;
+    env.flush_tlb();
 }
 
 /// A task switch sets TS, so that floating-point state can be saved when it is used.
@@ -171,7 +182,7 @@ pub fn write_cr0(env: &mut Env, value: u64) -> Result<(), Exception> {
     cpu.cr0 = new;
     cpu.update_mode();
     if changed & (CR0_PG | CR0_WP | CR0_PE) != 0 {
-        env.flush_tlb();
+        flush_all(env);
     }
     Ok(())
 }
@@ -207,7 +218,7 @@ pub fn write_cr4(env: &mut Env, value: u64) -> Result<(), Exception> {
     cpu.cr4 = value;
     cpu.update_mode();
     if changed & CR4_FLUSH != 0 {
-        env.flush_tlb();
+        flush_all(env);
     }
     Ok(())
 }

@@ -959,7 +959,7 @@ extern "C" fn invalidate_pcid(env: &mut Env, kind: u64, pcid: u64, address: u64)
     }
     match kind {
         0 => env.flush_tlb_page(Gva(address), u64::MAX),
-        1 => env.flush_tlb_space(pcid as u32),
+        1 => env.flush_tlb_space(control_regs::space_of(pcid)),
         _ => env.flush_tlb(),
     }
     0
