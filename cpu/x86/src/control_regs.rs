@@ -3,6 +3,7 @@
 use crate::exception::Exception;
 use crate::flags;
 use crate::frontend::Env;
+use crate::mmu;
 use crate::model::Feature;
 use crate::msr::{EFER_LMA, EFER_LME};
 use crate::segment::CS;
@@ -165,6 +166,11 @@ pub fn write_cr0(env: &mut Env, value: u64) -> Result<(), Exception> {
     }
     let new = value & CR0_BITS | CR0_ET;
     let changed = cpu.cr0 ^ new;
+    let pae = cpu.cr4 & CR4_PAE != 0 && cpu.msr.efer & EFER_LME == 0;
+    if paging && pae && changed & (CR0_PG | CR0_CD | CR0_NW) != 0 {
+        mmu::check_pointers(env, env.cpu.cr3)?;
+    }
+    let cpu = &mut env.cpu;
     if changed & CR0_PG != 0 && cpu.msr.efer & EFER_LME != 0 {
         if paging {
             // 4.1.1: long mode needs PAE, and CS that is not 64-bit yet.
@@ -175,9 +181,6 @@ pub fn write_cr0(env: &mut Env, value: u64) -> Result<(), Exception> {
         } else {
             cpu.msr.efer &= !EFER_LMA;
         }
-    }
-    if changed & CR0_PG != 0 && paging && !cpu.is_long() && cpu.cr4 & CR4_PAE != 0 {
-        // The four PDPTEs are looked at when they are used; reserved bits in them are found then.
     }
     cpu.cr0 = new;
     cpu.update_mode();
@@ -196,6 +199,10 @@ pub fn write_cr3(env: &mut Env, value: u64) -> Result<(), Exception> {
     if cpu.is_long() && value & !cpu.model.address_mask() != 0 {
         return Err(Exception::gp(0));
     }
+    if cpu.is_paging() && !cpu.is_long() && cpu.cr4 & CR4_PAE != 0 {
+        mmu::check_pointers(env, value)?;
+    }
+    let cpu = &mut env.cpu;
     cpu.cr3 = if cpu.is_long() { value } else { value & 0xffff_ffff };
     let space = cpu.space();
     if !keep {
@@ -215,6 +222,11 @@ pub fn write_cr4(env: &mut Env, value: u64) -> Result<(), Exception> {
     if bad {
         return Err(Exception::gp(0));
     }
+    let pae = cpu.is_paging() && !cpu.is_long() && value & CR4_PAE != 0;
+    if pae && changed & (CR4_PAE | CR4_PGE | CR4_PSE) != 0 {
+        mmu::check_pointers(env, env.cpu.cr3)?;
+    }
+    let cpu = &mut env.cpu;
     cpu.cr4 = value;
     cpu.update_mode();
     if changed & CR4_FLUSH != 0 {

@@ -244,6 +244,35 @@ fn each_address_space_has_its_own_code() {
 }
 
 #[test]
+fn pointers_of_pae_paging_are_checked_when_they_are_loaded() {
+    let table = 0x10_0000u64;
+    #[rustfmt::skip]
+    let rows: &[(u64, bool)] = &[
+        (0, true),
+        (0x10_1001, true),
+        (0x10_1019, true),
+        // Not present: the rest is ignored.
+        (0x10_1020, true),
+        // Accessed; bit 40, which no address has.
+        (0x10_1021, false),
+        (0x100_0010_1001, false),
+    ];
+    for (entry, good) in rows {
+        let mut m = protected();
+        m.write(table + 8, &entry.to_le_bytes());
+        let cpu = m.cpu();
+        cpu.cr4 |= CR4_PAE;
+        cpu.cr3 = table;
+        let paging = cpu.cr0 | CR0_PG;
+        let result = crate::control_regs::write(&mut m.vcpu.env, 0, paging);
+        assert_eq!(result.is_ok(), *good, "{entry:#x}");
+        m.cpu().cr0 = paging;
+        let result = crate::control_regs::write(&mut m.vcpu.env, 3, table);
+        assert_eq!(result.is_ok(), *good, "{entry:#x}");
+    }
+}
+
+#[test]
 fn tasks_are_switched() {
     let mut m = protected();
     // A second task at 0xa000: its registers, its code a HLT at 0x7100.
