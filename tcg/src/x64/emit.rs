@@ -592,7 +592,9 @@ impl<'a, F: Frontend> Emit<'a, F> {
         }
         if let Some(imm) = self.immediate(Ty::I64, v) {
             match u8::try_from(imm) {
-                Ok(imm) if F::BYTE_SLOTS.contains(&Slot(slot.0, Ty::I64)) => self.asm.store_byte_imm(Self::slot(slot), imm),
+                Ok(imm) if F::BYTE_SLOTS.contains(&Slot(slot.0, Ty::I64)) => {
+                    self.asm.store_byte_imm(Self::slot(slot), imm)
+                }
                 _ => self.asm.store_imm(true, Self::slot(slot), imm),
             }
             self.gprs.forget_slot(slot.0);

@@ -11,9 +11,7 @@ use crate::ir::{Binary, Block as Ir, Cond, Op, Ty, Unary, Val};
 pub fn subtraction(ir: &Ir, cond: Cond, ty: Ty, a: Val, b: Val) -> Option<(Val, Val)> {
     let sign_or_zero = matches!(cond, Cond::Eq | Cond::Ne | Cond::LtS);
     match ir.ops[a.0 as usize] {
-        Op::Bin(Binary::Sub, t, x, y) if t == ty && sign_or_zero && ir.as_const(b) == Some(0) => {
-            Some((x, y))
-        }
+        Op::Bin(Binary::Sub, t, x, y) if t == ty && sign_or_zero && ir.as_const(b) == Some(0) => Some((x, y)),
         _ => None,
     }
 }

@@ -1,7 +1,8 @@
 //! Code that all blocks share: the entry from the loop, the ways back to it, slow memory accesses.
 
 use super::asm::{
-    Alu, Asm, Cc, ENV_BIAS, Gpr, Hole, Holes, Mem, R8, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Shift,
+    Alu, Asm, Cc, ENV_BIAS, Gpr, Hole, Holes, Mem, R8, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP,
+    Shift,
 };
 use super::emit::env;
 use super::registers::CLOBBERED;
