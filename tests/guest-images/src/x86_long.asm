@@ -20,7 +20,6 @@ l       equ VARS + 32
 uflags  equ VARS + 40           ; RFLAGS at level 3
 root    equ VARS + 48           ; CR3 and CR4 of checks
 cr4base equ VARS + 56
-wrong   equ VARS + 64           ; far pointers
 STACK0  equ 0x6000              ; of checks at level 0
 MAIN    equ 0x7000
 INNER   equ 0x8000              ; of the task state
@@ -600,6 +599,20 @@ lbrief:
         bits 64
 %$end:
  %pop
+%endmacro
+
+; What IRET takes: SS, RSP, RFLAGS, CS and RIP.
+%macro FRAME 5
+        push %1
+        push %2
+        push %3
+        push %4
+        push %5
+%endmacro
+%macro USER_WITH 1                                      ; flags; what follows is of level 3
+        FRAME DATA3, USER, %1, LCODE3, %%user
+        iretq
+%%user:
 %endmacro
 
 lto_inner:

@@ -93,6 +93,22 @@
         nop
         nop
         LEND
+        L0 "single step over mov ss, which delays the trap"
+        mov eax, DATA0
+        push 0x102
+        popfq
+        mov ss, eax
+        nop
+        nop
+        LEND
+        L0 "single step of iretq"
+        FRAME DATA0, STACK0, 0x102, LCODE0, .stepped
+        iretq
+        nop
+.stepped:
+        nop
+        nop
+        LEND
         L0 "NT is cleared"
         push 0x4002
         popfq
@@ -143,14 +159,7 @@
         int 0x80
         LEND
 
-; IRET. SS, RSP, RFLAGS, CS and RIP as given.
-%macro FRAME 5
-        push %1
-        push %2
-        push %3
-        push %4
-        push %5
-%endmacro
+; IRET.
         L0 "iretq to level 3"
         FRAME DATA3, USER, 0x5602, LCODE3, .iretq3
         iretq
@@ -512,6 +521,23 @@
         mov eax, 0x0f
         mov ds, eax
         LEND
+        L0 "a selector of an LDT that is missing, level 3"
+        mov rax, 0x40008240000000ff                     ; its base is VA
+        mov [GDT + SCRATCH], rax
+        mov qword [GDT + SCRATCH + 8], VA >> 32
+        mov eax, SCRATCH
+        lldt ax
+        USER_WITH 2
+        mov eax, 0x0f
+        mov ds, eax
+        LEND
+        L0 "the accessed bit of a descriptor"
+        mov rax, 0x00cf92000000ffff
+        mov [GDT + SCRATCH], rax
+        mov eax, SCRATCH
+        mov es, eax
+        mov rax, [GDT + SCRATCH]
+        LEND
         L3 "ltr at level 3"
         mov eax, SEL_TSS
         ltr ax
@@ -653,11 +679,6 @@
         WRMSR MSR_LSTAR, %2
         WRMSR MSR_FMASK, %1
 %endmacro
-%macro USER_WITH 1                                      ; flags; what follows is of level 3
-        FRAME DATA3, USER, %1, LCODE3, %%user
-        iretq
-%%user:
-%endmacro
         L0 "syscall"
         SYSCALL_ON 0x700, sys_target
         USER_WITH 0x203
@@ -748,6 +769,20 @@
         LEND
         C0 "swapgs in compatibility mode"
         db 0x0f, 0x01, 0xf8
+        LEND
+        L0 "address size 32"
+        WRMSR MSR_FS, VA
+        mov qword [PT], PAGE | 7
+        mov rsi, 0x123456700000000
+        mov eax, [fs:esi]
+        LEND
+        L0 "rdgsbase of level 3, 32 bits"
+        WRMSR MSR_GS, 0x0000567887654321
+        mov eax, 0x10020
+        mov cr4, rax
+        USER_WITH 2
+        mov rax, -1
+        rdgsbase eax
         LEND
         L0 "loads through FS and GS"
         WRMSR MSR_FS, VA
@@ -1331,6 +1366,16 @@ NX      equ 1 << 63
         mov dword [start], 0
         jmp rsi
         LEND
+        L0 "instruction breakpoint, RF by iretq"
+        mov eax, .resumed
+        mov dr0, rax
+        mov eax, 0x402
+        mov dr7, rax
+        FRAME DATA0, STACK0, 0x10002, LCODE0, .resumed
+        iretq
+.resumed:
+        nop
+        LEND
         L0 "dr7, upper half"
         mov rax, 0x100000400
         mov dr7, rax
@@ -1388,6 +1433,103 @@ NX      equ 1 << 63
         dd 0x90909037, 0x9090903f, 0x90909060, 0x90909061, 0x9000c082, 0x9090909a, 0x000000c4, 0x000000c5, 0x909090ce
         dd 0x90900ad4, 0x90900ad5, 0x909090d6, 0x909090ea, 0x909090f0, 0x90c8200f, 0x90e8200f, 0x90f8220f, 0xc8200f44
 .opcodes_end:
+
+; Units that are off or that raise exceptions of their own.
+%macro UNIT 4+                                          ; name, bits of CR0, bits of CR4, instruction
+        L0 %1
+        mov eax, 0x80000011 | (%2)
+        mov cr0, rax
+        mov eax, 0x20 | (%3)
+        mov cr4, rax
+        %4
+        LEND
+%endmacro
+        UNIT "x87 with TS", 8, 0, fld1
+        UNIT "x87 with EM", 4, 0, fld1
+        UNIT "wait with TS alone", 8, 0, wait
+        UNIT "wait with TS and MP", 10, 0, wait
+        UNIT "mmx with TS", 8, 0, pxor mm0, mm0
+        UNIT "mmx with EM", 4, 0, pxor mm0, mm0
+        UNIT "sse without OSFXSR", 0, 0, xorps xmm0, xmm0
+        UNIT "sse with TS", 8, 0x200, xorps xmm0, xmm0
+        UNIT "sse with EM", 4, 0x200, xorps xmm0, xmm0
+        UNIT "sse with EM and TS", 12, 0x200, xorps xmm0, xmm0
+        UNIT "avx without OSXSAVE", 0, 0x200, vxorps xmm0, xmm0, xmm0
+        UNIT "sse: not aligned", 0, 0x200, movaps xmm0, [DATA + 8]
+        UNIT "ldmxcsr of a reserved bit", 0, 0x200, ldmxcsr [mxcsr_reserved]
+        UNIT "xgetbv without OSXSAVE", 0, 0x200, xgetbv
+%macro XSETBV 2
+        L0 %1
+        mov eax, 0x40220
+        mov cr4, rax
+        xor edx, edx
+        mov eax, %2
+        xsetbv
+        LEND
+%endmacro
+        XSETBV "xsetbv: no x87", 2
+        XSETBV "xsetbv: avx without sse", 5
+        XSETBV "xsetbv: a reserved bit", 0x40000003
+        L0 "xsetbv of another register"
+        mov eax, 0x40220
+        mov cr4, rax
+        mov eax, 3
+        mov ecx, 5
+        xsetbv
+        LEND
+        L0 "xsetbv at level 3"
+        mov eax, 0x40220
+        mov cr4, rax
+        USER_WITH 2
+        mov eax, 3
+        xsetbv
+        LEND
+        L0 "avx without its bit of xcr0"
+        mov eax, 0x40220
+        mov cr4, rax
+        mov eax, 1
+        xsetbv
+        vxorps xmm0, xmm0, xmm0
+        LEND
+        L0 "simd exception"
+        mov eax, 0x620
+        mov cr4, rax
+        ldmxcsr [mxcsr_divide]
+        mov eax, 1
+        cvtsi2ss xmm0, eax
+        xorps xmm1, xmm1
+        divss xmm0, xmm1
+        LEND
+        L0 "simd exception without OSXMMEXCPT"
+        mov eax, 0x220
+        mov cr4, rax
+        ldmxcsr [mxcsr_divide]
+        mov eax, 1
+        cvtsi2ss xmm0, eax
+        xorps xmm1, xmm1
+        divss xmm0, xmm1
+        LEND
+        L0 "x87 exception"
+        mov eax, 0x80000031
+        mov cr0, rax
+        fninit
+        fldcw [x87_divide]
+        fld1
+        fldz
+        fdivp
+        nop
+        fld1
+        fninit
+        LEND
+        L0 "rdtsc with TSD at level 3"
+        mov eax, 0x24
+        mov cr4, rax
+        USER_WITH 2
+        rdtsc
+        LEND
+        L3 "rdpmc at level 3"
+        rdpmc
+        LEND
 
 ; Control registers.
 %macro CONTROL 3                                        ; name, register, value
@@ -1486,4 +1628,7 @@ sys_target:
 sys_flags:
         mov rax, r11
         int 0x30
+mxcsr_reserved: dd 0x10001f80
+mxcsr_divide: dd 0x1d80                                 ; division by zero is not masked
+x87_divide: dw 0x37b
 checks_end:
