@@ -1,6 +1,6 @@
 ; What PAE paging and long mode do: page faults, gates, returns, system calls, segment loads, addresses that are not canonical,
 ; instructions and values that 64-bit mode refuses, 5-level paging. A 64-KiB ROM image that is entered at the reset vector, prints
-; to port 0xe9 and ends with a write to port 0xf4. It wants NX, SMEP, SMAP, FSGSBASE, UMIP, LA57 and pages of 1 GiB. Each check is a
+; to port 0xe9 and ends with a write to port 0xf4. It wants NX, SMEP, SMAP, FSGSBASE, UMIP, PCID, LA57, AVX and pages of 1 GiB. Each check is a
 ; piece of code that an exception or INT 0x30 ends; what the handler finds is printed. README.md beside the directory above says more.
         bits 16
         org 0xf0000
@@ -35,6 +35,10 @@ PD      equ 0x15000
 PT      equ 0x16000
 PML5    equ 0x17000
 PAE_DIR equ 0x18000             ; of 32-bit PAE paging, which shares PD and PT
+OTHER   equ 0x19000             ; the root of a second address space, then its tables of the page under test
+OTHER_PDPT equ 0x1a000
+OTHER_PD equ 0x1b000
+OTHER_PT equ 0x1c000
 PAGE    equ 0x20000             ; what the page under test leads to
 VA      equ 0x7f8040400000      ; the page under test: entries 255, 1, 2, 0
 VA32    equ 0x40400000          ; the same outside of long mode: entries 1, 2, 0
@@ -110,7 +114,7 @@ enter32:
         rep stosd
         mov dword [uflags], 2
         mov edi, DIR
-        mov ecx, 9 * 1024
+        mov ecx, 16 * 1024
         rep stosd
         mov edi, DIR_PT
         mov eax, 7

@@ -1556,6 +1556,119 @@ NX      equ 1 << 63
         CONTROL "cr4: bit 31", cr4, 0x80000020
         CONTROL "cr4: upper half", cr4, 0x100000020
         CONTROL "cr4: no PAE", cr4, 0
+; Process-context identifiers %2 of the space at DIR and %3 of that at OTHER, each of which has its own function at the page under
+; test: it adds 1 or 0x10 to EAX.
+KEEP    equ 1 << 63             ; of CR3
+%macro SPACES 3
+        L0 %1
+        mov qword [OTHER], DIR_PDPT | 7
+        mov qword [OTHER + 255 * 8], OTHER_PDPT | 7
+        mov qword [OTHER_PDPT + 8], OTHER_PD | 7
+        mov qword [OTHER_PD + 16], OTHER_PT | 7
+        mov qword [OTHER_PT], PAGE + 0x1000 | 7
+        mov qword [PT], PAGE | 7
+        mov dword [PAGE], 0xc301c083
+        mov dword [PAGE + 0x1000], 0xc310c083
+        mov rsi, VA
+        mov eax, 0x20020
+        mov cr4, rax
+        mov ebx, DIR | %2
+        mov ecx, OTHER | %3
+        xor eax, eax
+        mov cr3, rbx
+        call rsi
+        mov cr3, rcx
+        call rsi
+        mov rdx, KEEP
+        or rbx, rdx
+        or rcx, rdx
+        mov cr3, rbx
+        call rsi
+        mov cr3, rcx
+        call rsi
+%endmacro
+%macro INVPCID_OF 2                                     ; identifier, address
+        mov qword [DATA], %1
+        mov rdx, %2
+        mov [DATA + 8], rdx
+%endmacro
+        SPACES "pcid: each has its own code", 1, 2
+        LEND
+        SPACES "pcid: identifier 0", 0, 7
+        LEND
+        SPACES "pcid: cr3 makes other code seen", 1, 2
+        mov qword [OTHER_PT], PAGE | 7
+        mov ecx, OTHER | 2
+        mov cr3, rcx
+        call rsi
+        LEND
+        SPACES "pcid: cr3 of another space and back", 1, 2
+        mov qword [PT], 0
+        mov ebx, DIR | 1
+        mov cr3, rbx
+        call rsi
+        LEND
+        SPACES "invpcid of an address", 1, 2
+        mov qword [OTHER_PT], 0
+        INVPCID_OF 2, VA
+        xor edx, edx
+        invpcid rdx, [DATA]
+        call rsi
+        LEND
+        SPACES "invpcid of a space", 1, 2
+        mov qword [PT], 0
+        INVPCID_OF 1, 0
+        mov edx, 1
+        invpcid rdx, [DATA]
+        mov cr3, rbx
+        call rsi
+        LEND
+        SPACES "invpcid of space 0", 0, 5
+        mov qword [PT], 0
+        INVPCID_OF 0, 0
+        mov edx, 1
+        invpcid rdx, [DATA]
+        mov cr3, rbx
+        call rsi
+        LEND
+        SPACES "invpcid of all", 1, 2
+        mov qword [PT], 0
+        mov edx, 2
+        invpcid rdx, [DATA]
+        mov cr3, rbx
+        call rsi
+        LEND
+        L0 "invpcid of type 4"
+        mov edx, 4
+        invpcid rdx, [DATA]
+        LEND
+        L0 "invpcid of an identifier that is too large"
+        INVPCID_OF 0x1000, 0
+        mov edx, 1
+        invpcid rdx, [DATA]
+        LEND
+        L0 "invpcid of an address that is not canonical"
+        INVPCID_OF 0, HOLE
+        xor edx, edx
+        invpcid rdx, [DATA]
+        LEND
+        L0 "invpcid of a space without PCIDs"
+        INVPCID_OF 1, 0
+        mov edx, 1
+        invpcid rdx, [DATA]
+        LEND
+        L3 "invpcid at level 3"
+        invpcid rdx, [DATA]
+        LEND
+        L0 "cr0: no paging, with PCIDs"
+        mov eax, 0x20020
+        mov cr4, rax
+        FRAME DATA0, STACK0, 2, CODE0, .pcid
+        iretq
+        bits 32
+.pcid:  mov eax, 0x11
+        mov cr0, eax
+        LEND
         CONTROL "cr3: bit 40", cr3, DIR | 1 << 40
         CONTROL "cr3: bit 63", cr3, DIR | 1 << 63
 %endif
