@@ -32,6 +32,7 @@ for name in demo hello reset timer_loop wfi selfmod faults manyblocks; do
 done
 # -w-number-overflow: addresses of 16-bit code are cut.
 nasm -w-number-overflow -f bin -Isrc/ -o x86_system.bin src/x86_system.asm
+nasm -w-number-overflow -f bin -Isrc/ -o x86_long.bin src/x86_long.asm
 nasm -f bin -DMULTIBOOT -o multiboot.bin src/loaded.asm
 nasm -f bin -o pvh.bin src/loaded.asm
 ls -l ./*.bin

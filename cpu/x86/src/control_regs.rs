@@ -3,6 +3,7 @@
 use crate::exception::Exception;
 use crate::flags;
 use crate::frontend::Env;
+use crate::mmu;
 use crate::model::Feature;
 use crate::msr::{EFER_LMA, EFER_LME};
 use crate::segment::CS;
@@ -96,20 +97,19 @@ impl Cpu {
     }
     /// The address space of pages that are not global.
     pub fn space(&self) -> u32 {
-        if self.cr4 & CR4_PCIDE != 0 { (self.cr3 & 0xfff) as u32 } else { 0 }
+        space_of(if self.cr4 & CR4_PCIDE != 0 { self.cr3 & 0xfff } else { 0 })
     }
 }
 
-/// What keys name the address space of code by: not 0, which stands for all of them.
-pub fn code_space(space: u32) -> u32 {
-    const FIRST: u32 = 0x1000;
-    FIRST + space
+/// The address space of a process-context identifier: 0 is that of code which all have in common.
+pub fn space_of(pcid: u64) -> u32 {
+    pcid as u32 + 1
 }
 
-/// Forgets the translations of an address space, where code was found in it too.
-pub fn flush_space(env: &mut Env, space: u32) {
-    env.flush_tlb_space(space);
-    env.flush_code_space(code_space(space));
+/// Forgets all translations, and with them the code that was fetched by them.
+fn flush_all(env: &mut Env) {
+    env.cpu.local_kernel_code = false;
+    env.flush_tlb();
 }
 
 /// A task switch sets TS, so that floating-point state can be saved when it is used.
@@ -166,6 +166,11 @@ pub fn write_cr0(env: &mut Env, value: u64) -> Result<(), Exception> {
     }
     let new = value & CR0_BITS | CR0_ET;
     let changed = cpu.cr0 ^ new;
+    let pae = cpu.cr4 & CR4_PAE != 0 && cpu.msr.efer & EFER_LME == 0;
+    if paging && pae && changed & (CR0_PG | CR0_CD | CR0_NW) != 0 {
+        mmu::check_pointers(env, env.cpu.cr3)?;
+    }
+    let cpu = &mut env.cpu;
     if changed & CR0_PG != 0 && cpu.msr.efer & EFER_LME != 0 {
         if paging {
             // 4.1.1: long mode needs PAE, and CS that is not 64-bit yet.
@@ -177,13 +182,10 @@ pub fn write_cr0(env: &mut Env, value: u64) -> Result<(), Exception> {
             cpu.msr.efer &= !EFER_LMA;
         }
     }
-    if changed & CR0_PG != 0 && paging && !cpu.is_long() && cpu.cr4 & CR4_PAE != 0 {
-        // The four PDPTEs are looked at when they are used; reserved bits in them are found then.
-    }
     cpu.cr0 = new;
     cpu.update_mode();
     if changed & (CR0_PG | CR0_WP | CR0_PE) != 0 {
-        env.flush_tlb();
+        flush_all(env);
     }
     Ok(())
 }
@@ -197,10 +199,14 @@ pub fn write_cr3(env: &mut Env, value: u64) -> Result<(), Exception> {
     if cpu.is_long() && value & !cpu.model.address_mask() != 0 {
         return Err(Exception::gp(0));
     }
+    if cpu.is_paging() && !cpu.is_long() && cpu.cr4 & CR4_PAE != 0 {
+        mmu::check_pointers(env, value)?;
+    }
+    let cpu = &mut env.cpu;
     cpu.cr3 = if cpu.is_long() { value } else { value & 0xffff_ffff };
     let space = cpu.space();
     if !keep {
-        flush_space(env, space);
+        env.flush_tlb_space(space);
     }
     env.enter_space();
     Ok(())
@@ -216,10 +222,15 @@ pub fn write_cr4(env: &mut Env, value: u64) -> Result<(), Exception> {
     if bad {
         return Err(Exception::gp(0));
     }
+    let pae = cpu.is_paging() && !cpu.is_long() && value & CR4_PAE != 0;
+    if pae && changed & (CR4_PAE | CR4_PGE | CR4_PSE) != 0 {
+        mmu::check_pointers(env, env.cpu.cr3)?;
+    }
+    let cpu = &mut env.cpu;
     cpu.cr4 = value;
     cpu.update_mode();
     if changed & CR4_FLUSH != 0 {
-        env.flush_tlb();
+        flush_all(env);
     }
     Ok(())
 }

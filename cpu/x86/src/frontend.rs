@@ -1,6 +1,5 @@
 //! What the translator sees of the architecture.
 
-use crate::control_regs::{CR0_PG, code_space};
 use crate::exception::{self, Exception};
 use crate::flags;
 use crate::helpers;
@@ -219,8 +218,7 @@ impl Frontend for X86 {
     }
     fn key(&self, cpu: &Cpu) -> Key {
         // Code of the kernel is the same in all address spaces until some was not: see `walk`.
-        let local = cpu.cr0 & CR0_PG != 0 && (cpu.cpl == 3 || cpu.local_kernel_code);
-        let space = if local { code_space(cpu.space()) } else { 0 };
+        let space = if cpu.cpl == 3 || cpu.local_kernel_code { cpu.space() } else { 0 };
         Key { pc: Gva(cpu.pc), mode: cpu.mode, space }
     }
     fn translate(&self, mode: u64, code: &[u8], limit: u32, ir: &mut Block) {
@@ -228,8 +226,9 @@ impl Frontend for X86 {
     }
     fn walk(&self, env: &mut Env, gva: Gva, intent: Intent, mmu: u8) -> Result<Translation, Exception> {
         let page = mmu::walk(env, gva.0, intent, mmu)?;
-        // Executed at levels 0 to 2 in one address space only: from now on the key tells them apart.
-        let local = intent == Intent::Fetch && mmu != mmu::USER && !page.global && env.cpu.cr0 & CR0_PG != 0;
+        // Code of levels 0 to 2 in one address space only: from now on the key tells them apart. It need not be fetched now:
+        // what a read has found is not looked up again.
+        let local = mmu == mmu::KERNEL && page.execute && !page.global;
         if local && !env.cpu.local_kernel_code {
             env.cpu.local_kernel_code = true;
         }

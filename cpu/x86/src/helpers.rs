@@ -784,6 +784,11 @@ fn load_system_segment(env: &mut Env, selector: u16, task: bool) -> Result<(), E
         return Err(bad(exception::NP));
     }
     let base = if long { found.long_base() } else { found.base() };
+    // "LTR", exceptions of 64-bit mode: a type in the upper half of a task's descriptor.
+    let typed = task && long && found.high >> 40 & 0x1f != 0;
+    if typed || long && !mmu::is_canonical(&env.cpu, base) {
+        return Err(bad(exception::GP));
+    }
     let mut segment = Segment { base, ..found.segment(selector) };
     if task {
         memory::store_system(env, at.wrapping_add(5), 1, u64::from(a.0 as u8) | 2)?;
@@ -959,7 +964,7 @@ extern "C" fn invalidate_pcid(env: &mut Env, kind: u64, pcid: u64, address: u64)
     }
     match kind {
         0 => env.flush_tlb_page(Gva(address), u64::MAX),
-        1 => control_regs::flush_space(env, pcid as u32),
+        1 => env.flush_tlb_space(control_regs::space_of(pcid)),
         _ => env.flush_tlb(),
     }
     0

@@ -113,6 +113,27 @@ pub fn walk(env: &mut Env, va: u64, intent: Intent, mmu: u8) -> Result<Translati
     walked.map_err(|fault| Exception::page_fault(fault, va))
 }
 
+/// 4.4.1 "PDPTE Registers": entries of the page-directory-pointer table have no rights, and of these bits none may be set.
+fn reserved_of_pointers(cpu: &Cpu) -> u64 {
+    0x1e6 | !cpu.model.address_mask()
+}
+
+/// What loads the registers of the page-directory-pointer table of PAE paging refuses reserved bits in them. Deviation: there
+/// are no such registers; a walk reads the table.
+///
+/// # Errors
+/// General protection.
+pub fn check_pointers(env: &mut Env, cr3: u64) -> Result<(), Exception> {
+    let view = env.view_handle();
+    let cpu = &env.cpu;
+    let bad = (0..4).any(|n| {
+        let at = gated(cpu, (cr3 & 0xffff_ffe0) + 8 * n);
+        let value = view.load(Gpa(at), 8).unwrap_or(0);
+        value & entry::PRESENT != 0 && value & reserved_of_pointers(cpu) != 0
+    });
+    if bad { Err(Exception::gp(0)) } else { Ok(()) }
+}
+
 struct Walk<'a> {
     cpu: &'a Cpu,
     va: u64,
@@ -222,8 +243,7 @@ impl<'a> Walk<'a> {
                 return Err(self.reserved());
             }
             if pae_tables && level == 2 {
-                // 4.4.1: entries of the page-directory-pointer table have no rights; bits 1, 2, 5 to 8 and 63:52 must be 0.
-                if value & (0x1e6 | !((1 << 52) - 1)) != 0 {
+                if value & reserved_of_pointers(cpu) != 0 {
                     return Err(self.reserved());
                 }
                 table = value & physical & !0xfff;

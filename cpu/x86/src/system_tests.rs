@@ -209,6 +209,70 @@ fn page_faults_say_what_was_wrong() {
 }
 
 #[test]
+fn each_address_space_has_its_own_code() {
+    // Two directories with one 4-MiB page for all code, and a page of their own at 0x40_0000 for a function.
+    for level3 in [false, true] {
+        let mut m = protected();
+        for (directory, function) in [(0x10_0000u64, "83 c0 01 c3"), (0x10_4000, "83 c0 10 c3")] {
+            m.write(directory, &0x87u32.to_le_bytes());
+            m.write(directory + 4, &(directory as u32 + 0x1007).to_le_bytes());
+            m.write(directory + 0x1000, &(directory as u32 + 0x2007).to_le_bytes());
+            m.write(directory + 0x2000, &hex(function));
+        }
+        let cpu = m.cpu();
+        cpu.cr3 = 0x10_0000;
+        cpu.cr4 |= crate::control_regs::CR4_PSE;
+        cpu.cr0 |= CR0_PG;
+        cpu.gpr[RBX] = 0x40_0000;
+        cpu.gpr[RCX] = 0x10_4000;
+        if level3 {
+            user(&mut m);
+        }
+        m.cpu().update_mode();
+        m.vcpu.env.flush_tlb();
+        // call ebx; mov cr3, ecx, which level 3 has done for it; call ebx.
+        m.run(&hex("ff d3 0f 22 d9 ff d3"), 3);
+        if level3 {
+            crate::control_regs::write_cr3(&mut m.vcpu.env, 0x10_4000).unwrap();
+            m.cpu().set_rip(CODE + 5);
+            m.step(2);
+        } else {
+            m.step(3);
+        }
+        assert_eq!(m.cpu().gpr[RAX], 0x11, "level 3: {level3}");
+    }
+}
+
+#[test]
+fn pointers_of_pae_paging_are_checked_when_they_are_loaded() {
+    let table = 0x10_0000u64;
+    #[rustfmt::skip]
+    let rows: &[(u64, bool)] = &[
+        (0, true),
+        (0x10_1001, true),
+        (0x10_1019, true),
+        // Not present: the rest is ignored.
+        (0x10_1020, true),
+        // Accessed; bit 40, which no address has.
+        (0x10_1021, false),
+        (0x100_0010_1001, false),
+    ];
+    for (entry, good) in rows {
+        let mut m = protected();
+        m.write(table + 8, &entry.to_le_bytes());
+        let cpu = m.cpu();
+        cpu.cr4 |= CR4_PAE;
+        cpu.cr3 = table;
+        let paging = cpu.cr0 | CR0_PG;
+        let result = crate::control_regs::write(&mut m.vcpu.env, 0, paging);
+        assert_eq!(result.is_ok(), *good, "{entry:#x}");
+        m.cpu().cr0 = paging;
+        let result = crate::control_regs::write(&mut m.vcpu.env, 3, table);
+        assert_eq!(result.is_ok(), *good, "{entry:#x}");
+    }
+}
+
+#[test]
 fn tasks_are_switched() {
     let mut m = protected();
     // A second task at 0xa000: its registers, its code a HLT at 0x7100.

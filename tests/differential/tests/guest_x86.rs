@@ -1,4 +1,4 @@
-//! The bare-metal guest `x86_system` prints on every tier what its golden file says.
+//! The bare-metal guests `x86_system` and `x86_long` print on every tier what their golden files say.
 
 use differential::machine::{NoEntropy, Tier};
 use std::sync::{Arc, Mutex};
@@ -15,8 +15,25 @@ use vm::vcpu::{Pins, Vcpu, Wiring};
 use vm::{Access, AddressSpace, BusError, Gpa, IrqLine, Ram};
 use x86::X86;
 
-const ROM: &[u8] = include_bytes!("../../guest-images/x86_system.bin");
-const GOLDEN: &str = include_str!("../../guest-images/x86_system.txt");
+/// A guest: its ROM, and the file of what it prints.
+struct Guest {
+    name: &'static str,
+    rom: &'static [u8],
+    golden: &'static str,
+}
+
+const GUESTS: &[Guest] = &[
+    Guest {
+        name: "x86_system",
+        rom: include_bytes!("../../guest-images/x86_system.bin"),
+        golden: include_str!("../../guest-images/x86_system.txt"),
+    },
+    Guest {
+        name: "x86_long",
+        rom: include_bytes!("../../guest-images/x86_long.bin"),
+        golden: include_str!("../../guest-images/x86_long.txt"),
+    },
+];
 const RAM_LEN: u64 = 0x80_0000;
 const PRINT: u64 = 0xe9;
 const EXIT: u64 = 0xf4;
@@ -42,17 +59,18 @@ impl MmioPort for Ports {
     }
 }
 
-fn vcpu(tier: Tier, ports: &Arc<Ports>) -> TcgVcpu<X86> {
+fn vcpu(guest: &Guest, tier: Tier, ports: &Arc<Ports>) -> TcgVcpu<X86> {
     let bus = AddressSpace::new();
     let ram = Ram::new(RAM_LEN).unwrap();
-    let rom = Ram::new(ROM.len() as u64).unwrap();
-    rom.write(0, ROM);
+    let rom_len = guest.rom.len() as u64;
+    let rom = Ram::new(rom_len).unwrap();
+    rom.write(0, guest.rom);
     let map = |name: &str, gpa: u64, len: u64, priority, backing| {
         bus.map(Mapping { name: name.into(), gpa: Gpa(gpa), len, priority, backing }).unwrap();
     };
     let rom = |gpa| {
         let backing = Backing::Rom { ram: rom.clone(), offset: 0, writes: None };
-        map("rom", gpa, ROM.len() as u64, 1, backing);
+        map("rom", gpa, rom_len, 1, backing);
     };
     rom(0xf_0000);
     rom(0xffff_0000);
@@ -91,11 +109,11 @@ fn vcpu(tier: Tier, ports: &Arc<Ports>) -> TcgVcpu<X86> {
 }
 
 /// What the guest prints until it ends.
-fn output(tier: Tier) -> String {
+fn output(guest: &Guest, tier: Tier) -> String {
     let ports = Arc::new(Ports::default());
-    let mut vcpu = vcpu(tier, &ports);
-    // It takes a few hundred thousand instructions.
-    for _ in 0..500 {
+    let mut vcpu = vcpu(guest, tier, &ports);
+    // They take a few million instructions.
+    for _ in 0..1000 {
         vcpu.run(Some(20_000)).unwrap();
         if *ports.ended.lock().unwrap() {
             break;
@@ -104,24 +122,31 @@ fn output(tier: Tier) -> String {
     if !*ports.ended.lock().unwrap() {
         let cpu = &vcpu.env.cpu;
         let (cs, tr) = (cpu.selectors[1], cpu.tr.selector);
-        eprintln!("{tier:?} stands at {cs:#x}:{:#x}, task {tr:#x}, {:?}", cpu.rip(), cpu.stopped);
+        eprintln!("{} on {tier:?} stands at {cs:#x}:{:#x}, task {tr:#x}, {:?}", guest.name, cpu.rip(), cpu.stopped);
     }
     let text = ports.text.lock().unwrap().clone();
     String::from_utf8_lossy(&text).into_owned()
 }
 
-fn check(tier: Tier) {
-    let got = output(tier);
-    if let Ok(path) = std::env::var("X86_SYSTEM_OUTPUT") {
-        std::fs::write(path, &got).unwrap();
+fn check_guest(guest: &Guest, tier: Tier) {
+    let name = guest.name;
+    let got = output(guest, tier);
+    if let Ok(directory) = std::env::var("GUEST_X86_OUTPUT") {
+        std::fs::write(format!("{directory}/{name}.txt"), &got).unwrap();
     }
-    let expected = GOLDEN.lines().filter(|line| !line.starts_with('#'));
+    let expected = guest.golden.lines().filter(|line| !line.starts_with('#'));
     let mut lines = got.lines();
     for (number, expected) in expected.enumerate() {
         let line = lines.next().unwrap_or("");
-        assert_eq!(line, expected, "{tier:?}, line {number}");
+        assert_eq!(line, expected, "{name} on {tier:?}, line {number}");
     }
-    assert_eq!(lines.next(), None, "{tier:?} prints no more");
+    assert_eq!(lines.next(), None, "{name} on {tier:?} prints no more");
+}
+
+fn check(tier: Tier) {
+    for guest in GUESTS {
+        check_guest(guest, tier);
+    }
 }
 
 #[test]
