@@ -103,7 +103,9 @@ pub const NEVER: &[&str] = &[
 
 /// All cases.
 pub fn all() -> Vec<Case> {
-    [arm(), pc(), pc_firmware(), pc_refusals()].into_iter().flatten().collect()
+    let again = pc_firmware().into_iter().filter(|case| !case.slow).map(interpreted);
+    let cases = [arm(), pc(), pc_firmware(), pc_refusals()].into_iter().flatten();
+    cases.chain(again).collect()
 }
 
 const USERSPACE: &str = r"mimic-guest: userspace reached";
@@ -383,11 +385,30 @@ fn pc() -> Vec<Case> {
     }
     let shell = shell(shell_steps!("i686"), poweroff(&I386, I686, "pc", "pentium3"));
     cases.push(Case { name: format!("shell {I686} pc pentium3"), ..shell });
+    for (name, case) in [
+        (I686, poweroff(&I386, I686, "pc", "pentium3")),
+        ("debian-12-amd64", amd64("debian-12-amd64", "pc", "max")),
+        ("debian-13-amd64", amd64("debian-13-amd64", "pc", "max")),
+    ] {
+        cases.push(interpreted(Case { name: format!("{name} pc"), ..case }));
+    }
     for kernel in KERNELS {
         let login = systemd_login(kernel, amd64(kernel, "pc", "max"));
         cases.push(Case { name: format!("systemd login {kernel}"), ..login });
     }
     cases
+}
+
+/// The same by the interpreter alone.
+fn interpreted(case: Case) -> Case {
+    Case {
+        name: format!("slow interpreter {}", case.name),
+        slow: true,
+        accel: Some("tcg,tier=0"),
+        only_mimic: true,
+        timeout_s: 10 * case.timeout_s,
+        ..case
+    }
 }
 
 /// PCs that start with their BIOS.
