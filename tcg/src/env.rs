@@ -365,17 +365,15 @@ impl<F: Frontend> Env<F> {
         if std::ptr::eq(known.block, block) {
             known.generation = 0;
         }
-        let forget = |jumps: &mut [Jump]| {
-            for jump in jumps.iter_mut().filter(|jump| std::ptr::eq(jump.block, block)) {
+        let forget = |jump: &mut Jump| {
+            if std::ptr::eq(jump.block, block) {
                 *jump = Jump::EMPTY;
             }
         };
         match block.learned_at.load(Ordering::Relaxed) {
             0 => {}
-            Block::SEVERAL => {
-                self.used_parts().for_each(|part| forget(&mut self.jumps[part * PAGE_JUMPS..][..PAGE_JUMPS]))
-            }
-            pc => forget(&mut self.jumps[jump_index(pc)..][..1]),
+            Block::SEVERAL => self.used_jumps().for_each(forget),
+            pc => forget(&mut self.jumps[jump_index(pc)]),
         }
     }
 
@@ -383,6 +381,13 @@ impl<F: Frontend> Env<F> {
     fn used_parts(&self) -> impl Iterator<Item = usize> + use<F> {
         let parts = self.jump_parts;
         (0..JUMP_CACHE / PAGE_JUMPS).filter(move |part| parts[part / 64] >> (part % 64) & 1 != 0)
+    }
+
+    /// The entries of those parts.
+    fn used_jumps(&mut self) -> impl Iterator<Item = &mut Jump> {
+        let used = self.used_parts();
+        let mut parts = self.jumps.chunks_exact_mut(PAGE_JUMPS).enumerate();
+        used.filter_map(move |part| parts.find(|(n, _)| *n == part)).flat_map(|(_, jumps)| jumps)
     }
 
     /// A block that was executed lately: one of those in the jump cache, which `choice` selects.
@@ -394,9 +399,7 @@ impl<F: Frontend> Env<F> {
     }
 
     pub(crate) fn clear_jumps(&mut self) {
-        for part in self.used_parts() {
-            self.jumps[part * PAGE_JUMPS..][..PAGE_JUMPS].fill(Jump::EMPTY);
-        }
+        self.used_jumps().for_each(|jump| *jump = Jump::EMPTY);
         self.jump_parts.fill(0);
         self.jump_pages.fill(0);
     }
@@ -423,13 +426,11 @@ impl<F: Frontend> Env<F> {
 
     /// Lets the jump cache lead to the code that its blocks have by now.
     pub(crate) fn refresh_jumps(&mut self) {
-        for part in self.used_parts() {
-            for jump in self.jumps[part * PAGE_JUMPS..][..PAGE_JUMPS].iter_mut().filter(|jump| !jump.block.is_null()) {
-                // SAFETY: blocks in the jump cache live until this vCPU has cleared it.
-                let fast = unsafe { &*jump.block }.fast.load(Ordering::Acquire);
-                if fast != 0 {
-                    jump.fast = fast;
-                }
+        for jump in self.used_jumps().filter(|jump| !jump.block.is_null()) {
+            // SAFETY: blocks in the jump cache live until this vCPU has cleared it.
+            let fast = unsafe { &*jump.block }.fast.load(Ordering::Acquire);
+            if fast != 0 {
+                jump.fast = fast;
             }
         }
     }

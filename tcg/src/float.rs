@@ -123,15 +123,12 @@ pub struct HostFloat {
 impl<F: Frontend> Env<F> {
     /// Gives the guest the flags that the host has raised for it. For helpers that look at the guest's or change them.
     pub fn sync_float_flags(&mut self) {
-        if self.in_compiled {
-            self.mxcsr = mxcsr::read();
-        }
-        let flags = FloatFlags::of_mxcsr(self.mxcsr);
+        self.note_float_flags();
+        let raised = FloatFlags::of_mxcsr(self.mxcsr) != FloatFlags::default();
         self.mxcsr = mxcsr::DEFAULT;
-        if self.in_compiled && flags != FloatFlags::default() {
+        if self.in_compiled && raised {
             mxcsr::write(mxcsr::DEFAULT);
         }
-        F::add_float_flags(&mut self.cpu, flags);
     }
 
     /// Gives the guest the flags that the host has raised for it, for a helper that only reads the guest's. The host keeps

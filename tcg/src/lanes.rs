@@ -1,4 +1,5 @@
-//! 128-bit vectors as arrays of elements, element 0 in the least significant bits: for helpers of front ends.
+//! 128-bit vectors as arrays of elements, element 0 in the least significant bits: for the interpreter and the helpers of front
+//! ends.
 
 macro_rules! lanes {
     ($name:ident, $u:ty, $n:expr) => {

@@ -26,7 +26,7 @@ pub struct X87 {
     pub exponent: u64,
 }
 
-/// One processor. The part before `eflags` and that one are addressed by translated code.
+/// One processor. Translated code reaches the first 256 bytes by shorter instructions.
 #[repr(C, align(16))]
 pub struct Cpu {
     /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.

@@ -113,19 +113,21 @@ impl<F: Frontend> Lower<'_, '_, F> {
             return self.of_clean(floats);
         }
         // The vector itself is rarely wanted: the other lanes stay as they are.
-        let v = self.cast(floats, I8X16);
-        self.floats.clean.insert((v, vector), floats);
-        self.floats.clean.insert((number, vector), floats);
-        self.floats.lowest.insert(v, number);
-        v
+        self.of_number(floats, number)
     }
 
     /// The bytes of a vector of floats that are zeros but for the lowest.
     fn of_clean(&mut self, floats: Value) -> Value {
+        let number = self.number_in(floats);
+        self.of_number(floats, number)
+    }
+
+    /// The bytes of a vector of this number and zeros.
+    fn of_number(&mut self, floats: Value, number: Value) -> Value {
         let ty = self.b.func.dfg.value_type(floats);
         let v = self.cast(floats, I8X16);
         self.floats.clean.insert((v, ty), floats);
-        let number = self.number_in(floats);
+        self.floats.clean.insert((number, ty), floats);
         self.floats.lowest.insert(v, number);
         v
     }

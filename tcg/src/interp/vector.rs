@@ -1,6 +1,7 @@
 //! Lane-wise operations on 128-bit values, as plain functions: what the IR's vector operations mean.
 
 use crate::ir::{Lane, VBinary, VShift, VUnary};
+use crate::lanes::{l8, l16, l32, l64};
 
 /// A function of two vectors.
 pub type Vector2 = fn(u128, u128) -> u128;
@@ -8,34 +9,6 @@ pub type Vector2 = fn(u128, u128) -> u128;
 pub type Vector1 = fn(u128) -> u128;
 /// A function of a vector and a shift count.
 pub type VectorShift = fn(u128, u32) -> u128;
-
-macro_rules! lanes {
-    ($name:ident, $u:ty, $n:expr) => {
-        mod $name {
-            const N: usize = $n;
-            const SIZE: usize = size_of::<$u>();
-            pub fn split(v: u128) -> [$u; N] {
-                let bytes = v.to_le_bytes();
-                std::array::from_fn(|i| {
-                    let mut lane = [0; SIZE];
-                    lane.copy_from_slice(&bytes[i * SIZE..(i + 1) * SIZE]);
-                    <$u>::from_le_bytes(lane)
-                })
-            }
-            pub fn join(lanes: [$u; N]) -> u128 {
-                let mut bytes = [0; 16];
-                for (i, lane) in lanes.iter().enumerate() {
-                    bytes[i * SIZE..(i + 1) * SIZE].copy_from_slice(&lane.to_le_bytes());
-                }
-                u128::from_le_bytes(bytes)
-            }
-        }
-    };
-}
-lanes!(l8, u8, 16);
-lanes!(l16, u16, 8);
-lanes!(l32, u32, 4);
-lanes!(l64, u64, 2);
 
 macro_rules! map2 {
     ($lane:expr, |$a:ident, $b:ident, $s:ident, $u:ident| $body:expr) => {

@@ -366,13 +366,15 @@ fn pc() -> Vec<Case> {
         ..no_reboot(amd64("debian-12-amd64", MICROVM, "max"))
     });
     // One system under stress is what the short run has time for.
-    for (cpu, accel, slow) in [("max", "tcg,stress=1", ""), ("qemu64", "tcg,stress=2", "slow ")] {
-        let stress = stress(accel, prompt_steps!("x86_64"), amd64("debian-12-amd64", "pc", cpu));
-        let name = format!("{slow}stress debian-12-amd64 {cpu}");
-        cases.push(Case { name, slow: !slow.is_empty(), timeout_s: 1200, ..stress });
-    }
+    let stress_of = |cpu, accel| Case {
+        name: format!("stress debian-12-amd64 {cpu}"),
+        timeout_s: 1200,
+        ..stress(accel, prompt_steps!("x86_64"), amd64("debian-12-amd64", "pc", cpu))
+    };
+    cases.push(stress_of("max", "tcg,stress=1"));
+    cases.push(slow(stress_of("qemu64", "tcg,stress=2")));
     let stress = stress("tcg,stress=3", prompt_steps!("i686"), poweroff(&I386, I686, "pc", "pentium3"));
-    cases.push(Case { name: format!("slow stress {I686} pentium3"), slow: true, timeout_s: 1200, ..stress });
+    cases.push(slow(Case { name: format!("stress {I686} pentium3"), timeout_s: 1200, ..stress }));
     cases.push(Case {
         name: "little code memory debian-13-amd64".into(),
         ..little_code_memory(amd64("debian-13-amd64", "pc", "max"))
@@ -399,16 +401,20 @@ fn pc() -> Vec<Case> {
     cases
 }
 
+/// The same, for those who ask for it.
+fn slow(case: Case) -> Case {
+    Case { name: format!("slow {}", case.name), slow: true, ..case }
+}
+
 /// The same by the interpreter alone.
 fn interpreted(case: Case) -> Case {
-    Case {
-        name: format!("slow interpreter {}", case.name),
-        slow: true,
+    slow(Case {
+        name: format!("interpreter {}", case.name),
         accel: Some("tcg,tier=0"),
         only_mimic: true,
         timeout_s: 10 * case.timeout_s,
         ..case
-    }
+    })
 }
 
 /// PCs that start with their BIOS.
@@ -482,8 +488,7 @@ fn pc_firmware() -> Vec<Case> {
             arguments: &["-cdrom", "{guests}/memtest/memtest.iso"],
             ..screen("memtest", 0.03)
         },
-        Case {
-            slow: true,
+        slow(Case {
             needs: &["memtest"],
             memory: "64",
             arguments: &["-kernel", "{guests}/memtest/memtest.bin", "-append", "console=ttyS0,115200 nosmp"],
@@ -492,8 +497,8 @@ fn pc_firmware() -> Vec<Case> {
             forbid: &[r"Errors: +[1-9]"],
             // Four minutes, most of which it waits for bits to fade.
             timeout_s: 1800,
-            ..firmware("slow memtest full pass 64 MiB")
-        },
+            ..firmware("memtest full pass 64 MiB")
+        }),
         Case { disk: Disk::Blank, ..screen("no-boot-sector", 0.002) },
     ]
 }

@@ -9,14 +9,21 @@ use tcg::ir::{Binary, Cond, FloatCond, Lane, Ty, Unary, Val};
 /// What the block knows of the flags: the values that it set last, so that a condition need not read them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Status {
-    /// The instruction that set all of them compared these (they are the flags of `a - b`).
-    compared: Option<(Ty, Val, Val)>,
-    /// The instruction that set all of them compared these floating-point numbers.
-    tested: Option<(Lane, Val, Val)>,
+    /// The instruction that set all of them compared these.
+    compared: Option<Compared>,
     /// The result that ZF and SF follow from.
     result: Option<(Ty, Val)>,
     cf: Option<Val>,
     of: Option<Val>,
+}
+
+/// Two values that were compared.
+#[derive(Clone, Copy, Debug)]
+enum Compared {
+    /// The flags are those of `a - b`.
+    Integers(Ty, Val, Val),
+    /// As COMISD sets them.
+    Floats(Lane, Val, Val),
 }
 
 impl Translator<'_> {
@@ -26,7 +33,6 @@ impl Translator<'_> {
         self.ir.set(RESULT, wide);
         self.status.result = Some((ty, result));
         self.status.compared = None;
-        self.status.tested = None;
     }
 
     /// Sets what AF follows from.
@@ -40,7 +46,6 @@ impl Translator<'_> {
         self.ir.set(CF, v);
         self.status.cf = Some(v);
         self.status.compared = None;
-        self.status.tested = None;
     }
 
     /// Sets OF, an `I8`.
@@ -48,7 +53,6 @@ impl Translator<'_> {
         self.ir.set(OF, v);
         self.status.of = Some(v);
         self.status.compared = None;
-        self.status.tested = None;
     }
 
     /// Sets the flags of `a + b + carry` with that sum; CF only if `with_cf`.
@@ -89,7 +93,7 @@ impl Translator<'_> {
         self.set_of(v);
         self.set_result(ty, difference);
         if with_cf {
-            self.status.compared = Some((ty, a, b));
+            self.status.compared = Some(Compared::Integers(ty, a, b));
         }
     }
 
@@ -150,7 +154,7 @@ impl Translator<'_> {
 
     /// Notes that all flags were just set as COMISD sets them for `a` and `b`.
     pub fn flags_of_test(&mut self, lane: Lane, a: Val, b: Val) {
-        self.status = Status { tested: Some((lane, a, b)), ..Status::default() };
+        self.status = Status { compared: Some(Compared::Floats(lane, a, b)), ..Status::default() };
     }
 
     /// CF as `I8`.
@@ -218,7 +222,7 @@ impl Translator<'_> {
 
     /// Whether condition `code` (0 to 15, as encoded) holds, as `I8`.
     pub fn condition(&mut self, code: u8) -> Val {
-        if let Some((lane, a, b)) = self.status.tested {
+        if let Some(Compared::Floats(lane, a, b)) = self.status.compared {
             // Unordered sets CF, ZF and PF.
             let test = match code {
                 0x2 => Some((FloatCond::Nle, b, a)),
@@ -233,7 +237,11 @@ impl Translator<'_> {
                 return self.ir.float_cmp(cond, lane, x, y);
             }
         }
-        let holds = match (code & 0xe, self.status.compared) {
+        let integers = match self.status.compared {
+            Some(Compared::Integers(ty, a, b)) => Some((ty, a, b)),
+            _ => None,
+        };
+        let holds = match (code & 0xe, integers) {
             (0x2, Some((ty, a, b))) => self.ir.cmp(Cond::LtU, ty, a, b),
             (0x4, Some((ty, a, b))) => self.ir.cmp(Cond::Eq, ty, a, b),
             (0x6, Some((ty, a, b))) => self.ir.cmp(Cond::LeU, ty, a, b),
