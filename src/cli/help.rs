@@ -1,7 +1,7 @@
 //! Help texts, made from the tables that the options are parsed by.
 
 use super::config::List;
-use super::{COMMANDS, chardev, device, options};
+use super::{COMMANDS, chardev, device, netdev, options};
 use std::fmt::Write;
 use vm::log::ITEMS;
 
@@ -49,7 +49,7 @@ pub fn list(what: &List) -> Option<String> {
             let objects = [("rng-random", "randomness from filename="), ("rng-builtin", "randomness from the host")];
             rows(&mut text, objects.iter().map(|(name, help)| (name.to_string(), *help)));
         }
-        List::Netdevs => text.push_str("  none: networking is not implemented yet\n"),
+        List::Netdevs => rows(&mut text, netdev::KINDS.iter().map(|(name, help)| (name.to_string(), *help))),
     }
     Some(text)
 }

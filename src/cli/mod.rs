@@ -10,6 +10,7 @@ pub mod device;
 pub mod drive;
 pub mod fields;
 pub mod help;
+pub mod netdev;
 pub mod options;
 pub mod suggest;
 pub mod value;

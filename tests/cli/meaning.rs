@@ -278,8 +278,8 @@ fn a_pc() {
     let want = [
         DeviceKind::DebugExit { iobase: 0xf4, iosize: 4 },
         DeviceKind::Pvpanic { ioport: 0x505 },
-        DeviceKind::E1000 { mac: None },
-        DeviceKind::VirtioNet { mac: Some([0x52, 0x54, 0, 0, 0, 1]) },
+        DeviceKind::E1000 { mac: None, netdev: None },
+        DeviceKind::VirtioNet { mac: Some([0x52, 0x54, 0, 0, 0, 1]), netdev: None },
         DeviceKind::VirtioRng { rng: None },
         debugcon(0xe9),
         debugcon(0x402),

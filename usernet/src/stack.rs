@@ -42,7 +42,7 @@ pub struct Stack {
 
 /// Whose socket is ready.
 #[derive(Clone, Copy)]
-enum Source {
+pub enum Source {
     Call,
     Listener(usize),
     Tcp(tcp::Key),
@@ -80,7 +80,7 @@ impl Stack {
     }
 
     /// Takes in what came from the guest and from the host, and sends what follows from it.
-    fn turn(&mut self, frames: &mut Vec<Vec<u8>>, ready: &[Source]) {
+    pub fn turn(&mut self, frames: &mut Vec<Vec<u8>>, ready: &[Source]) {
         let micros = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
         self.link.begin(Instant::from_micros(micros));
         self.cable.take(frames);
