@@ -178,8 +178,11 @@ pub enum Target {
 }
 
 impl Config {
-    /// Whether `addr` is the gateway or the name server.
+    /// Whether `addr` is the gateway, the name server or a server of [`Config::guest_forwards`].
     pub fn is_own(&self, addr: IpAddr) -> bool {
+        if self.guest_forwards.iter().any(|forward| forward.server.ip() == addr) {
+            return true;
+        }
         match addr {
             IpAddr::V4(addr) => self.v4.is_some_and(|v4| addr == v4.host || addr == v4.dns),
             IpAddr::V6(addr) => self.v6.is_some_and(|v6| addr == v6.host || addr == v6.dns),

@@ -33,7 +33,9 @@ pub fn input(packet: &Packet<'_>, mac: Mac, link: &mut Link) -> bool {
     let genuine = packet.hops == NEIGHBOUR_HOPS
         && packet::checksum_between(packet.src, packet.dst, ICMPV6, message) == 0
         && message.len() >= 8;
-    let (true, Some(v6)) = (genuine, link.config.v6) else { return true };
+    if !genuine || link.config.v6.is_none() {
+        return true;
+    }
     let is_local = src.is_unicast_link_local() && src != LINK_LOCAL;
     if is_local || link.config.is_guest(packet.src) {
         link.learn(packet.src, mac);
@@ -41,7 +43,7 @@ pub fn input(packet: &Packet<'_>, mac: Mac, link: &mut Link) -> bool {
     let target = message.get(8..24).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()).map(Ipv6Addr::from);
     match (kind, target) {
         (ROUTER_SOLICITATION, _) => advertise(link),
-        (NEIGHBOUR_SOLICITATION, Some(target)) if [LINK_LOCAL, v6.host, v6.dns].contains(&target) => {
+        (NEIGHBOUR_SOLICITATION, Some(target)) if target == LINK_LOCAL || link.config.is_own(target.into()) => {
             // 7.2.4: who has no address yet is answered by telling everybody.
             let (dst, solicited) = if src.is_unspecified() { (ALL_NODES, 0) } else { (src, 0x40) };
             let mut reply = vec![NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, 0x80 | solicited | 0x20, 0, 0, 0];
@@ -92,7 +94,6 @@ fn advertise(link: &mut Link) {
     }
     send(link, LINK_LOCAL, ALL_NODES, group(ALL_NODES), &mut message);
 }
-
 
 /// RFC 2464, 7.
 fn group(addr: Ipv6Addr) -> Mac {

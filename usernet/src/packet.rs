@@ -148,9 +148,8 @@ pub fn push_header(
 ) {
     match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            let (id, field) = fragment.map_or((0, 0x4000), |part| {
-                (part.id, (part.offset / 8) as u16 | if part.more { 0x2000 } else { 0 })
-            });
+            let (id, field) = fragment
+                .map_or((0, 0x4000), |part| (part.id, (part.offset / 8) as u16 | if part.more { 0x2000 } else { 0 }));
             let start = frame.len();
             frame.extend([0x45, 0]);
             frame.extend((20 + payload_len as u16).to_be_bytes());

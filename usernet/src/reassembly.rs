@@ -35,7 +35,8 @@ impl Reassembly {
         let fragment = packet.fragment?;
         self.partials.retain(|partial| partial.until > now);
         let end = fragment.offset + packet.payload.len();
-        if packet.payload.is_empty() || end > PAYLOAD_MAX || (fragment.more && !packet.payload.len().is_multiple_of(8)) {
+        if packet.payload.is_empty() || end > PAYLOAD_MAX || (fragment.more && !packet.payload.len().is_multiple_of(8))
+        {
             return None;
         }
         let key = (packet.src, packet.dst, packet.protocol, fragment.id);
@@ -45,8 +46,7 @@ impl Reassembly {
                 if self.partials.len() >= PACKETS_MAX {
                     self.partials.remove(0);
                 }
-                let partial =
-                    Partial { key, bytes: Vec::new(), pieces: Vec::new(), len: None, until: now + PATIENCE };
+                let partial = Partial { key, bytes: Vec::new(), pieces: Vec::new(), len: None, until: now + PATIENCE };
                 self.partials.push(partial);
                 self.partials.len() - 1
             }

@@ -74,9 +74,14 @@ struct Flow {
 
 enum Stage {
     /// The host connects; the guest's SYN waits.
-    Connecting { syn: Vec<u8>, until: Instant },
+    Connecting {
+        syn: Vec<u8>,
+        until: Instant,
+    },
     /// The guest shall accept until then.
-    Opening { until: Instant },
+    Opening {
+        until: Instant,
+    },
     Open,
 }
 

@@ -477,7 +477,9 @@ fn a_restricted_guest_reaches_nothing() {
     let mut guest = Guest::on(Config { restrict: true, resolver, ..Config::default() });
     for to in [(HOST, server.local_addr().unwrap().port()), (DNS, 53)] {
         guest.datagram(9, to, b"out");
-        guest.expect("refusal", |packet| (packet.protocol == packet::ICMP && packet.payload[..2] == [3, 13]).then_some(()));
+        guest.expect("refusal", |packet| {
+            (packet.protocol == packet::ICMP && packet.payload[..2] == [3, 13]).then_some(())
+        });
     }
     server.set_nonblocking(true).unwrap();
     assert!(server.recv(&mut [0; 10]).is_err());
@@ -556,7 +558,8 @@ fn files_by_tftp() {
     assert_eq!(fetch(1000, "sub/file", b"").unwrap(), data);
     assert_eq!(fetch(1001, "/in", b"blksize\x001000\0tsize\x000\0").unwrap(), data);
     assert_eq!(fetch(1002, "even", b"").unwrap(), data[..1024]);
-    let escapes = ["../secret", "sub/../../secret", "out", "far", "up/secret", "/etc/passwd", "", "sub", "..", "missing"];
+    let escapes =
+        ["../secret", "sub/../../secret", "out", "far", "up/secret", "/etc/passwd", "", "sub", "..", "missing"];
     for (n, name) in escapes.iter().enumerate() {
         let error = fetch(2000 + n as u16, name, b"").unwrap_err();
         assert_eq!(error[1], 5, "{name}");
@@ -577,7 +580,8 @@ fn six_has_routers_and_connections() {
     packet::push_header(&mut frame, (src, dst), (packet::ICMPV6, 255), message.len(), None);
     frame.extend(message);
     guest.net.send(&frame);
-    let advert = guest.expect("advertisement", |packet| (packet.payload.first() == Some(&134)).then(|| packet.payload.to_vec()));
+    let advert =
+        guest.expect("advertisement", |packet| (packet.payload.first() == Some(&134)).then(|| packet.payload.to_vec()));
     let prefix = [&[3, 4, 64, 0xc0][..]].concat();
     assert!(advert.windows(4).any(|window| window == prefix));
     let to = SocketAddr::new("fec0::2".parse().unwrap(), listener.local_addr().unwrap().port());

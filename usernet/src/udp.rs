@@ -239,5 +239,7 @@ fn is_broadcast(config: &Config, addr: IpAddr) -> bool {
 
 /// Reads the datagram in a packet.
 pub fn parse<'a>(packet: &Packet<'a>) -> Option<((u16, u16), &'a [u8])> {
-    packet::parse_udp(packet).map(|(from, to, data)| ((from, to), data)).filter(|((from, to), _)| *from != 0 && *to != 0)
+    packet::parse_udp(packet)
+        .map(|(from, to, data)| ((from, to), data))
+        .filter(|((from, to), _)| *from != 0 && *to != 0)
 }
