@@ -88,6 +88,7 @@ fn defaults() {
         chardevs: vec![Chardev { id: "serial0".into(), spec: Spec::Stdio, mux: true, signal: false, log: None }],
         serials: vec![Some("serial0".into())],
         monitors: vec!["serial0".into()],
+        netdevs: Vec::new(),
         rngs: vec![],
         rtc: RtcBase::Utc,
         perf_map: false,
