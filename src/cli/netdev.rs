@@ -94,8 +94,10 @@ impl Networks {
         let object = format!("-net {text}");
         if text.split(',').next() == Some("nic") {
             fields.take("type");
-            // How messages and the monitor name it.
-            (fields.take("name"), fields.take("addr"), fields.take("vectors"));
+            // A name for the monitor, a place on the bus, a number of interrupts: none of them is chosen here.
+            for key in ["name", "addr", "vectors"] {
+                fields.take(key);
+            }
             let (driver, netdev) = (model(&mut fields)?, fields.take("netdev"));
             let mac = super::device::address(&mut fields, "macaddr")?;
             fields.finish()?;

@@ -227,7 +227,7 @@ impl Flow {
         self.guest_ended |= matches!(state, State::CloseWait | State::LastAck | State::Closing | State::TimeWait);
         // After a RST what waits is not wanted any more.
         if matches!(self.stage, Stage::Open) && (state != State::Closed || self.is_draining()) {
-            let alive = self.to_host(link.now) && self.to_guest(link.now);
+            let alive = self.feed_host(link.now) && self.feed_guest(link.now);
             if !alive {
                 self.socket().abort();
                 self.egress(key, link);
@@ -266,7 +266,7 @@ impl Flow {
         }
     }
 
-    fn to_host(&mut self, now: Instant) -> bool {
+    fn feed_host(&mut self, now: Instant) -> bool {
         let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
         let host = &self.host;
         while socket.can_recv() {
@@ -292,7 +292,7 @@ impl Flow {
         true
     }
 
-    fn to_guest(&mut self, now: Instant) -> bool {
+    fn feed_guest(&mut self, now: Instant) -> bool {
         let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
         if self.host_ended || !socket.may_send() {
             return true;
