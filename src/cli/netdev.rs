@@ -177,9 +177,6 @@ fn user(fields: &mut Fields<'_>) -> Result<Config, CliError> {
     let net = v6_net(fields)?;
     // As QEMU: one switched on alone switches the other off.
     config.v6 = v6.or(v4.map(|v4| !v4)).unwrap_or(true).then_some(net);
-    if v6.is_some_and(|v6| !v6) && v4.is_none() {
-        config.v4 = Some(config.v4.unwrap_or_default());
-    }
     config.hostname = fields.take("hostname");
     config.domain_name = fields.take("domainname");
     config.dns_search = fields.take_all("dnssearch");
