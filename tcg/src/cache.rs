@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::code_memory::Patcher;
 use crate::interp::Code;
 use crate::runs::Runs;
 use crate::targets::Targets;
@@ -65,8 +66,8 @@ pub struct Block {
     pub links: [AtomicPtr<Block>; 2],
     /// Entries of the code of those blocks, 0 if not linked: what optimized code jumps through.
     pub host_links: [AtomicU64; 2],
-    /// What template code jumps through: a fast entry, or the way back to the loop.
-    pub fast_links: [AtomicU64; 2],
+    /// The jumps of template code that leave it by a fixed exit: its own and those of traces that it is part of.
+    jumps: Mutex<Vec<ExitJump>>,
     /// Exits that stay in the page and yet lead where no link may: to an instruction that goes on in the next page, or to
     /// another mode. Code goes there by way of the jump cache.
     pub unlinkable: [AtomicBool; 2],
@@ -88,6 +89,33 @@ pub struct Entries {
     pub host: u64,
     /// For template code.
     pub fast: u64,
+}
+
+/// Template code, and the jumps of it that links go by.
+#[derive(Debug, Default)]
+pub struct TemplateCode {
+    /// Where it is entered.
+    pub entries: Entries,
+    /// The number of the block among those that the code is made of, the exit, and the jump.
+    pub jumps: Vec<(usize, u8, Jump)>,
+}
+
+/// A jump that leads to wherever its exit is linked to.
+#[derive(Clone, Copy, Debug)]
+pub struct Jump {
+    /// The address behind it: distances count from here. The four bytes before are the distance.
+    pub end: u64,
+    /// Where it leads as long as the exit is open, from there.
+    pub open: u32,
+}
+
+/// Such a jump as the block knows it whose exit it is.
+#[derive(Clone, Copy, Debug)]
+struct ExitJump {
+    exit: u8,
+    jump: Jump,
+    /// The block that the code belongs to, only a key.
+    owner: usize,
 }
 
 /// Code that belongs to a block and is freed with it.
@@ -158,7 +186,7 @@ impl Block {
             learned_at: AtomicU64::new(0),
             links: Default::default(),
             host_links: Default::default(),
-            fast_links: Default::default(),
+            jumps: Mutex::default(),
             unlinkable: Default::default(),
             incoming: Mutex::default(),
             home,
@@ -239,26 +267,10 @@ pub struct CodeCache {
     graveyard: Vec<(u64, Arc<Block>)>,
     /// The RAM that blocks were made from.
     rams: HashMap<RamId, Arc<Ram>, BuildHasherDefault<KeyHasher>>,
-    /// Where exits of template code lead that are not linked.
-    pub open: OpenExits,
-}
-
-/// Where exits of template code lead that are not linked.
-#[derive(Clone, Copy, Default)]
-pub struct OpenExits {
-    /// To the run loop, which links the exit.
-    pub unlinked: [u64; 2],
-    /// To the jump cache: no link may leave there.
+    /// What the jumps of template code are changed by.
+    pub patcher: Patcher,
+    /// Where exits of template code lead that no link may leave by: to the jump cache.
     pub by_jump_cache: u64,
-}
-
-impl OpenExits {
-    fn of(self, from: &Block, exit: usize) -> u64 {
-        match from.unlinkable[exit].load(Ordering::Relaxed) {
-            true => self.by_jump_cache,
-            false => self.unlinked[exit],
-        }
-    }
 }
 
 /// Entries of code that nobody needs any more, by the memory it lies in.
@@ -315,24 +327,51 @@ impl CodeCache {
     /// Lets the code behind exit `exit` of `from` be that of `to`.
     fn lead(&self, from: &Block, exit: usize, to: &Block) {
         from.host_links[exit].store(to.host.load(Ordering::Acquire), Ordering::Release);
-        let fast = match to.fast.load(Ordering::Acquire) {
-            0 => self.open.of(from, exit),
+        self.point(from, exit, to.fast.load(Ordering::Acquire));
+    }
+
+    /// Lets the jumps of exit `exit` of `from` lead to a fast entry, or nowhere if that is 0.
+    fn point(&self, from: &Block, exit: usize, fast: u64) {
+        for jump in from.jumps.lock().unwrap().iter().filter(|jump| usize::from(jump.exit) == exit) {
+            self.point_one(from, jump, fast);
+        }
+    }
+
+    fn point_one(&self, from: &Block, ExitJump { exit, jump, .. }: &ExitJump, fast: u64) {
+        let to = match fast {
+            0 if from.unlinkable[usize::from(*exit)].load(Ordering::Relaxed) => self.by_jump_cache,
+            0 => jump.end + u64::from(jump.open),
             fast => fast,
         };
-        from.fast_links[exit].store(fast, Ordering::Release);
+        // SAFETY: the code belongs to a block that has not been buried, for it forgets its jumps before.
+        unsafe { self.patcher.set_distance(jump.end, to.wrapping_sub(jump.end) as i32) };
+    }
+
+    /// Adds the jumps of template code that belongs to `owner` and is made of `blocks`.
+    fn add_jumps(&self, owner: &Arc<Block>, blocks: &[Arc<Block>], jumps: Vec<(usize, u8, Jump)>) {
+        let owner = Arc::as_ptr(owner).addr();
+        for (n, exit, jump) in jumps {
+            let block = &blocks[n];
+            let jump = ExitJump { exit, jump, owner };
+            let to = block.links[usize::from(exit)].load(Ordering::Relaxed);
+            // SAFETY: a linked block is in the cache; those that leave it cut their links first.
+            let fast = unsafe { to.as_ref() }.map_or(0, |to| to.fast.load(Ordering::Acquire));
+            self.point_one(block, &jump, fast);
+            block.jumps.lock().unwrap().push(jump);
+        }
     }
 
     /// Cuts exit `exit` of `from`.
     fn cut(&self, from: &Block, exit: usize) {
         from.links[exit].store(std::ptr::null_mut(), Ordering::Release);
         from.host_links[exit].store(0, Ordering::Release);
-        from.fast_links[exit].store(self.open.of(from, exit), Ordering::Release);
+        self.point(from, exit, 0);
     }
 
     /// Lets exit `exit` of `from`, which no link may leave by, lead through the jump cache.
     pub fn never_link(&mut self, from: &Block, exit: usize) {
         from.unlinkable[exit].store(true, Ordering::Relaxed);
-        from.fast_links[exit].store(self.open.by_jump_cache, Ordering::Release);
+        self.point(from, exit, 0);
     }
 
     /// Cuts exit `exit` of `from` if it is linked.
@@ -346,19 +385,10 @@ impl CodeCache {
     }
 
     /// Gives a block template code.
-    pub fn install_template(&mut self, block: &Arc<Block>, code: Entries) {
-        self.close_fast_links(block);
-        block.template.store(code);
-        self.set_host(block, code);
-    }
-
-    /// Lets template code leave by exits that are not linked.
-    fn close_fast_links(&self, block: &Block) {
-        for exit in 0..2 {
-            if block.links[exit].load(Ordering::Relaxed).is_null() {
-                block.fast_links[exit].store(self.open.of(block, exit), Ordering::Release);
-            }
-        }
+    pub fn install_template(&mut self, block: &Arc<Block>, code: TemplateCode) {
+        self.add_jumps(block, std::slice::from_ref(block), code.jumps);
+        block.template.store(code.entries);
+        self.set_host(block, code.entries);
     }
 
     /// Gives a block optimized code: every exit that is linked to it jumps there from now on. The code contains the
@@ -378,15 +408,15 @@ impl CodeCache {
     }
 
     /// Gives the first of the blocks template code that goes through all of them.
-    pub fn install_trace(&mut self, path: &[Arc<Block>], code: Entries) {
+    pub fn install_trace(&mut self, path: &[Arc<Block>], code: TemplateCode) {
         let Some((head, rest)) = path.split_first() else { return };
+        self.add_jumps(head, path, code.jumps);
         for block in rest {
-            self.close_fast_links(block);
             self.within_traces.entry(Arc::as_ptr(block)).or_default().push(head.clone());
             self.traced.entry(Arc::as_ptr(head)).or_default().push(block.clone());
         }
-        head.trace.store(code);
-        self.set_host(head, code);
+        head.trace.store(code.entries);
+        self.set_host(head, code.entries);
     }
 
     /// How often a block was entered, by itself or at most as part of traces.
@@ -498,6 +528,7 @@ impl CodeCache {
             }
         }
         for member in self.traced.remove(&Arc::as_ptr(&block)).unwrap_or_default() {
+            member.jumps.lock().unwrap().retain(|jump| jump.owner != Arc::as_ptr(&block).addr());
             if let Some(heads) = self.within_traces.get_mut(&Arc::as_ptr(&member)) {
                 heads.retain(|head| !Arc::ptr_eq(head, &block));
             }
@@ -514,7 +545,7 @@ impl CodeCache {
     /// Takes out everything. The bytes stay marked as code, so that a store to them is noticed as long as a vCPU may know
     /// one of the blocks.
     pub fn flush(&mut self, epoch: u64) {
-        for (_, blocks) in self.by_page.drain() {
+        for (_, blocks) in std::mem::take(&mut self.by_page) {
             for block in blocks {
                 if !block.valid.swap(false, Ordering::AcqRel) {
                     // It straddles, and was in the list of its other page.
@@ -524,8 +555,9 @@ impl CodeCache {
                 for exit in 0..2 {
                     block.links[exit].store(std::ptr::null_mut(), Ordering::Release);
                     block.host_links[exit].store(0, Ordering::Release);
-                    block.fast_links[exit].store(self.open.of(&block, exit), Ordering::Release);
+                    self.point(&block, exit, 0);
                 }
+                block.jumps.lock().unwrap().clear();
                 self.graveyard.push((epoch, block));
             }
         }

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use crate::around::Around;
-use crate::cache::{Block, BlockKey, CodeCache, Entries, Home};
+use crate::cache::{Block, BlockKey, CodeCache, Entries, Home, TemplateCode};
 use crate::code_memory::Usage;
 use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
 use crate::frontend::{Frontend, Helper, Key};
@@ -207,13 +207,13 @@ impl<F: Frontend> Shared<F> {
         }
         crate::opt::optimize(&mut ir, self.helpers);
         match template.compile(self, &[Part { block: &block, ir: &ir, way: Way::Out }], self.warm_after(&block)) {
-            Some(Ok(entries)) => {
+            Some(Ok(code)) => {
                 let mut cache = self.cache.lock().unwrap();
                 if block.valid.load(Ordering::Acquire) && block.host.load(Ordering::Acquire) == 0 {
-                    cache.install_template(&block, entries);
+                    cache.install_template(&block, code);
                     self.installs.fetch_add(1, Ordering::Release);
                 } else {
-                    template.free(&[entries.host]);
+                    template.free(&[code.entries.host]);
                 }
             }
             Some(Err(x64::Full)) => self.code_memory_full(),
@@ -251,7 +251,7 @@ impl<F: Frontend> Shared<F> {
     }
 
     /// Gives the first of the blocks a trace through all of them. Gives whether it did.
-    pub(crate) fn install_trace(&self, template: &Template<F>, blocks: &[Arc<Block>], code: Entries) -> bool {
+    pub(crate) fn install_trace(&self, template: &Template<F>, blocks: &[Arc<Block>], code: TemplateCode) -> bool {
         let mut cache = self.cache.lock().unwrap();
         let head = &blocks[0];
         let fits =
@@ -260,7 +260,7 @@ impl<F: Frontend> Shared<F> {
             cache.install_trace(blocks, code);
             self.traces.fetch_add(1, Ordering::Relaxed);
         } else {
-            template.free(&[code.host]);
+            template.free(&[code.entries.host]);
         }
         fits
     }
@@ -461,7 +461,9 @@ impl<F: Frontend> Tcg<F> {
             (None, None) => 0,
         };
         let mut cache = CodeCache::default();
-        cache.open = template.as_ref().map(Template::open_exits).unwrap_or_default();
+        if let Some(template) = &template {
+            (cache.patcher, cache.by_jump_cache) = (template.patcher(), template.by_jump_cache());
+        }
         Tcg {
             shared: Arc::new(Shared {
                 frontend,
@@ -842,9 +844,9 @@ impl<F: Frontend> Env<F> {
         let insns = ir.insns;
         self.ir = ir;
         match compiled {
-            Some(Ok(entries)) => {
+            Some(Ok(code)) => {
                 shared.translated.fetch_add(insns.into(), Ordering::Relaxed);
-                cache.install_template(&block, entries);
+                cache.install_template(&block, code);
                 Some(block)
             }
             Some(Err(x64::Full)) => {

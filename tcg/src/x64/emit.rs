@@ -59,6 +59,15 @@ pub struct Cold {
     pub what: ColdPath,
 }
 
+/// A fixed exit that a link may leave by.
+pub struct LinkExit {
+    pub part: usize,
+    pub exit: u8,
+    pub jump: Hole,
+    /// Where the code is that leaves as long as the exit is open.
+    pub open: usize,
+}
+
 /// What such code does.
 pub enum ColdPath {
     /// A memory access that the TLB does not settle: the address, the operand packed for [`slow`](super::slow), the
@@ -127,6 +136,8 @@ pub struct Buffers {
     cold: Vec<Cold>,
     /// Jumps to stubs: where, and the address.
     pub far: Vec<(Hole, u64)>,
+    /// Jumps that links change.
+    pub exits: Vec<LinkExit>,
 }
 
 /// No value.
@@ -172,6 +183,8 @@ pub struct Emit<'a, F: Frontend> {
     pub pc: u32,
     /// Jumps to stubs: where, and the address.
     pub far: Vec<(Hole, u64)>,
+    /// Jumps that links change.
+    pub exits: Vec<LinkExit>,
     /// Offset of the entry for code that keeps program counter and budget in their registers.
     pub fast_entry: usize,
     /// Runs after which the block asks to be optimized.
@@ -286,6 +299,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
             looks: if parts.len() > 1 { Looks::find(parts, shared.helpers) } else { Looks::default() },
             pc: 0,
             far: emptied(&mut buffers.far),
+            exits: emptied(&mut buffers.exits),
             fast_entry: 0,
             hot_after,
         }
@@ -306,6 +320,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
             in_flags: self.in_flags,
             cold: self.cold,
             far: self.far,
+            exits: self.exits,
         }
     }
 
@@ -322,6 +337,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
             }
         }
         self.cold_paths();
+        self.open_exits();
         Ok(())
     }
 
