@@ -407,10 +407,16 @@ impl<F: Frontend> Env<F> {
         if self.tlb.writable[bit / 64] >> (bit % 64) & 1 == 0 {
             return;
         }
-        for table in &mut self.tlb.entries {
-            for (at, entry) in table.iter_mut().enumerate() {
-                if entry.write.wrapping_add(entry.addend) == host_page as u64 {
-                    entry.write = Entry::empty(at).write;
+        for (table, used) in self.tlb.entries.iter_mut().zip(&self.tlb.used) {
+            for (word, used) in used.iter().enumerate() {
+                let mut left = *used;
+                while left != 0 {
+                    let at = word * 64 + left.trailing_zeros() as usize;
+                    let entry = &mut table[at];
+                    if entry.write.wrapping_add(entry.addend) == host_page as u64 {
+                        entry.write = Entry::empty(at).write;
+                    }
+                    left &= left - 1;
                 }
             }
         }

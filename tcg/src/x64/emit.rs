@@ -3,7 +3,7 @@
 use super::asm::{Alu, Asm, Cc, ENV_BIAS, Gpr, Hole, Holes, Mem, R14, R15, RAX, RBP, RCX, RDI, Xmm};
 use super::integer::{complement, subtraction};
 use super::looks::{self, Looks};
-use super::registers::{Bank, CLOBBERED, Loc, TooComplex};
+use super::registers::{Bank, CLOBBERED, Loc, TooComplex, numbers};
 use super::stubs::{ARGUMENTS, Stubs};
 use crate::cache;
 use crate::env::{Env, TEMPS};
@@ -559,7 +559,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
                 None => {
                     let x = self.new_xmm()?;
                     self.asm.load_xmm(x, Self::slot(slot));
-                    self.xmms.held[usize::from(x)].slot = Some(slot.0);
+                    self.xmms.name(x, slot.0);
                     x
                 }
             };
@@ -573,7 +573,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
         } else {
             let r = self.new_gpr()?;
             self.asm.load(8, r, Self::slot(slot));
-            self.gprs.held[usize::from(r)].slot = Some(slot.0);
+            self.gprs.name(r, slot.0);
             r
         };
         let byte = slot.1 == Ty::I8 && F::BYTE_SLOTS.contains(&Slot(slot.0, Ty::I64));
@@ -591,7 +591,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
             let x = self.xmm(v)?;
             self.asm.store_xmm(Self::slot(slot), x);
             self.xmms.forget_slot(slot.0);
-            self.xmms.held[usize::from(x)].slot = Some(slot.0);
+            self.xmms.name(x, slot.0);
             return Ok(());
         }
         if slot.0 == F::PC.0 {
@@ -620,7 +620,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
         self.asm.store(8, Self::slot(slot), r);
         self.gprs.forget_slot(slot.0);
         if r != R14 {
-            self.gprs.held[usize::from(r)].slot = Some(slot.0);
+            self.gprs.name(r, slot.0);
         }
         Ok(())
     }
@@ -688,8 +688,8 @@ impl<'a, F: Frontend> Emit<'a, F> {
             self.spill_xmm(x)?;
         }
         self.xmms.forget_slots();
-        for r in looks::registers(looks::in_use(&self.gprs)) {
-            self.gprs.held[usize::from(r)].slot = None;
+        for r in numbers(looks::in_use(&self.gprs)) {
+            self.gprs.forget(r);
         }
         if !keeps_slots {
             self.gprs.forget_slots();

@@ -2,8 +2,7 @@
 
 use super::asm::{Alu, Cc, Gpr, Hole, Mem, R14, R15, RAX, RCX, Shift};
 use super::emit::{Alone, Cold, ColdPath, Data, Emit, LinkExit, Way, env};
-use super::looks;
-use super::registers::TooComplex;
+use super::registers::{TooComplex, numbers};
 use super::stubs::{BUDGET, HOT, jump_by_cache, look_in_cache};
 use crate::env::Env;
 use crate::frontend::Frontend;
@@ -239,7 +238,7 @@ impl<F: Frontend> Emit<'_, F> {
                     if let Data::LoadVector(d) = data {
                         self.asm.load_xmm(d, Self::vectors(0));
                     }
-                    for r in looks::registers(looks) {
+                    for r in numbers(looks) {
                         self.asm.mov_imm(r, 0);
                     }
                     let hole = self.asm.jmp();
