@@ -66,8 +66,9 @@ pub struct Block {
     pub links: [AtomicPtr<Block>; 2],
     /// Entries of the code of those blocks, 0 if not linked: what optimized code jumps through.
     pub host_links: [AtomicU64; 2],
-    /// The jumps of template code that leave it by a fixed exit: its own and those of traces that it is part of.
-    jumps: Mutex<Vec<ExitJump>>,
+    /// The jumps of template code that leave it by a fixed exit, its own and those of traces that it is part of, with the
+    /// address of the block that the code belongs to.
+    jumps: Mutex<Vec<(usize, ExitJump)>>,
     /// Exits that stay in the page and yet lead where no link may: to an instruction that goes on in the next page, or to
     /// another mode. Code goes there by way of the jump cache.
     pub unlinkable: [AtomicBool; 2],
@@ -91,31 +92,24 @@ pub struct Entries {
     pub fast: u64,
 }
 
-/// Template code, and the jumps of it that links go by.
+/// Template code, and the jumps of it that links change.
 #[derive(Debug, Default)]
 pub struct TemplateCode {
     /// Where it is entered.
     pub entries: Entries,
-    /// The number of the block among those that the code is made of, the exit, and the jump.
-    pub jumps: Vec<(usize, u8, Jump)>,
+    /// The jumps, each with the number of its block among those that the code is made of.
+    pub jumps: Vec<(usize, ExitJump)>,
 }
 
-/// A jump that leads to wherever its exit is linked to.
+/// A jump of template code that leads to wherever an exit is linked to.
 #[derive(Clone, Copy, Debug)]
-pub struct Jump {
-    /// The address behind it: distances count from here. The four bytes before are the distance.
+pub struct ExitJump {
+    /// The exit of the block.
+    pub exit: u8,
+    /// The address behind the jump. Its distance counts from here and is the four bytes before.
     pub end: u64,
-    /// Where it leads as long as the exit is open, from there.
+    /// The distance to the code that is run as long as the exit is open.
     pub open: u32,
-}
-
-/// Such a jump as the block knows it whose exit it is.
-#[derive(Clone, Copy, Debug)]
-struct ExitJump {
-    exit: u8,
-    jump: Jump,
-    /// The block that the code belongs to, only a key.
-    owner: usize,
 }
 
 /// Code that belongs to a block and is freed with it.
@@ -332,32 +326,30 @@ impl CodeCache {
 
     /// Lets the jumps of exit `exit` of `from` lead to a fast entry, or nowhere if that is 0.
     fn point(&self, from: &Block, exit: usize, fast: u64) {
-        for jump in from.jumps.lock().unwrap().iter().filter(|jump| usize::from(jump.exit) == exit) {
-            self.point_one(from, jump, fast);
+        for (_, jump) in from.jumps.lock().unwrap().iter().filter(|(_, jump)| usize::from(jump.exit) == exit) {
+            self.point_one(from, *jump, fast);
         }
     }
 
-    fn point_one(&self, from: &Block, ExitJump { exit, jump, .. }: &ExitJump, fast: u64) {
+    fn point_one(&self, from: &Block, jump: ExitJump, fast: u64) {
         let to = match fast {
-            0 if from.unlinkable[usize::from(*exit)].load(Ordering::Relaxed) => self.by_jump_cache,
+            0 if from.unlinkable[usize::from(jump.exit)].load(Ordering::Relaxed) => self.by_jump_cache,
             0 => jump.end + u64::from(jump.open),
             fast => fast,
         };
-        // SAFETY: the code belongs to a block that has not been buried, for it forgets its jumps before.
+        // SAFETY: the code is not freed yet: a block that is taken out takes its jumps out of the lists of the others.
         unsafe { self.patcher.set_distance(jump.end, to.wrapping_sub(jump.end) as i32) };
     }
 
     /// Adds the jumps of template code that belongs to `owner` and is made of `blocks`.
-    fn add_jumps(&self, owner: &Arc<Block>, blocks: &[Arc<Block>], jumps: Vec<(usize, u8, Jump)>) {
-        let owner = Arc::as_ptr(owner).addr();
-        for (n, exit, jump) in jumps {
+    fn add_jumps(&self, owner: &Arc<Block>, blocks: &[Arc<Block>], jumps: Vec<(usize, ExitJump)>) {
+        for (n, jump) in jumps {
             let block = &blocks[n];
-            let jump = ExitJump { exit, jump, owner };
-            let to = block.links[usize::from(exit)].load(Ordering::Relaxed);
+            let to = block.links[usize::from(jump.exit)].load(Ordering::Relaxed);
             // SAFETY: a linked block is in the cache; those that leave it cut their links first.
             let fast = unsafe { to.as_ref() }.map_or(0, |to| to.fast.load(Ordering::Acquire));
-            self.point_one(block, &jump, fast);
-            block.jumps.lock().unwrap().push(jump);
+            self.point_one(block, jump, fast);
+            block.jumps.lock().unwrap().push((Arc::as_ptr(owner).addr(), jump));
         }
     }
 
@@ -528,7 +520,7 @@ impl CodeCache {
             }
         }
         for member in self.traced.remove(&Arc::as_ptr(&block)).unwrap_or_default() {
-            member.jumps.lock().unwrap().retain(|jump| jump.owner != Arc::as_ptr(&block).addr());
+            member.jumps.lock().unwrap().retain(|(owner, _)| *owner != Arc::as_ptr(&block).addr());
             if let Some(heads) = self.within_traces.get_mut(&Arc::as_ptr(&member)) {
                 heads.retain(|head| !Arc::ptr_eq(head, &block));
             }

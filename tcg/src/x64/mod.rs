@@ -17,7 +17,7 @@ mod slow;
 mod stubs;
 mod vector;
 
-use crate::cache::{Block, Entries, Jump, TemplateCode};
+use crate::cache::{Block, Entries, ExitJump, TemplateCode};
 use crate::code_memory::{CodeMemory, Patcher, Usage};
 use crate::env::Env;
 use crate::exec::Shared;
@@ -30,6 +30,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use stubs::Stubs;
 
+use emit::LinkExit;
 pub use emit::{Part, Way};
 pub use stubs::{BUDGET, HOT};
 
@@ -144,9 +145,9 @@ impl<F: Frontend> Template<F> {
             memory.fill(host, &buffers.asm.code);
             self.blocks.fetch_add(1, Ordering::Relaxed);
             self.bytes.fetch_add(len as u64, Ordering::Relaxed);
-            let jumps = buffers.exits.iter().map(|exit| {
-                let end = exit.jump.end();
-                (exit.part, exit.exit, Jump { end: host + end as u64, open: (exit.open - end) as u32 })
+            let jumps = buffers.exits.iter().map(|LinkExit { part, exit, jump, open }| {
+                let end = jump.end();
+                (*part, ExitJump { exit: *exit, end: host + end as u64, open: (open - end) as u32 })
             });
             let entries = Entries { host, fast: host + fast_entry as u64 };
             Some(Ok((TemplateCode { entries, jumps: jumps.collect() }, len)))
