@@ -137,9 +137,7 @@ impl Bank {
         let (needed, kept) = (self.used | self.pinned, self.named);
         let is = |r: &u8, in_set: u16| in_set >> r & 1 != 0;
         let empty = all.iter().copied().find(|r| !is(r, needed | kept));
-        empty.or_else(|| {
-            all.iter().copied().filter(|r| !is(r, needed)).min_by_key(|r| self.stamps[usize::from(*r)])
-        })
+        empty.or_else(|| all.iter().copied().filter(|r| !is(r, needed)).min_by_key(|r| self.stamps[usize::from(*r)]))
     }
 }
 
