@@ -31,7 +31,6 @@ use crate::boot::x86::{self, Kind, MemoryMap, Module};
 use crate::boot::{Blob, File};
 use crate::builder::Boot;
 use crate::error::Error;
-use hw::intc::lapic;
 pub use hw::rtc::cmos::BootDevice;
 use std::sync::Arc;
 use vm::Gpa;
@@ -222,9 +221,10 @@ impl Config {
             let (cpu, pa_bits) = (self.cpu.clone(), self.physical_bits);
             return Err(Error::TooMuchRam { machine, asked_mib: ram >> 20, cpu, pa_bits, max_mib: max >> 20 });
         }
-        let max = lapic::MAX_CPUS as u32;
+        // INIT and SIPI reach no processor yet.
+        let max = 1;
         if self.cpus == 0 || self.cpus > max {
-            return Err(Error::TooManyCpus { machine, asked: self.cpus, max, why: "with 8-bit APIC IDs" });
+            return Err(Error::TooManyCpus { machine, asked: self.cpus, max, why: "yet" });
         }
         let (slots, asked) = (devices::SLOTS, self.devices.len());
         if asked > slots || asked > 0 && !self.pci {

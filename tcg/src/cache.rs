@@ -259,6 +259,8 @@ pub struct CodeCache {
     traced: HashMap<*const Block, Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
     /// Dead blocks in order of the epochs that they died in.
     graveyard: Vec<(u64, Arc<Block>)>,
+    /// Pages that blocks are about to be made from, and by how many vCPUs.
+    held: HashMap<(RamId, u64), usize, BuildHasherDefault<KeyHasher>>,
     /// The RAM that blocks were made from.
     rams: HashMap<RamId, Arc<Ram>, BuildHasherDefault<KeyHasher>>,
     /// What the jumps of template code are changed by.
@@ -307,6 +309,27 @@ impl CodeCache {
         }
         self.by_key.insert(block.key, block);
         fresh
+    }
+
+    /// Whether blocks were made from a page of RAM.
+    pub fn has_code(&self, ram: RamId, page: u64) -> bool {
+        self.by_page.contains_key(&(ram, page))
+    }
+
+    /// Marks a page as one with code although it may have none yet, until it is released as often as it is held.
+    pub fn hold(&mut self, ram: &Arc<Ram>, page: u64) {
+        *self.held.entry((ram.id(), page)).or_default() += 1;
+        ram.code().set(page * PAGE_SIZE..page * PAGE_SIZE + 1);
+    }
+
+    /// The opposite of [`hold`](Self::hold). A store to the page clears marks that no block needs.
+    pub fn release(&mut self, ram: &Arc<Ram>, page: u64) {
+        if let Some(times) = self.held.get_mut(&(ram.id(), page)) {
+            *times -= 1;
+            if *times == 0 {
+                self.held.remove(&(ram.id(), page));
+            }
+        }
     }
 
     /// Lets exit `exit` of `from` lead straight to `to`. Both must be in the cache.
@@ -453,9 +476,12 @@ impl CodeCache {
         let mut dead = Vec::new();
         for page in range.start / PAGE_SIZE..=(range.end - 1) / PAGE_SIZE {
             let Some(home) = self.rams.get(&ram) else { continue };
+            let held = self.held.contains_key(&(ram, page));
             let Some(blocks) = self.by_page.get_mut(&(ram, page)) else {
                 // All of them were thrown away some other way.
-                home.code().clear(page, u64::MAX);
+                if !held {
+                    home.code().clear(page, u64::MAX);
+                }
                 continue;
             };
             let touched = |b: &Arc<Block>| {
@@ -474,7 +500,9 @@ impl CodeCache {
             }
             let codes = blocks.iter().filter_map(|b| b.part_in(ram, page));
             let left = codes.fold(0, |bits, code| bits | chunk_bits(&code));
-            home.code().clear(page, !left);
+            if !held {
+                home.code().clear(page, !left);
+            }
             if blocks.is_empty() {
                 self.by_page.remove(&(ram, page));
             }

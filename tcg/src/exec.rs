@@ -12,22 +12,27 @@ use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
 use crate::ir;
 use crate::mxcsr;
+use crate::others::{Ask, Lobby};
 use crate::softmmu::CodePage;
 use crate::stress::Stress;
 use crate::x64::{self, Part, Template, Way};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
-use vm::ram::{CodeWatch, PAGE_SIZE, RamId};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use vm::ram::{CodeWatch, PAGE_SIZE, Ram, RamId};
 use vm::vcpu::{AccelError, Accelerator, BootRegs, Intent, Kick, PageFault, Stop, Vcpu, Wiring};
 use vm::{BadState, Gpa, Gva, LoadError, Saved, log};
 
 /// Instructions between looks around when nobody kicks.
 const SLICE: u64 = 50_000;
+/// The same if the machine has several vCPUs, which may wait for one another's looks.
+const SLICE_OF_SEVERAL: u64 = 10_000;
 /// Instructions of a block at most.
 const BLOCK_LIMIT: u32 = 32;
 /// Blocks in the cache before all are thrown away.
 const MAX_BLOCKS: usize = 1 << 19;
+/// Pages that a look for a block may find behind the same address, one after the other, while others change the tables.
+const HOLDS: usize = 8;
 /// Blocks that die at once before it is quicker to forget all.
 const MANY_DEAD: usize = 64;
 
@@ -97,6 +102,9 @@ pub struct Shared<F: Frontend> {
     cache: Mutex<CodeCache>,
     epoch: AtomicU64,
     kickers: Mutex<Vec<Arc<Kicker>>>,
+    /// How many vCPUs there are, and where those wait that ask others for something.
+    vcpus: AtomicUsize,
+    pub(crate) lobby: Lobby,
     tiers: Tiers,
     template: Option<Template<F>>,
     compiler: Option<Box<dyn Compiler<F>>>,
@@ -240,7 +248,8 @@ impl<F: Frontend> Shared<F> {
 
     /// Instructions between looks around.
     fn slice(&self) -> u64 {
-        self.stress.as_ref().map_or(SLICE, Stress::slice)
+        let usual = if self.has_several() { SLICE_OF_SEVERAL } else { SLICE };
+        self.stress.as_ref().map_or(usual, Stress::slice)
     }
 
     /// Runs after which the first template code of a block asks for something better.
@@ -379,6 +388,16 @@ impl<F: Frontend> Shared<F> {
         }
     }
 
+    /// Whether the machine has more than one vCPU.
+    pub(crate) fn has_several(&self) -> bool {
+        self.vcpus.load(Ordering::Relaxed) > 1
+    }
+
+    /// Every vCPU.
+    pub(crate) fn kickers(&self) -> MutexGuard<'_, Vec<Arc<Kicker>>> {
+        self.kickers.lock().unwrap()
+    }
+
     /// The template tier.
     pub fn template(&self) -> Option<&Template<F>> {
         self.template.as_ref()
@@ -403,6 +422,20 @@ impl<F: Frontend> Shared<F> {
 
 /// Room for the bytes of a block.
 type CodeBytes = [u8; BLOCK_LIMIT as usize * 16];
+
+/// A page of RAM that keeps to be taken for one with code, whatever is stored to it, until this is dropped. Not to be dropped
+/// under the lock of the cache.
+struct Held<F: Frontend> {
+    shared: Arc<Shared<F>>,
+    ram: Arc<Ram>,
+    page: u64,
+}
+
+impl<F: Frontend> Drop for Held<F> {
+    fn drop(&mut self) {
+        self.shared.cache.lock().unwrap().release(&self.ram, self.page);
+    }
+}
 
 /// What a block is made from.
 struct Source<'a> {
@@ -471,6 +504,8 @@ impl<F: Frontend> Tcg<F> {
                 cache: Mutex::new(cache),
                 epoch: AtomicU64::new(0),
                 kickers: Mutex::default(),
+                vcpus: AtomicUsize::new(0),
+                lobby: Lobby::default(),
                 tiers,
                 template,
                 compiler,
@@ -528,6 +563,7 @@ impl<F: Frontend> Tcg<F> {
         let env = Env::new(cpu, bus, pins, kicker.clone(), self.shared.clone());
         kicker.epoch.store(self.shared.epoch.load(Ordering::Acquire), Ordering::Release);
         self.shared.kickers.lock().unwrap().push(kicker.clone());
+        self.shared.vcpus.fetch_add(1, Ordering::SeqCst);
         let changed = kicker.clone();
         wiring.bus.on_change(Box::new(move || changed.interrupt()));
         let mut vcpu = TcgVcpu { env, boot: wiring.boot, executed: 0, installs: 0, id: wiring.id };
@@ -561,6 +597,7 @@ impl<F: Frontend> Drop for TcgVcpu<F> {
         self.env.kicker.attach(None);
         let shared = self.env.shared.clone();
         shared.kickers.lock().unwrap().retain(|k| !Arc::ptr_eq(k, &self.env.kicker));
+        shared.vcpus.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -654,7 +691,30 @@ impl<F: Frontend> Env<F> {
             }
         }
         let shared = self.shared.clone();
-        let page = self.fetch_page(key.pc, key.space)?;
+        let mut key = key;
+        let mut held = None;
+        let mut page = self.fetch_page(key.pc, key.space)?;
+        for _ in 0..HOLDS {
+            let Some(fresh) = page.ram.as_ref().filter(|_| shared.has_several()).filter(|(ram, at)| {
+                let cache = shared.cache.lock().unwrap();
+                !cache.has_code(ram.id(), at / PAGE_SIZE)
+            }) else {
+                break;
+            };
+            if held
+                .as_ref()
+                .is_some_and(|Held { ram, page, .. }| ram.id() == fresh.0.id() && *page == fresh.1 / PAGE_SIZE)
+            {
+                break;
+            }
+            held = Some(self.hold_page(&fresh.0, fresh.1 / PAGE_SIZE));
+            // Meanwhile others may have asked for anything to be forgotten.
+            key = self.key_now(&shared);
+            self.tag = tag_of(key.mode, key.space);
+            self.enter_space();
+            key = Key { space: self.number_at(key.space, key.pc), ..key };
+            page = self.fetch_page(key.pc, key.space)?;
+        }
         let gpa = Gpa(page.gpa.0 + key.pc.0 % PAGE_SIZE);
         let block_key = BlockKey { gpa, mode: key.mode | page.code_mode | shared.frontend.pc_mode(key.pc) };
         let Some((ram, offset)) = page.ram else {
@@ -699,7 +759,19 @@ impl<F: Frontend> Env<F> {
             }
         };
         drop(cache);
+        drop(held);
         Ok(self.found(key, &block))
+    }
+
+    /// Makes sure that no vCPU stores to a page of RAM without looking whether there is code, before code is made of it.
+    fn hold_page(&mut self, ram: &Arc<Ram>, page: u64) -> Held<F> {
+        let shared = self.shared.clone();
+        shared.cache.lock().unwrap().hold(ram, page);
+        // SAFETY: the page lies in the block of RAM.
+        let host = unsafe { ram.host().add((page * PAGE_SIZE) as usize) };
+        self.protect_code(host);
+        self.ask_others(Ask::Protect(host.addr()));
+        Held { shared, ram: ram.clone(), page }
     }
 
     /// Remembers a block that was found with effort.
@@ -728,6 +800,11 @@ impl<F: Frontend> Env<F> {
             let code: Vec<u8> = (0..F::MAX_INSN as u64).map(|n| byte(self, n)).collect();
             return self.code_once(key, block_key, &code);
         };
+        let fresh = shared.has_several() && {
+            let cache = shared.cache.lock().unwrap();
+            !cache.has_code(next_page.0.id(), next_page.1 / PAGE_SIZE)
+        };
+        let held = fresh.then(|| self.hold_page(&next_page.0, next_page.1 / PAGE_SIZE));
         let mut cache = shared.cache.lock().unwrap();
         let mut block = cache.find(&block_key).cloned();
         let same = |block: &Arc<Block>| {
@@ -754,6 +831,7 @@ impl<F: Frontend> Env<F> {
             }
         };
         drop(cache);
+        drop(held);
         Ok(self.found(key, &block))
     }
 
@@ -1231,6 +1309,7 @@ impl<F: Frontend> TcgVcpu<F> {
             env.forgotten = epoch;
             shared.bury();
         }
+        env.be_busy();
     }
 
     /// What is done between slices. Gives a reason to stop, if there is one.
@@ -1243,6 +1322,7 @@ impl<F: Frontend> TcgVcpu<F> {
             env.kicker.epoch.store(env.forgotten, Ordering::Release);
             shared.bury();
         }
+        env.answer();
         if env.kicker.kicked.swap(false, Ordering::AcqRel) {
             env.refresh_view();
             if env.kicker.poll.swap(false, Ordering::AcqRel) {
@@ -1360,6 +1440,7 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
                 *left = left.saturating_sub(done);
             }
         };
+        self.env.be_idle();
         self.env.kicker.running.store(false, Ordering::Release);
         self.env.kicker.attach(None);
         self.env.sync_float_flags();

@@ -22,6 +22,7 @@ pub mod ir;
 pub mod lanes;
 mod mxcsr;
 pub mod opt;
+pub mod others;
 pub mod runs;
 pub mod softmmu;
 mod spaces;

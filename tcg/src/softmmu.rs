@@ -11,6 +11,7 @@
 use crate::env::{Env, TEMPS};
 use crate::frontend::{Frontend, Translation};
 use crate::ir::{AtomicOp, Mem};
+use crate::others::Ask;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use vm::address_space::Span;
@@ -778,8 +779,12 @@ impl<F: Frontend> Env<F> {
             let range = offset..offset + u64::from(bytes);
             if ram.code().touches(&range) {
                 let shared = self.shared.clone();
-                if shared.invalidate(ram.id(), range) || self.behind_cache() {
+                let changed = shared.invalidate(ram.id(), range);
+                if changed || self.behind_cache() {
                     self.sync_with_cache();
+                }
+                if changed {
+                    self.ask_others(Ask::ForgetDead);
                 }
             }
         }
