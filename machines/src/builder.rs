@@ -231,7 +231,7 @@ impl<'a> Wires<'a> {
 const POWER_BUTTON: &str = "power-button";
 
 /// The most vCPUs that a machine can have.
-const MAX_VCPUS: usize = 32;
+pub const MAX_VCPUS: usize = 32;
 
 /// Makes `board` a machine, with `boot` in memory, as after power-on.
 ///

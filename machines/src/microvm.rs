@@ -90,10 +90,10 @@ fn check(config: &Config) -> Result<(), Error> {
         let (cpu, pa_bits) = (config.cpu.clone(), config.physical_bits);
         return Err(Error::TooMuchRam { machine: NAME, asked_mib: ram >> 20, cpu, pa_bits, max_mib: max >> 20 });
     }
-    // INIT and SIPI reach no processor yet.
+    // A guest learns of processors from tables that this machine does not have.
     let max = 1;
     if config.cpus == 0 || config.cpus > max {
-        return Err(Error::TooManyCpus { machine: NAME, asked: config.cpus, max, why: "yet" });
+        return Err(Error::TooManyCpus { machine: NAME, asked: config.cpus, max, why: "without ACPI tables" });
     }
     Ok(())
 }

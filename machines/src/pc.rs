@@ -29,7 +29,7 @@ use crate::acpi::{self, Acpi};
 use crate::board::Board;
 use crate::boot::x86::{self, Kind, MemoryMap, Module};
 use crate::boot::{Blob, File};
-use crate::builder::Boot;
+use crate::builder::{Boot, MAX_VCPUS};
 use crate::error::Error;
 pub use hw::rtc::cmos::BootDevice;
 use std::sync::Arc;
@@ -221,10 +221,9 @@ impl Config {
             let (cpu, pa_bits) = (self.cpu.clone(), self.physical_bits);
             return Err(Error::TooMuchRam { machine, asked_mib: ram >> 20, cpu, pa_bits, max_mib: max >> 20 });
         }
-        // INIT and SIPI reach no processor yet.
-        let max = 1;
+        let max = MAX_VCPUS as u32;
         if self.cpus == 0 || self.cpus > max {
-            return Err(Error::TooManyCpus { machine, asked: self.cpus, max, why: "yet" });
+            return Err(Error::TooManyCpus { machine, asked: self.cpus, max, why: "in all" });
         }
         let (slots, asked) = (devices::SLOTS, self.devices.len());
         if asked > slots || asked > 0 && !self.pci {
