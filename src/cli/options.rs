@@ -248,10 +248,10 @@ fn smp(b: &mut Builder, text: &str) -> Result<(), CliError> {
     }
     let room = maximum.unwrap_or(cpus.max(topology));
     if cpus > room {
-        return Err(fields.error(&format!("{cpus} CPUs are more than maxcpus={room}"), &format!("use maxcpus={cpus}")));
+        return Err(fields.error(format!("{cpus} CPUs are more than maxcpus={room}"), format!("use maxcpus={cpus}")));
     }
     if room > cpus {
-        return Err(fields.error("CPUs that are added later are not implemented", &format!("use -smp {room}")));
+        return Err(fields.error("CPUs that are added later are not implemented", format!("use -smp {room}")));
     }
     fields.finish()?;
     set(&mut b.cpus, cpus as u32)

@@ -595,6 +595,8 @@ pub struct TcgVcpu<F: Frontend> {
 impl<F: Frontend> Drop for TcgVcpu<F> {
     fn drop(&mut self) {
         self.env.kicker.attach(None);
+        // Nobody waits for a thread that panics.
+        self.env.be_idle();
         let shared = self.env.shared.clone();
         shared.kickers.lock().unwrap().retain(|k| !Arc::ptr_eq(k, &self.env.kicker));
         shared.vcpus.fetch_sub(1, Ordering::SeqCst);
