@@ -476,12 +476,10 @@ impl CodeCache {
         let mut dead = Vec::new();
         for page in range.start / PAGE_SIZE..=(range.end - 1) / PAGE_SIZE {
             let Some(home) = self.rams.get(&ram) else { continue };
-            let held = self.held.contains_key(&(ram, page));
+            let kept = if self.held.contains_key(&(ram, page)) { u64::MAX } else { 0 };
             let Some(blocks) = self.by_page.get_mut(&(ram, page)) else {
                 // All of them were thrown away some other way.
-                if !held {
-                    home.code().clear(page, u64::MAX);
-                }
+                home.code().clear(page, !kept);
                 continue;
             };
             let touched = |b: &Arc<Block>| {
@@ -499,10 +497,8 @@ impl CodeCache {
                 continue;
             }
             let codes = blocks.iter().filter_map(|b| b.part_in(ram, page));
-            let left = codes.fold(0, |bits, code| bits | chunk_bits(&code));
-            if !held {
-                home.code().clear(page, !left);
-            }
+            let left = codes.fold(kept, |bits, code| bits | chunk_bits(&code));
+            home.code().clear(page, !left);
             if blocks.is_empty() {
                 self.by_page.remove(&(ram, page));
             }

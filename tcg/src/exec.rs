@@ -431,6 +431,13 @@ struct Held<F: Frontend> {
     page: u64,
 }
 
+impl<F: Frontend> Held<F> {
+    /// Whether a byte lies in the page.
+    fn is_at(&self, (ram, at): &Home) -> bool {
+        self.ram.id() == ram.id() && self.page == at / PAGE_SIZE
+    }
+}
+
 impl<F: Frontend> Drop for Held<F> {
     fn drop(&mut self) {
         self.shared.cache.lock().unwrap().release(&self.ram, self.page);
@@ -693,27 +700,14 @@ impl<F: Frontend> Env<F> {
             }
         }
         let shared = self.shared.clone();
-        let mut key = key;
-        let mut held = None;
+        let (mut key, mut held) = (key, None::<Held<F>>);
         let mut page = self.fetch_page(key.pc, key.space)?;
         for _ in 0..HOLDS {
-            let Some(fresh) = page.ram.as_ref().filter(|_| shared.has_several()).filter(|(ram, at)| {
-                let cache = shared.cache.lock().unwrap();
-                !cache.has_code(ram.id(), at / PAGE_SIZE)
-            }) else {
-                break;
-            };
-            if held
-                .as_ref()
-                .is_some_and(|Held { ram, page, .. }| ram.id() == fresh.0.id() && *page == fresh.1 / PAGE_SIZE)
-            {
-                break;
-            }
-            held = Some(self.hold_page(&fresh.0, fresh.1 / PAGE_SIZE));
+            let other = page.ram.clone().filter(|home| !held.as_ref().is_some_and(|held| held.is_at(home)));
+            let Some(fresh) = other.and_then(|home| self.hold_if_fresh(&home)) else { break };
+            held = Some(fresh);
             // Meanwhile others may have asked for anything to be forgotten.
-            key = self.key_now(&shared);
-            self.tag = tag_of(key.mode, key.space);
-            self.enter_space();
+            key = self.enter_now(&shared);
             key = Key { space: self.number_at(key.space, key.pc), ..key };
             page = self.fetch_page(key.pc, key.space)?;
         }
@@ -766,14 +760,24 @@ impl<F: Frontend> Env<F> {
     }
 
     /// Makes sure that no vCPU stores to a page of RAM without looking whether there is code, before code is made of it.
-    fn hold_page(&mut self, ram: &Arc<Ram>, page: u64) -> Held<F> {
-        let shared = self.shared.clone();
-        shared.cache.lock().unwrap().hold(ram, page);
+    /// `None` if that is so already.
+    fn hold_if_fresh(&mut self, (ram, at): &Home) -> Option<Held<F>> {
+        let (shared, page) = (self.shared.clone(), at / PAGE_SIZE);
+        if !shared.has_several() {
+            return None;
+        }
+        {
+            let mut cache = shared.cache.lock().unwrap();
+            if cache.has_code(ram.id(), page) {
+                return None;
+            }
+            cache.hold(ram, page);
+        }
         // SAFETY: the page lies in the block of RAM.
         let host = unsafe { ram.host().add((page * PAGE_SIZE) as usize) };
         self.protect_code(host);
-        self.ask_others(Ask::Protect(host.addr()));
-        Held { shared, ram: ram.clone(), page }
+        self.ask_others(&[Ask::Protect(host.addr())]);
+        Some(Held { shared, ram: ram.clone(), page })
     }
 
     /// Remembers a block that was found with effort.
@@ -802,11 +806,7 @@ impl<F: Frontend> Env<F> {
             let code: Vec<u8> = (0..F::MAX_INSN as u64).map(|n| byte(self, n)).collect();
             return self.code_once(key, block_key, &code);
         };
-        let fresh = shared.has_several() && {
-            let cache = shared.cache.lock().unwrap();
-            !cache.has_code(next_page.0.id(), next_page.1 / PAGE_SIZE)
-        };
-        let held = fresh.then(|| self.hold_page(&next_page.0, next_page.1 / PAGE_SIZE));
+        let held = self.hold_if_fresh(&next_page);
         let mut cache = shared.cache.lock().unwrap();
         let mut block = cache.find(&block_key).cloned();
         let same = |block: &Arc<Block>| {
@@ -1110,10 +1110,16 @@ impl<F: Frontend> Env<F> {
 
     /// Finds the block at the program counter whatever mode and space are now.
     fn lookup_now(&mut self, shared: &Shared<F>) -> Result<*const Block, F::Exception> {
+        let key = self.enter_now(shared);
+        self.lookup(key)
+    }
+
+    /// What the block at the program counter is found by now; its mode and space are those of the running code from now on.
+    fn enter_now(&mut self, shared: &Shared<F>) -> Key {
         let key = self.key_now(shared);
         self.tag = tag_of(key.mode, key.space);
         self.enter_space();
-        self.lookup(key)
+        key
     }
 
     /// What comes after host code that left with `exit`: the entry of other host code, or a code below [`EXIT_CODES`] when the

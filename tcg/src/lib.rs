@@ -8,6 +8,7 @@
 
 pub mod aes;
 pub mod around;
+mod bits;
 pub mod cache;
 pub mod code_memory;
 #[cfg(feature = "cranelift")]

@@ -46,16 +46,16 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Adds one; gives its number.
-    fn ask(&self, ask: Ask) -> u64 {
+    /// Adds some; gives the number of the last.
+    fn ask(&self, asks: &[Ask]) -> u64 {
         let mut open = self.open.lock().unwrap();
         if open.0.len() >= MANY {
             // Whoever looks at everything anew stores to no page by an old translation, either.
             open.0.clear();
             open.0.extend([Ask::FlushTlb, Ask::ForgetDead]);
         }
-        open.0.push(ask);
-        open.1 += 1;
+        open.0.extend(asks);
+        open.1 += asks.len() as u64;
         self.any.store(true, Ordering::SeqCst);
         open.1
     }
@@ -100,9 +100,9 @@ impl Lobby {
 }
 
 impl<F: Frontend> Env<F> {
-    /// Lets all other vCPUs of the machine do something before they execute anything more, and waits until they have or
+    /// Lets all other vCPUs of the machine do these before they execute anything more, and waits until they have or
     /// certainly will. Meanwhile this one answers what it is asked itself: its own translations may be gone afterwards.
-    pub fn ask_others(&mut self, ask: Ask) {
+    pub fn ask_others(&mut self, asks: &[Ask]) {
         let shared = self.shared.clone();
         if !shared.has_several() {
             return;
@@ -112,7 +112,7 @@ impl<F: Frontend> Env<F> {
         let asked: Vec<(Arc<Kicker>, u64)> = others
             .into_iter()
             .map(|kicker| {
-                let number = kicker.inbox.ask(ask);
+                let number = kicker.inbox.ask(asks);
                 kicker.interrupt();
                 (kicker, number)
             })
@@ -149,17 +149,22 @@ impl<F: Frontend> Env<F> {
             (std::mem::take(&mut open.0), open.1)
         };
         for ask in asks {
-            match ask {
-                Ask::FlushTlb => self.flush_tlb(),
-                Ask::FlushPage(gva, mask) => self.flush_tlb_page(gva, mask),
-                Ask::FlushSpace(space) => self.flush_tlb_space(space),
-                Ask::FlushCodeSpace(space) => self.flush_code_space(space),
-                Ask::Protect(host_page) => self.protect_code(host_page as *mut u8),
-                Ask::ForgetDead if self.behind_cache() => self.sync_with_cache(),
-                Ask::ForgetDead => {}
-            }
+            self.carry_out(ask);
         }
         kicker.inbox.answered.store(number, Ordering::SeqCst);
         self.shared.lobby.tell();
+    }
+
+    /// Does itself what others can be asked for.
+    pub fn carry_out(&mut self, ask: Ask) {
+        match ask {
+            Ask::FlushTlb => self.flush_tlb(),
+            Ask::FlushPage(gva, mask) => self.flush_tlb_page(gva, mask),
+            Ask::FlushSpace(space) => self.flush_tlb_space(space),
+            Ask::FlushCodeSpace(space) => self.flush_code_space(space),
+            Ask::Protect(host_page) => self.protect_code(host_page as *mut u8),
+            Ask::ForgetDead if self.behind_cache() => self.sync_with_cache(),
+            Ask::ForgetDead => {}
+        }
     }
 }

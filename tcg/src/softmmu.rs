@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::bits::ones;
 use crate::env::{Env, TEMPS};
 use crate::frontend::{Frontend, Translation};
 use crate::ir::{AtomicOp, Mem};
@@ -207,11 +208,8 @@ impl Tlb {
 
     /// Empties the entries of a regime whose bits are set in word `word` of its bit sets.
     fn clear_some(&mut self, regime: usize, word: usize, bits: u64) {
-        let mut left = bits;
-        while left != 0 {
-            let at = word * 64 + left.trailing_zeros() as usize;
+        for at in ones(bits).map(|bit| word * 64 + usize::from(bit)) {
             self.entries[regime][at] = Entry::empty(at);
-            left &= left - 1;
         }
         self.local[regime][word] &= !bits;
         self.used[regime][word] &= !bits;
@@ -410,14 +408,11 @@ impl<F: Frontend> Env<F> {
         }
         for (table, used) in self.tlb.entries.iter_mut().zip(&self.tlb.used) {
             for (word, used) in used.iter().enumerate() {
-                let mut left = *used;
-                while left != 0 {
-                    let at = word * 64 + left.trailing_zeros() as usize;
+                for at in ones(*used).map(|bit| word * 64 + usize::from(bit)) {
                     let entry = &mut table[at];
                     if entry.write.wrapping_add(entry.addend) == host_page as u64 {
                         entry.write = Entry::empty(at).write;
                     }
-                    left &= left - 1;
                 }
             }
         }
@@ -784,7 +779,7 @@ impl<F: Frontend> Env<F> {
                     self.sync_with_cache();
                 }
                 if changed {
-                    self.ask_others(Ask::ForgetDead);
+                    self.ask_others(&[Ask::ForgetDead]);
                 }
             }
         }

@@ -234,8 +234,6 @@ impl Frontend for Arm {
     }
     fn reset(&self, env: &mut Env, boot: Option<&BootRegs>) {
         env.cpu.reset();
-        let (id, cluster) = (env.cpu.wires.id, env.cpu.wires.cluster.clone());
-        cluster.set_state(id, if boot.is_some() || id == 0 { State::On } else { State::Off });
         if let Some(boot) = boot {
             env.cpu.pc = boot.pc.0;
             for (number, value) in &boot.gprs {
@@ -243,11 +241,13 @@ impl Frontend for Arm {
                     *x = *value;
                 }
             }
-        } else if id != 0 {
+        } else if env.cpu.wires.id != 0 {
             // Secondary processors wait for PSCI CPU_ON.
             env.cpu.off = true;
             env.halt();
         }
+        let state = if env.cpu.off { State::Off } else { State::On };
+        env.cpu.wires.cluster.set_state(env.cpu.wires.id, state);
     }
     fn key(&self, cpu: &Cpu) -> Key {
         let mode = Mode(cpu.mode).with_btype(cpu.btype);

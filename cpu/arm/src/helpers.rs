@@ -275,29 +275,17 @@ pub mod tlb {
 
 /// TLBI. What is given up may be more than was asked for. A broadcast form is complete when it returns, before any DSB.
 extern "C" fn tlbi(env: &mut Env, kind: u64, value: u64) -> u64 {
+    let asid = env.cpu.asid_bits(value >> 48);
+    let asks: &[Ask] = match kind & !tlb::EVERYWHERE {
+        // Bits 43 to 0 are VA[55:12]; the tag of an address does not count.
+        tlb::PAGE => &[Ask::FlushPage(Gva(value << 12), (1 << 56) - 1)],
+        tlb::ASID => &[Ask::FlushSpace(asid), Ask::FlushCodeSpace(kernel_space(asid))],
+        _ => &[Ask::FlushTlb],
+    };
     if kind & tlb::EVERYWHERE != 0 {
-        match kind & !tlb::EVERYWHERE {
-            tlb::PAGE => env.ask_others(Ask::FlushPage(Gva(value << 12), (1 << 56) - 1)),
-            tlb::ASID => {
-                let asid = env.cpu.asid_bits(value >> 48);
-                env.ask_others(Ask::FlushCodeSpace(kernel_space(asid)));
-                env.ask_others(Ask::FlushSpace(asid));
-            }
-            _ => env.ask_others(Ask::FlushTlb),
-        }
+        env.ask_others(asks);
     }
-    match kind & !tlb::EVERYWHERE {
-        tlb::PAGE => {
-            // Bits 43 to 0 are VA[55:12]; the tag of an address does not count.
-            env.flush_tlb_page(Gva(value << 12), (1 << 56) - 1);
-        }
-        tlb::ASID => {
-            let asid = env.cpu.asid_bits(value >> 48);
-            env.flush_tlb_space(asid);
-            env.flush_code_space(kernel_space(asid));
-        }
-        _ => env.flush_tlb(),
-    }
+    asks.iter().for_each(|ask| env.carry_out(*ask));
     0
 }
 

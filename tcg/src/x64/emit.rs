@@ -3,8 +3,9 @@
 use super::asm::{Alu, Asm, Cc, ENV_BIAS, Gpr, Hole, Holes, Mem, R14, R15, RAX, RBP, RCX, RDI, Xmm};
 use super::integer::{complement, subtraction};
 use super::looks::{self, Looks};
-use super::registers::{Bank, CLOBBERED, Loc, TooComplex, numbers};
+use super::registers::{Bank, CLOBBERED, Loc, TooComplex};
 use super::stubs::{ARGUMENTS, Stubs};
+use crate::bits::ones;
 use crate::cache;
 use crate::env::{Env, TEMPS};
 use crate::exec::Shared;
@@ -688,7 +689,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
             self.spill_xmm(x)?;
         }
         self.xmms.forget_slots();
-        for r in numbers(looks::in_use(&self.gprs)) {
+        for r in ones(looks::in_use(&self.gprs).into()) {
             self.gprs.forget(r);
         }
         if !keeps_slots {

@@ -2,8 +2,9 @@
 
 use super::asm::{Alu, Cc, Gpr, Hole, Mem, R14, R15, RAX, RCX, Shift};
 use super::emit::{Alone, Cold, ColdPath, Data, Emit, LinkExit, Way, env};
-use super::registers::{TooComplex, numbers};
+use super::registers::TooComplex;
 use super::stubs::{BUDGET, HOT, jump_by_cache, look_in_cache};
+use crate::bits::ones;
 use crate::env::Env;
 use crate::frontend::Frontend;
 use crate::interp::Exit;
@@ -238,7 +239,7 @@ impl<F: Frontend> Emit<'_, F> {
                     if let Data::LoadVector(d) = data {
                         self.asm.load_xmm(d, Self::vectors(0));
                     }
-                    for r in numbers(looks) {
+                    for r in ones(looks.into()) {
                         self.asm.mov_imm(r, 0);
                     }
                     let hole = self.asm.jmp();

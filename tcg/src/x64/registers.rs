@@ -5,6 +5,7 @@
 
 use super::asm::{Cc, Gpr, Mem, R8, R9, R10, R11, R12, R13, RBX, RDI, RDX, RSI, Xmm};
 use super::emit::{Emit, NONE};
+use crate::bits::ones;
 use crate::env::{Env, TEMPS};
 use crate::frontend::Frontend;
 use crate::ir::{Op, Ty, Val};
@@ -120,11 +121,11 @@ impl Bank {
 
     /// The registers that hold the contents of slots.
     pub fn named(&self) -> impl Iterator<Item = u8> + use<> {
-        numbers(self.named)
+        ones(self.named.into())
     }
     /// Those that hold values or the contents of slots.
     pub fn in_use(&self) -> impl Iterator<Item = u8> + use<> {
-        numbers(self.named | self.used)
+        ones((self.named | self.used).into())
     }
 
     /// No value is alive any more.
@@ -139,13 +140,6 @@ impl Bank {
         let empty = all.iter().copied().find(|r| !is(r, needed | kept));
         empty.or_else(|| all.iter().copied().filter(|r| !is(r, needed)).min_by_key(|r| self.stamps[usize::from(*r)]))
     }
-}
-
-/// The numbers of the bits that are set.
-pub fn numbers(bits: u16) -> impl Iterator<Item = u8> {
-    std::iter::successors(Some(bits), |bits| Some(bits & bits.wrapping_sub(1)))
-        .take_while(|bits| *bits != 0)
-        .map(|bits| bits.trailing_zeros() as u8)
 }
 
 impl<F: Frontend> Emit<'_, F> {
