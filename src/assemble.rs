@@ -33,7 +33,7 @@ use vm::vcpu::Accelerator;
 /// Runs of a block before it gets template code.
 const TEMPLATE_AFTER: u32 = 0;
 /// Runs of a block before those that mostly follow it are added to its template code.
-const TRACE_AFTER: u32 = 1_000;
+const TRACE_AFTER: u32 = 20_000;
 /// Runs of a block before it is optimized in the background.
 const COMPILE_AFTER: u32 = 600_000;
 /// Host code kept at most, in bytes: only what is used takes memory, and a compiler needs 60 MiB.

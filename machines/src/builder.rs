@@ -230,8 +230,8 @@ impl<'a> Wires<'a> {
 /// The path of the power button in snapshots and messages.
 const POWER_BUTTON: &str = "power-button";
 
-/// The most vCPUs that can be run now; more wait for PSCI's CPU_ON in the run loop.
-const MAX_VCPUS: usize = 1;
+/// The most vCPUs that a machine can have.
+pub const MAX_VCPUS: usize = 32;
 
 /// Makes `board` a machine, with `boot` in memory, as after power-on.
 ///
@@ -241,7 +241,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
     check(&board)?;
     if board.cpus.len() > MAX_VCPUS {
         let asked = board.cpus.len() as u32;
-        return Err(Error::TooManyCpus { machine: board.name, asked, max: MAX_VCPUS as u32, why: "yet" });
+        return Err(Error::TooManyCpus { machine: board.name, asked, max: MAX_VCPUS as u32, why: "in all" });
     }
     let (bus, ports) = (AddressSpace::new(), AddressSpace::new());
     let mut memories = Vec::new();

@@ -20,7 +20,6 @@ use crate::error::Error;
 use crate::pc::interrupts::{self, CPU_LINES, gsi};
 use hw::char::ns16550a::Ns16550a;
 use hw::input::i8042::{I8042, Lines};
-use hw::intc::lapic;
 use hw::misc::gates::ResetPin;
 use hw::rtc::cmos::{PcSetup, pc_cmos};
 use hw::rtc::mc146818::Mc146818;
@@ -91,9 +90,10 @@ fn check(config: &Config) -> Result<(), Error> {
         let (cpu, pa_bits) = (config.cpu.clone(), config.physical_bits);
         return Err(Error::TooMuchRam { machine: NAME, asked_mib: ram >> 20, cpu, pa_bits, max_mib: max >> 20 });
     }
-    let max = lapic::MAX_CPUS as u32;
+    // A guest learns of processors from tables that this machine does not have.
+    let max = 1;
     if config.cpus == 0 || config.cpus > max {
-        return Err(Error::TooManyCpus { machine: NAME, asked: config.cpus, max, why: "with 8-bit APIC IDs" });
+        return Err(Error::TooManyCpus { machine: NAME, asked: config.cpus, max, why: "without ACPI tables" });
     }
     Ok(())
 }

@@ -29,9 +29,8 @@ use crate::acpi::{self, Acpi};
 use crate::board::Board;
 use crate::boot::x86::{self, Kind, MemoryMap, Module};
 use crate::boot::{Blob, File};
-use crate::builder::Boot;
+use crate::builder::{Boot, MAX_VCPUS};
 use crate::error::Error;
-use hw::intc::lapic;
 pub use hw::rtc::cmos::BootDevice;
 use std::sync::Arc;
 use vm::Gpa;
@@ -222,9 +221,13 @@ impl Config {
             let (cpu, pa_bits) = (self.cpu.clone(), self.physical_bits);
             return Err(Error::TooMuchRam { machine, asked_mib: ram >> 20, cpu, pa_bits, max_mib: max >> 20 });
         }
-        let max = lapic::MAX_CPUS as u32;
+        let (max, why) = match self.pci {
+            true => (MAX_VCPUS as u32, "in all"),
+            // A guest learns of processors from ACPI's tables.
+            false => (1, "without ACPI tables"),
+        };
         if self.cpus == 0 || self.cpus > max {
-            return Err(Error::TooManyCpus { machine, asked: self.cpus, max, why: "with 8-bit APIC IDs" });
+            return Err(Error::TooManyCpus { machine, asked: self.cpus, max, why });
         }
         let (slots, asked) = (devices::SLOTS, self.devices.len());
         if asked > slots || asked > 0 && !self.pci {

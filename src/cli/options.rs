@@ -246,8 +246,12 @@ fn smp(b: &mut Builder, text: &str) -> Result<(), CliError> {
     if cpus == 0 || topology == 0 {
         return Err(fields.error("a machine has at least one CPU", "use -smp 1"));
     }
-    if cpus.max(maximum.unwrap_or(0)).max(topology) > 1 {
-        return Err(fields.error("more than one CPU is not implemented yet", "use -smp 1"));
+    let room = maximum.unwrap_or(cpus.max(topology));
+    if cpus > room {
+        return Err(fields.error(format!("{cpus} CPUs are more than maxcpus={room}"), format!("use maxcpus={cpus}")));
+    }
+    if room > cpus {
+        return Err(fields.error("CPUs that are added later are not implemented", format!("use -smp {room}")));
     }
     fields.finish()?;
     set(&mut b.cpus, cpus as u32)

@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::code_memory::Patcher;
 use crate::interp::Code;
 use crate::runs::Runs;
 use crate::targets::Targets;
@@ -65,8 +66,9 @@ pub struct Block {
     pub links: [AtomicPtr<Block>; 2],
     /// Entries of the code of those blocks, 0 if not linked: what optimized code jumps through.
     pub host_links: [AtomicU64; 2],
-    /// What template code jumps through: a fast entry, or the way back to the loop.
-    pub fast_links: [AtomicU64; 2],
+    /// The jumps of template code that leave it by a fixed exit, its own and those of traces that it is part of, with the
+    /// address of the block that the code belongs to.
+    jumps: Mutex<Vec<(usize, ExitJump)>>,
     /// Exits that stay in the page and yet lead where no link may: to an instruction that goes on in the next page, or to
     /// another mode. Code goes there by way of the jump cache.
     pub unlinkable: [AtomicBool; 2],
@@ -88,6 +90,26 @@ pub struct Entries {
     pub host: u64,
     /// For template code.
     pub fast: u64,
+}
+
+/// Template code, and the jumps of it that links change.
+#[derive(Debug, Default)]
+pub struct TemplateCode {
+    /// Where it is entered.
+    pub entries: Entries,
+    /// The jumps, each with the number of its block among those that the code is made of.
+    pub jumps: Vec<(usize, ExitJump)>,
+}
+
+/// A jump of template code that leads to wherever an exit is linked to.
+#[derive(Clone, Copy, Debug)]
+pub struct ExitJump {
+    /// The exit of the block.
+    pub exit: u8,
+    /// The address behind the jump. Its distance counts from here and is the four bytes before.
+    pub end: u64,
+    /// The distance to the code that is run as long as the exit is open.
+    pub open: u32,
 }
 
 /// Code that belongs to a block and is freed with it.
@@ -158,7 +180,7 @@ impl Block {
             learned_at: AtomicU64::new(0),
             links: Default::default(),
             host_links: Default::default(),
-            fast_links: Default::default(),
+            jumps: Mutex::default(),
             unlinkable: Default::default(),
             incoming: Mutex::default(),
             home,
@@ -237,28 +259,14 @@ pub struct CodeCache {
     traced: HashMap<*const Block, Vec<Arc<Block>>, BuildHasherDefault<KeyHasher>>,
     /// Dead blocks in order of the epochs that they died in.
     graveyard: Vec<(u64, Arc<Block>)>,
+    /// Pages that blocks are about to be made from, and by how many vCPUs.
+    held: HashMap<(RamId, u64), usize, BuildHasherDefault<KeyHasher>>,
     /// The RAM that blocks were made from.
     rams: HashMap<RamId, Arc<Ram>, BuildHasherDefault<KeyHasher>>,
-    /// Where exits of template code lead that are not linked.
-    pub open: OpenExits,
-}
-
-/// Where exits of template code lead that are not linked.
-#[derive(Clone, Copy, Default)]
-pub struct OpenExits {
-    /// To the run loop, which links the exit.
-    pub unlinked: [u64; 2],
-    /// To the jump cache: no link may leave there.
+    /// What the jumps of template code are changed by.
+    pub patcher: Patcher,
+    /// Where exits of template code lead that no link may leave by: to the jump cache.
     pub by_jump_cache: u64,
-}
-
-impl OpenExits {
-    fn of(self, from: &Block, exit: usize) -> u64 {
-        match from.unlinkable[exit].load(Ordering::Relaxed) {
-            true => self.by_jump_cache,
-            false => self.unlinked[exit],
-        }
-    }
 }
 
 /// Entries of code that nobody needs any more, by the memory it lies in.
@@ -303,6 +311,27 @@ impl CodeCache {
         fresh
     }
 
+    /// Whether blocks were made from a page of RAM.
+    pub fn has_code(&self, ram: RamId, page: u64) -> bool {
+        self.by_page.contains_key(&(ram, page))
+    }
+
+    /// Marks a page as one with code although it may have none yet, until it is released as often as it is held.
+    pub fn hold(&mut self, ram: &Arc<Ram>, page: u64) {
+        *self.held.entry((ram.id(), page)).or_default() += 1;
+        ram.code().set(page * PAGE_SIZE..page * PAGE_SIZE + 1);
+    }
+
+    /// The opposite of [`hold`](Self::hold). A store to the page clears marks that no block needs.
+    pub fn release(&mut self, ram: &Arc<Ram>, page: u64) {
+        if let Some(times) = self.held.get_mut(&(ram.id(), page)) {
+            *times -= 1;
+            if *times == 0 {
+                self.held.remove(&(ram.id(), page));
+            }
+        }
+    }
+
     /// Lets exit `exit` of `from` lead straight to `to`. Both must be in the cache.
     pub fn link(&mut self, from: &Arc<Block>, exit: usize, to: &Arc<Block>) {
         if from.valid.load(Ordering::Relaxed) && to.valid.load(Ordering::Relaxed) {
@@ -315,24 +344,49 @@ impl CodeCache {
     /// Lets the code behind exit `exit` of `from` be that of `to`.
     fn lead(&self, from: &Block, exit: usize, to: &Block) {
         from.host_links[exit].store(to.host.load(Ordering::Acquire), Ordering::Release);
-        let fast = match to.fast.load(Ordering::Acquire) {
-            0 => self.open.of(from, exit),
+        self.point(from, exit, to.fast.load(Ordering::Acquire));
+    }
+
+    /// Lets the jumps of exit `exit` of `from` lead to a fast entry, or nowhere if that is 0.
+    fn point(&self, from: &Block, exit: usize, fast: u64) {
+        for (_, jump) in from.jumps.lock().unwrap().iter().filter(|(_, jump)| usize::from(jump.exit) == exit) {
+            self.point_one(from, *jump, fast);
+        }
+    }
+
+    fn point_one(&self, from: &Block, jump: ExitJump, fast: u64) {
+        let to = match fast {
+            0 if from.unlinkable[usize::from(jump.exit)].load(Ordering::Relaxed) => self.by_jump_cache,
+            0 => jump.end + u64::from(jump.open),
             fast => fast,
         };
-        from.fast_links[exit].store(fast, Ordering::Release);
+        // SAFETY: the code is not freed yet: a block that is taken out takes its jumps out of the lists of the others.
+        unsafe { self.patcher.set_distance(jump.end, to.wrapping_sub(jump.end) as i32) };
+    }
+
+    /// Adds the jumps of template code that belongs to `owner` and is made of `blocks`.
+    fn add_jumps(&self, owner: &Arc<Block>, blocks: &[Arc<Block>], jumps: Vec<(usize, ExitJump)>) {
+        for (n, jump) in jumps {
+            let block = &blocks[n];
+            let to = block.links[usize::from(jump.exit)].load(Ordering::Relaxed);
+            // SAFETY: a linked block is in the cache; those that leave it cut their links first.
+            let fast = unsafe { to.as_ref() }.map_or(0, |to| to.fast.load(Ordering::Acquire));
+            self.point_one(block, jump, fast);
+            block.jumps.lock().unwrap().push((Arc::as_ptr(owner).addr(), jump));
+        }
     }
 
     /// Cuts exit `exit` of `from`.
     fn cut(&self, from: &Block, exit: usize) {
         from.links[exit].store(std::ptr::null_mut(), Ordering::Release);
         from.host_links[exit].store(0, Ordering::Release);
-        from.fast_links[exit].store(self.open.of(from, exit), Ordering::Release);
+        self.point(from, exit, 0);
     }
 
     /// Lets exit `exit` of `from`, which no link may leave by, lead through the jump cache.
     pub fn never_link(&mut self, from: &Block, exit: usize) {
         from.unlinkable[exit].store(true, Ordering::Relaxed);
-        from.fast_links[exit].store(self.open.by_jump_cache, Ordering::Release);
+        self.point(from, exit, 0);
     }
 
     /// Cuts exit `exit` of `from` if it is linked.
@@ -346,19 +400,10 @@ impl CodeCache {
     }
 
     /// Gives a block template code.
-    pub fn install_template(&mut self, block: &Arc<Block>, code: Entries) {
-        self.close_fast_links(block);
-        block.template.store(code);
-        self.set_host(block, code);
-    }
-
-    /// Lets template code leave by exits that are not linked.
-    fn close_fast_links(&self, block: &Block) {
-        for exit in 0..2 {
-            if block.links[exit].load(Ordering::Relaxed).is_null() {
-                block.fast_links[exit].store(self.open.of(block, exit), Ordering::Release);
-            }
-        }
+    pub fn install_template(&mut self, block: &Arc<Block>, code: TemplateCode) {
+        self.add_jumps(block, std::slice::from_ref(block), code.jumps);
+        block.template.store(code.entries);
+        self.set_host(block, code.entries);
     }
 
     /// Gives a block optimized code: every exit that is linked to it jumps there from now on. The code contains the
@@ -378,15 +423,15 @@ impl CodeCache {
     }
 
     /// Gives the first of the blocks template code that goes through all of them.
-    pub fn install_trace(&mut self, path: &[Arc<Block>], code: Entries) {
+    pub fn install_trace(&mut self, path: &[Arc<Block>], code: TemplateCode) {
         let Some((head, rest)) = path.split_first() else { return };
+        self.add_jumps(head, path, code.jumps);
         for block in rest {
-            self.close_fast_links(block);
             self.within_traces.entry(Arc::as_ptr(block)).or_default().push(head.clone());
             self.traced.entry(Arc::as_ptr(head)).or_default().push(block.clone());
         }
-        head.trace.store(code);
-        self.set_host(head, code);
+        head.trace.store(code.entries);
+        self.set_host(head, code.entries);
     }
 
     /// How often a block was entered, by itself or at most as part of traces.
@@ -431,9 +476,10 @@ impl CodeCache {
         let mut dead = Vec::new();
         for page in range.start / PAGE_SIZE..=(range.end - 1) / PAGE_SIZE {
             let Some(home) = self.rams.get(&ram) else { continue };
+            let kept = if self.held.contains_key(&(ram, page)) { u64::MAX } else { 0 };
             let Some(blocks) = self.by_page.get_mut(&(ram, page)) else {
                 // All of them were thrown away some other way.
-                home.code().clear(page, u64::MAX);
+                home.code().clear(page, !kept);
                 continue;
             };
             let touched = |b: &Arc<Block>| {
@@ -451,7 +497,7 @@ impl CodeCache {
                 continue;
             }
             let codes = blocks.iter().filter_map(|b| b.part_in(ram, page));
-            let left = codes.fold(0, |bits, code| bits | chunk_bits(&code));
+            let left = codes.fold(kept, |bits, code| bits | chunk_bits(&code));
             home.code().clear(page, !left);
             if blocks.is_empty() {
                 self.by_page.remove(&(ram, page));
@@ -498,6 +544,7 @@ impl CodeCache {
             }
         }
         for member in self.traced.remove(&Arc::as_ptr(&block)).unwrap_or_default() {
+            member.jumps.lock().unwrap().retain(|(owner, _)| *owner != Arc::as_ptr(&block).addr());
             if let Some(heads) = self.within_traces.get_mut(&Arc::as_ptr(&member)) {
                 heads.retain(|head| !Arc::ptr_eq(head, &block));
             }
@@ -514,7 +561,7 @@ impl CodeCache {
     /// Takes out everything. The bytes stay marked as code, so that a store to them is noticed as long as a vCPU may know
     /// one of the blocks.
     pub fn flush(&mut self, epoch: u64) {
-        for (_, blocks) in self.by_page.drain() {
+        for (_, blocks) in std::mem::take(&mut self.by_page) {
             for block in blocks {
                 if !block.valid.swap(false, Ordering::AcqRel) {
                     // It straddles, and was in the list of its other page.
@@ -524,8 +571,9 @@ impl CodeCache {
                 for exit in 0..2 {
                     block.links[exit].store(std::ptr::null_mut(), Ordering::Release);
                     block.host_links[exit].store(0, Ordering::Release);
-                    block.fast_links[exit].store(self.open.of(&block, exit), Ordering::Release);
+                    self.point(&block, exit, 0);
                 }
+                block.jumps.lock().unwrap().clear();
                 self.graveyard.push((epoch, block));
             }
         }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::c_void;
 use std::hash::BuildHasherDefault;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Bytes that the host is asked to provide at once: one page at a time would cost a fault for each.
 const STEP: usize = 1 << 18;
@@ -165,6 +166,11 @@ impl CodeMemory {
         self.add_free(at, len);
     }
 
+    /// What changes jumps of code in it.
+    pub fn patcher(&self) -> Patcher {
+        Patcher { writable: (self.write as u64).wrapping_sub(self.execute as u64) }
+    }
+
     /// Bytes in all.
     pub fn size(&self) -> usize {
         self.size
@@ -178,6 +184,25 @@ impl CodeMemory {
     /// How full it is.
     pub fn usage(&self) -> Usage {
         Usage { used: self.in_use as u64, peak: self.peak as u64, size: self.size as u64 }
+    }
+}
+
+/// Changes jumps of code that may be running.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patcher {
+    /// How far from the code the same bytes are writable.
+    writable: u64,
+}
+
+impl Patcher {
+    /// Sets the distance of the jump that ends at `end`. Whoever runs it at the time goes the old way or the new one.
+    ///
+    /// # Safety
+    /// The jump is in code of the arena that this was made for, which is in use; its distance is aligned to 4 bytes.
+    pub unsafe fn set_distance(self, end: u64, distance: i32) {
+        let cell = (end - 4).wrapping_add(self.writable) as *mut i32;
+        // SAFETY: the caller's promise. Others read it by executing it, and one aligned store is never seen in halves.
+        unsafe { AtomicI32::from_ptr(cell) }.store(distance, Ordering::Release);
     }
 }
 

@@ -8,6 +8,7 @@ use crate::cache::{Block, BlockKey};
 use crate::exec::{Shared, owner};
 use crate::frontend::Frontend;
 use crate::ir::Slot;
+use crate::others::Inbox;
 use crate::softmmu::Tlb;
 use crate::spaces::Spaces;
 use std::sync::Arc;
@@ -150,6 +151,8 @@ pub struct Kicker {
     pub(crate) epoch: AtomicU64,
     /// Whether the vCPU may be executing blocks: one that does not need not see an epoch for its blocks to be freed.
     pub(crate) running: AtomicBool,
+    /// What other vCPUs ask of it.
+    pub(crate) inbox: Inbox,
 }
 
 /// Where the running vCPU's budget and request to look around are, null while it does not run.
@@ -168,6 +171,7 @@ impl Kicker {
             wake: Condvar::new(),
             epoch: AtomicU64::new(0),
             running: AtomicBool::new(false),
+            inbox: Inbox::default(),
         })
     }
 
@@ -253,6 +257,11 @@ impl<F: Frontend> Env<F> {
     /// The CPU stops until an interrupt (WFI, HLT); the block must end with `Resync`.
     pub fn halt(&mut self) {
         self.halted = true;
+    }
+
+    /// It goes on.
+    pub fn wake(&mut self) {
+        self.halted = false;
     }
 
     /// Whether it has stopped.

@@ -5,29 +5,34 @@
 #![allow(unsafe_code)]
 
 use crate::around::Around;
-use crate::cache::{Block, BlockKey, CodeCache, Entries, Home};
+use crate::cache::{Block, BlockKey, CodeCache, Entries, Home, TemplateCode};
 use crate::code_memory::Usage;
 use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
 use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
 use crate::ir;
 use crate::mxcsr;
+use crate::others::{Ask, Lobby};
 use crate::softmmu::CodePage;
 use crate::stress::Stress;
 use crate::x64::{self, Part, Template, Way};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
-use vm::ram::{CodeWatch, PAGE_SIZE, RamId};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use vm::ram::{CodeWatch, PAGE_SIZE, Ram, RamId};
 use vm::vcpu::{AccelError, Accelerator, BootRegs, Intent, Kick, PageFault, Stop, Vcpu, Wiring};
 use vm::{BadState, Gpa, Gva, LoadError, Saved, log};
 
 /// Instructions between looks around when nobody kicks.
 const SLICE: u64 = 50_000;
+/// The same if the machine has several vCPUs, which may wait for one another's looks.
+const SLICE_OF_SEVERAL: u64 = 10_000;
 /// Instructions of a block at most.
 const BLOCK_LIMIT: u32 = 32;
 /// Blocks in the cache before all are thrown away.
 const MAX_BLOCKS: usize = 1 << 19;
+/// Pages that a look for a block may find behind the same address, one after the other, while others change the tables.
+const HOLDS: usize = 8;
 /// Blocks that die at once before it is quicker to forget all.
 const MANY_DEAD: usize = 64;
 
@@ -97,6 +102,9 @@ pub struct Shared<F: Frontend> {
     cache: Mutex<CodeCache>,
     epoch: AtomicU64,
     kickers: Mutex<Vec<Arc<Kicker>>>,
+    /// How many vCPUs there are, and where those wait that ask others for something.
+    vcpus: AtomicUsize,
+    pub(crate) lobby: Lobby,
     tiers: Tiers,
     template: Option<Template<F>>,
     compiler: Option<Box<dyn Compiler<F>>>,
@@ -207,13 +215,13 @@ impl<F: Frontend> Shared<F> {
         }
         crate::opt::optimize(&mut ir, self.helpers);
         match template.compile(self, &[Part { block: &block, ir: &ir, way: Way::Out }], self.warm_after(&block)) {
-            Some(Ok(entries)) => {
+            Some(Ok(code)) => {
                 let mut cache = self.cache.lock().unwrap();
                 if block.valid.load(Ordering::Acquire) && block.host.load(Ordering::Acquire) == 0 {
-                    cache.install_template(&block, entries);
+                    cache.install_template(&block, code);
                     self.installs.fetch_add(1, Ordering::Release);
                 } else {
-                    template.free(&[entries.host]);
+                    template.free(&[code.entries.host]);
                 }
             }
             Some(Err(x64::Full)) => self.code_memory_full(),
@@ -240,7 +248,8 @@ impl<F: Frontend> Shared<F> {
 
     /// Instructions between looks around.
     fn slice(&self) -> u64 {
-        self.stress.as_ref().map_or(SLICE, Stress::slice)
+        let usual = if self.has_several() { SLICE_OF_SEVERAL } else { SLICE };
+        self.stress.as_ref().map_or(usual, Stress::slice)
     }
 
     /// Runs after which the first template code of a block asks for something better.
@@ -251,7 +260,7 @@ impl<F: Frontend> Shared<F> {
     }
 
     /// Gives the first of the blocks a trace through all of them. Gives whether it did.
-    pub(crate) fn install_trace(&self, template: &Template<F>, blocks: &[Arc<Block>], code: Entries) -> bool {
+    pub(crate) fn install_trace(&self, template: &Template<F>, blocks: &[Arc<Block>], code: TemplateCode) -> bool {
         let mut cache = self.cache.lock().unwrap();
         let head = &blocks[0];
         let fits =
@@ -260,7 +269,7 @@ impl<F: Frontend> Shared<F> {
             cache.install_trace(blocks, code);
             self.traces.fetch_add(1, Ordering::Relaxed);
         } else {
-            template.free(&[code.host]);
+            template.free(&[code.entries.host]);
         }
         fits
     }
@@ -379,6 +388,16 @@ impl<F: Frontend> Shared<F> {
         }
     }
 
+    /// Whether the machine has more than one vCPU.
+    pub(crate) fn has_several(&self) -> bool {
+        self.vcpus.load(Ordering::Relaxed) > 1
+    }
+
+    /// Every vCPU.
+    pub(crate) fn kickers(&self) -> MutexGuard<'_, Vec<Arc<Kicker>>> {
+        self.kickers.lock().unwrap()
+    }
+
     /// The template tier.
     pub fn template(&self) -> Option<&Template<F>> {
         self.template.as_ref()
@@ -403,6 +422,27 @@ impl<F: Frontend> Shared<F> {
 
 /// Room for the bytes of a block.
 type CodeBytes = [u8; BLOCK_LIMIT as usize * 16];
+
+/// A page of RAM that keeps to be taken for one with code, whatever is stored to it, until this is dropped. Not to be dropped
+/// under the lock of the cache.
+struct Held<F: Frontend> {
+    shared: Arc<Shared<F>>,
+    ram: Arc<Ram>,
+    page: u64,
+}
+
+impl<F: Frontend> Held<F> {
+    /// Whether a byte lies in the page.
+    fn is_at(&self, (ram, at): &Home) -> bool {
+        self.ram.id() == ram.id() && self.page == at / PAGE_SIZE
+    }
+}
+
+impl<F: Frontend> Drop for Held<F> {
+    fn drop(&mut self) {
+        self.shared.cache.lock().unwrap().release(&self.ram, self.page);
+    }
+}
 
 /// What a block is made from.
 struct Source<'a> {
@@ -461,7 +501,9 @@ impl<F: Frontend> Tcg<F> {
             (None, None) => 0,
         };
         let mut cache = CodeCache::default();
-        cache.open = template.as_ref().map(Template::open_exits).unwrap_or_default();
+        if let Some(template) = &template {
+            (cache.patcher, cache.by_jump_cache) = (template.patcher(), template.by_jump_cache());
+        }
         Tcg {
             shared: Arc::new(Shared {
                 frontend,
@@ -469,6 +511,8 @@ impl<F: Frontend> Tcg<F> {
                 cache: Mutex::new(cache),
                 epoch: AtomicU64::new(0),
                 kickers: Mutex::default(),
+                vcpus: AtomicUsize::new(0),
+                lobby: Lobby::default(),
                 tiers,
                 template,
                 compiler,
@@ -526,6 +570,7 @@ impl<F: Frontend> Tcg<F> {
         let env = Env::new(cpu, bus, pins, kicker.clone(), self.shared.clone());
         kicker.epoch.store(self.shared.epoch.load(Ordering::Acquire), Ordering::Release);
         self.shared.kickers.lock().unwrap().push(kicker.clone());
+        self.shared.vcpus.fetch_add(1, Ordering::SeqCst);
         let changed = kicker.clone();
         wiring.bus.on_change(Box::new(move || changed.interrupt()));
         let mut vcpu = TcgVcpu { env, boot: wiring.boot, executed: 0, installs: 0, id: wiring.id };
@@ -557,8 +602,11 @@ pub struct TcgVcpu<F: Frontend> {
 impl<F: Frontend> Drop for TcgVcpu<F> {
     fn drop(&mut self) {
         self.env.kicker.attach(None);
+        // Nobody waits for a thread that panics.
+        self.env.be_idle();
         let shared = self.env.shared.clone();
         shared.kickers.lock().unwrap().retain(|k| !Arc::ptr_eq(k, &self.env.kicker));
+        shared.vcpus.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -652,7 +700,17 @@ impl<F: Frontend> Env<F> {
             }
         }
         let shared = self.shared.clone();
-        let page = self.fetch_page(key.pc, key.space)?;
+        let (mut key, mut held) = (key, None::<Held<F>>);
+        let mut page = self.fetch_page(key.pc, key.space)?;
+        for _ in 0..HOLDS {
+            let other = page.ram.clone().filter(|home| !held.as_ref().is_some_and(|held| held.is_at(home)));
+            let Some(fresh) = other.and_then(|home| self.hold_if_fresh(&home)) else { break };
+            held = Some(fresh);
+            // Meanwhile others may have asked for anything to be forgotten.
+            key = self.enter_now(&shared);
+            key = Key { space: self.number_at(key.space, key.pc), ..key };
+            page = self.fetch_page(key.pc, key.space)?;
+        }
         let gpa = Gpa(page.gpa.0 + key.pc.0 % PAGE_SIZE);
         let block_key = BlockKey { gpa, mode: key.mode | page.code_mode | shared.frontend.pc_mode(key.pc) };
         let Some((ram, offset)) = page.ram else {
@@ -697,7 +755,29 @@ impl<F: Frontend> Env<F> {
             }
         };
         drop(cache);
+        drop(held);
         Ok(self.found(key, &block))
+    }
+
+    /// Makes sure that no vCPU stores to a page of RAM without looking whether there is code, before code is made of it.
+    /// `None` if that is so already.
+    fn hold_if_fresh(&mut self, (ram, at): &Home) -> Option<Held<F>> {
+        let (shared, page) = (self.shared.clone(), at / PAGE_SIZE);
+        if !shared.has_several() {
+            return None;
+        }
+        {
+            let mut cache = shared.cache.lock().unwrap();
+            if cache.has_code(ram.id(), page) {
+                return None;
+            }
+            cache.hold(ram, page);
+        }
+        // SAFETY: the page lies in the block of RAM.
+        let host = unsafe { ram.host().add((page * PAGE_SIZE) as usize) };
+        self.protect_code(host);
+        self.ask_others(&[Ask::Protect(host.addr())]);
+        Some(Held { shared, ram: ram.clone(), page })
     }
 
     /// Remembers a block that was found with effort.
@@ -726,6 +806,7 @@ impl<F: Frontend> Env<F> {
             let code: Vec<u8> = (0..F::MAX_INSN as u64).map(|n| byte(self, n)).collect();
             return self.code_once(key, block_key, &code);
         };
+        let held = self.hold_if_fresh(&next_page);
         let mut cache = shared.cache.lock().unwrap();
         let mut block = cache.find(&block_key).cloned();
         let same = |block: &Arc<Block>| {
@@ -752,6 +833,7 @@ impl<F: Frontend> Env<F> {
             }
         };
         drop(cache);
+        drop(held);
         Ok(self.found(key, &block))
     }
 
@@ -842,9 +924,9 @@ impl<F: Frontend> Env<F> {
         let insns = ir.insns;
         self.ir = ir;
         match compiled {
-            Some(Ok(entries)) => {
+            Some(Ok(code)) => {
                 shared.translated.fetch_add(insns.into(), Ordering::Relaxed);
-                cache.install_template(&block, entries);
+                cache.install_template(&block, code);
                 Some(block)
             }
             Some(Err(x64::Full)) => {
@@ -1028,10 +1110,16 @@ impl<F: Frontend> Env<F> {
 
     /// Finds the block at the program counter whatever mode and space are now.
     fn lookup_now(&mut self, shared: &Shared<F>) -> Result<*const Block, F::Exception> {
+        let key = self.enter_now(shared);
+        self.lookup(key)
+    }
+
+    /// What the block at the program counter is found by now; its mode and space are those of the running code from now on.
+    fn enter_now(&mut self, shared: &Shared<F>) -> Key {
         let key = self.key_now(shared);
         self.tag = tag_of(key.mode, key.space);
         self.enter_space();
-        self.lookup(key)
+        key
     }
 
     /// What comes after host code that left with `exit`: the entry of other host code, or a code below [`EXIT_CODES`] when the
@@ -1229,6 +1317,7 @@ impl<F: Frontend> TcgVcpu<F> {
             env.forgotten = epoch;
             shared.bury();
         }
+        env.be_busy();
     }
 
     /// What is done between slices. Gives a reason to stop, if there is one.
@@ -1241,6 +1330,7 @@ impl<F: Frontend> TcgVcpu<F> {
             env.kicker.epoch.store(env.forgotten, Ordering::Release);
             shared.bury();
         }
+        env.answer();
         if env.kicker.kicked.swap(false, Ordering::AcqRel) {
             env.refresh_view();
             if env.kicker.poll.swap(false, Ordering::AcqRel) {
@@ -1358,6 +1448,7 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
                 *left = left.saturating_sub(done);
             }
         };
+        self.env.be_idle();
         self.env.kicker.running.store(false, Ordering::Release);
         self.env.kicker.attach(None);
         self.env.sync_float_flags();

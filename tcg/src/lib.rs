@@ -8,6 +8,7 @@
 
 pub mod aes;
 pub mod around;
+mod bits;
 pub mod cache;
 pub mod code_memory;
 #[cfg(feature = "cranelift")]
@@ -22,6 +23,7 @@ pub mod ir;
 pub mod lanes;
 mod mxcsr;
 pub mod opt;
+pub mod others;
 pub mod runs;
 pub mod softmmu;
 mod spaces;

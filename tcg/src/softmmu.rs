@@ -8,9 +8,11 @@
 
 #![allow(unsafe_code)]
 
+use crate::bits::ones;
 use crate::env::{Env, TEMPS};
 use crate::frontend::{Frontend, Translation};
 use crate::ir::{AtomicOp, Mem};
+use crate::others::Ask;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use vm::address_space::Span;
@@ -206,11 +208,8 @@ impl Tlb {
 
     /// Empties the entries of a regime whose bits are set in word `word` of its bit sets.
     fn clear_some(&mut self, regime: usize, word: usize, bits: u64) {
-        let mut left = bits;
-        while left != 0 {
-            let at = word * 64 + left.trailing_zeros() as usize;
+        for at in ones(bits).map(|bit| word * 64 + usize::from(bit)) {
             self.entries[regime][at] = Entry::empty(at);
-            left &= left - 1;
         }
         self.local[regime][word] &= !bits;
         self.used[regime][word] &= !bits;
@@ -407,10 +406,13 @@ impl<F: Frontend> Env<F> {
         if self.tlb.writable[bit / 64] >> (bit % 64) & 1 == 0 {
             return;
         }
-        for table in &mut self.tlb.entries {
-            for (at, entry) in table.iter_mut().enumerate() {
-                if entry.write.wrapping_add(entry.addend) == host_page as u64 {
-                    entry.write = Entry::empty(at).write;
+        for (table, used) in self.tlb.entries.iter_mut().zip(&self.tlb.used) {
+            for (word, used) in used.iter().enumerate() {
+                for at in ones(*used).map(|bit| word * 64 + usize::from(bit)) {
+                    let entry = &mut table[at];
+                    if entry.write.wrapping_add(entry.addend) == host_page as u64 {
+                        entry.write = Entry::empty(at).write;
+                    }
                 }
             }
         }
@@ -772,8 +774,12 @@ impl<F: Frontend> Env<F> {
             let range = offset..offset + u64::from(bytes);
             if ram.code().touches(&range) {
                 let shared = self.shared.clone();
-                if shared.invalidate(ram.id(), range) || self.behind_cache() {
+                let changed = shared.invalidate(ram.id(), range);
+                if changed || self.behind_cache() {
                     self.sync_with_cache();
+                }
+                if changed {
+                    self.ask_others(&[Ask::ForgetDead]);
                 }
             }
         }

@@ -265,9 +265,9 @@ impl<F: Frontend> Shared<F> {
         let parts: Vec<Part<'_>> =
             steps.iter().map(|step| Part { block: &step.block, ir: &step.ir, way: step.way }).collect();
         match template.compile(self, &parts, hot_after) {
-            Some(Ok(entries)) => {
+            Some(Ok(code)) => {
                 let blocks: Vec<Arc<Block>> = steps.iter().map(|step| step.block.clone()).collect();
-                self.install_trace(template, &blocks, entries)
+                self.install_trace(template, &blocks, code)
             }
             Some(Err(Full)) => {
                 self.code_memory_full();

@@ -1,6 +1,7 @@
 //! What the translator sees of the architecture.
 
 use crate::a64;
+use crate::cluster::{Cluster, State};
 use crate::disassemble;
 use crate::exception::{self, Exception};
 use crate::features::Features;
@@ -23,6 +24,8 @@ use vm::{BadState, Gpa, Gva};
 pub struct Arm {
     /// What the model implements.
     pub features: Features,
+    /// The processing elements made so far.
+    cluster: Arc<Cluster>,
 }
 
 impl Arm {
@@ -31,7 +34,7 @@ impl Arm {
     /// # Errors
     /// As [`Model::parse`].
     pub fn new(model: &str) -> Result<Arm, AccelError> {
-        Ok(Arm { features: Model::parse(model)?.features })
+        Ok(Arm { features: Model::parse(model)?.features, cluster: Arc::default() })
     }
 }
 
@@ -227,7 +230,7 @@ impl Frontend for Arm {
         let mut model = Model::parse(&wiring.model)?;
         // What code is translated for is what the registers say.
         model.features = self.features;
-        Ok(Cpu::new(model, Wires::new(wiring, poll)))
+        Ok(Cpu::new(model, Wires::new(wiring, poll, self.cluster.clone())))
     }
     fn reset(&self, env: &mut Env, boot: Option<&BootRegs>) {
         env.cpu.reset();
@@ -243,6 +246,8 @@ impl Frontend for Arm {
             env.cpu.off = true;
             env.halt();
         }
+        let state = if env.cpu.off { State::Off } else { State::On };
+        env.cpu.wires.cluster.set_state(env.cpu.wires.id, state);
     }
     fn key(&self, cpu: &Cpu) -> Key {
         let mode = Mode(cpu.mode).with_btype(cpu.btype);
@@ -314,6 +319,7 @@ impl Frontend for Arm {
         env.cpu.take(exception);
     }
     fn poll(&self, env: &mut Env) {
+        crate::psci::start(env);
         env.cpu.update_pmu();
         env.cpu.update_timers();
     }

@@ -8,6 +8,7 @@ use crate::psci;
 use crate::state::Cpu;
 use crate::sysreg::{self, After, FPSR, Grant, REGISTERS};
 use tcg::ir::HelperId;
+use tcg::others::Ask;
 use tcg::{Func, Helper};
 use vm::vcpu::Intent;
 use vm::{Gva, log};
@@ -265,25 +266,26 @@ extern "C" fn address_translate(env: &mut Env, va: u64, kind: u64) -> u64 {
 
 /// Kinds of TLB maintenance.
 pub mod tlb {
+    /// Added to a kind: all processing elements of the Inner Shareable domain.
+    pub const EVERYWHERE: u64 = 4;
     pub const ALL: u64 = 0;
     pub const PAGE: u64 = 1;
     pub const ASID: u64 = 2;
 }
 
-/// TLBI. What is given up may be more than was asked for. Deviation: the broadcast forms reach this processor only.
+/// TLBI. What is given up may be more than was asked for. A broadcast form is complete when it returns, before any DSB.
 extern "C" fn tlbi(env: &mut Env, kind: u64, value: u64) -> u64 {
-    match kind {
-        tlb::PAGE => {
-            // Bits 43 to 0 are VA[55:12]; the tag of an address does not count.
-            env.flush_tlb_page(Gva(value << 12), (1 << 56) - 1);
-        }
-        tlb::ASID => {
-            let asid = env.cpu.asid_bits(value >> 48);
-            env.flush_tlb_space(asid);
-            env.flush_code_space(kernel_space(asid));
-        }
-        _ => env.flush_tlb(),
+    let asid = env.cpu.asid_bits(value >> 48);
+    let asks: &[Ask] = match kind & !tlb::EVERYWHERE {
+        // Bits 43 to 0 are VA[55:12]; the tag of an address does not count.
+        tlb::PAGE => &[Ask::FlushPage(Gva(value << 12), (1 << 56) - 1)],
+        tlb::ASID => &[Ask::FlushSpace(asid), Ask::FlushCodeSpace(kernel_space(asid))],
+        _ => &[Ask::FlushTlb],
+    };
+    if kind & tlb::EVERYWHERE != 0 {
+        env.ask_others(asks);
     }
+    asks.iter().for_each(|ask| env.carry_out(*ask));
     0
 }
 

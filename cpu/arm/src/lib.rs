@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod a64;
+mod cluster;
 pub mod crypto;
 pub mod disassemble;
 pub mod exception;

@@ -1,6 +1,7 @@
 //! Power State Coordination Interface 1.1 (Arm DEN 0022) and the SMC Calling Convention 1.1 (DEN 0028), over HVC: the
 //! firmware of a machine whose processor has no EL3.
 
+use crate::cluster::{Start, State};
 use crate::frontend::Env;
 use vm::log;
 use vm::power::PowerRequest;
@@ -24,6 +25,8 @@ const SUCCESS: i64 = 0;
 const NOT_SUPPORTED: i64 = -1;
 const INVALID_PARAMETERS: i64 = -2;
 const ALREADY_ON: i64 = -4;
+const ON_PENDING: i64 = -5;
+const INVALID_ADDRESS: i64 = -9;
 
 /// Every function with whether it has a 64-bit form.
 const FUNCTIONS: &[(u32, bool)] = &[
@@ -46,14 +49,30 @@ fn function(number: u32) -> Option<u32> {
     FUNCTIONS.iter().find(|(f, wide)| *f == number || *wide && f | BIT_64 == number).map(|(f, _)| *f)
 }
 
+/// The number of the element whose MPIDR_EL1 has these affinity fields, see its row in `sysreg`.
+fn element(affinity: u64) -> Option<u32> {
+    let (aff0, aff1) = (affinity & 0xff, affinity >> 8 & 0xff);
+    (affinity >> 16 == 0 && aff0 < 8).then_some((aff1 * 8 + aff0) as u32)
+}
+
+/// Starts the element if it is off and was told to.
+pub fn start(env: &mut Env) {
+    let (id, cluster) = (env.cpu.wires.id, env.cpu.wires.cluster.clone());
+    if let Some(Start { entry, context }) = cluster.take_start(id) {
+        env.cpu.reset();
+        (env.cpu.pc, env.cpu.x[0]) = (entry, context);
+        env.flush_tlb();
+        env.wake();
+    }
+}
+
 /// Does what the function in X0 says; its result goes to X0.
 pub fn call(env: &mut Env) {
     let number = env.cpu.x[0] as u32;
     let wide = number & BIT_64 != 0;
     let argument = |n: usize| if wide { env.cpu.x[n] } else { env.cpu.x[n] & 0xffff_ffff };
-    let (first, second) = (argument(1), argument(2));
-    // MPIDR_EL1 without its fixed bits.
-    let own = u64::from((env.cpu.wires.id / 8) & 0xff) << 8 | u64::from(env.cpu.wires.id % 8);
+    let (first, second, third) = (argument(1), argument(2), argument(3));
+    let cluster = env.cpu.wires.cluster.clone();
     let result = match function(number) {
         Some(PSCI_VERSION) => 1 << 16 | 1,
         Some(SMCCC_VERSION) => 1 << 16 | 1,
@@ -65,13 +84,22 @@ pub fn call(env: &mut Env) {
         Some(CPU_OFF) => {
             env.cpu.off = true;
             env.halt();
+            cluster.set_state(env.cpu.wires.id, State::Off);
             SUCCESS
         }
-        // Deviation: one processor; the only one there is asks, so it is on.
-        Some(CPU_ON) if first == own => ALREADY_ON,
-        Some(CPU_ON) => INVALID_PARAMETERS,
-        Some(AFFINITY_INFO) if first == own && second == 0 => 0,
-        Some(AFFINITY_INFO) => INVALID_PARAMETERS,
+        Some(CPU_ON) if second & 3 != 0 => INVALID_ADDRESS,
+        Some(CPU_ON) => match element(first).map(|id| cluster.start(id, Start { entry: second, context: third })) {
+            Some(Ok(())) => SUCCESS,
+            Some(Err(Some(State::Pending(_)))) => ON_PENDING,
+            Some(Err(Some(_))) => ALREADY_ON,
+            Some(Err(None)) | None => INVALID_PARAMETERS,
+        },
+        Some(AFFINITY_INFO) => match element(first).filter(|_| second == 0).and_then(|id| cluster.state(id)) {
+            Some(State::On) => 0,
+            Some(State::Off) => 1,
+            Some(State::Pending(_)) => 2,
+            None => INVALID_PARAMETERS,
+        },
         // No trusted OS that would need to migrate.
         Some(MIGRATE_INFO_TYPE) => 2,
         Some(PSCI_FEATURES) if function(first as u32).is_some() => SUCCESS,

@@ -52,6 +52,8 @@ pub struct Machine {
     pub power: Power,
     clock: Arc<ManualClock>,
     levels: Arc<Levels>,
+    tcg: Tcg<Arm>,
+    model: String,
 }
 
 impl Machine {
@@ -88,9 +90,28 @@ impl Machine {
             boot: Some(BootRegs { pc: Gva(CODE), gprs: vec![] }),
         };
         let vcpu = tcg.vcpu_of(wiring).unwrap();
-        let mut machine = Machine { vcpu, bus, pins, timers, power, clock, levels };
+        let model = model.into();
+        let mut machine = Machine { vcpu, bus, pins, timers, power, clock, levels, tcg, model };
         machine.cpu().sys.vbar_el1 = VECTORS;
         machine
+    }
+
+    /// Another processing element, which is off.
+    pub fn other(&self, id: u32) -> TcgVcpu<Arm> {
+        let wiring = Wiring {
+            id,
+            model: self.model.clone(),
+            bus: self.bus.clone(),
+            ports: AddressSpace::new(),
+            sysregs: SysregBus::default(),
+            pins: Pins::new(),
+            outputs: Vec::new(),
+            timers: self.timers.clone(),
+            power: self.power.clone(),
+            entropy: Arc::new(NoEntropy),
+            boot: None,
+        };
+        self.tcg.vcpu_of(wiring).unwrap()
     }
 
     pub fn cpu(&mut self) -> &mut Cpu {

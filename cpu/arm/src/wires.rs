@@ -1,5 +1,6 @@
 //! Connections of a processing element to the machine.
 
+use crate::cluster::Cluster;
 use std::sync::Arc;
 use vm::IrqLine;
 use vm::clock::Clock;
@@ -24,11 +25,14 @@ pub struct Wires {
     pub deadline: Timer,
     /// Where PSCI's requests go.
     pub power: Power,
+    /// The other processing elements.
+    pub cluster: Arc<Cluster>,
 }
 
 impl Wires {
     /// The wires of `wiring`; `poll` asks the vCPU to look at its timers.
-    pub fn new(wiring: &Wiring, poll: Arc<dyn Fn() + Send + Sync>) -> Self {
+    pub fn new(wiring: &Wiring, poll: Arc<dyn Fn() + Send + Sync>, cluster: Arc<Cluster>) -> Self {
+        cluster.add(wiring.id, poll.clone());
         Wires {
             id: wiring.id,
             sysregs: wiring.sysregs.clone(),
@@ -37,6 +41,7 @@ impl Wires {
             clock: wiring.timers.clock().clone(),
             deadline: wiring.timers.timer(move |_| poll()),
             power: wiring.power.clone(),
+            cluster,
         }
     }
 

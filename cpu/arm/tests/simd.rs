@@ -41,7 +41,7 @@ fn raises(block: &Block) -> bool {
 
 #[test]
 fn every_row_translates_to_valid_ir() {
-    let helpers = Arm { features: features() }.helpers();
+    let helpers = Arm::new("max").unwrap().helpers();
     let modes = [Mode::default(), Mode::default().with_el(1).with_big_endian(1).with_align(1)];
     let mut random = Random(11);
     let rows: Vec<&Row> = ROWS.iter().filter(|row| is_simd(row)).collect();

@@ -279,6 +279,8 @@ impl Frontend for X86 {
         if env.cpu.take_event(event::SIPI) && env.cpu.stopped == Stopped::WaitForSipi {
             let vector = env.cpu.events >> 8 & 0xff;
             env.cpu.stopped = Stopped::No;
+            // INIT of the same look has halted it.
+            env.wake();
             env.cpu.load_real_segment(CS, (vector << 8) as u16);
             env.cpu.set_rip(0);
         }

@@ -302,8 +302,12 @@ fn what_cannot_be_built() {
         "`gic` drives an input of a part that waits for it; break the circle",
     );
     fails(
-        &|board, _| board.cpus.push(CpuDesc { path: "cpu1".into(), ..board.cpus[0].clone() }),
-        "machine `virt` cannot have 2 CPUs yet; use -smp 1 or less",
+        &|board, _| {
+            let more = (1..33).map(|n| CpuDesc { path: format!("cpu{n}"), ..board.cpus[0].clone() });
+            let more: Vec<CpuDesc> = more.collect();
+            board.cpus.extend(more);
+        },
+        "machine `virt` cannot have 33 CPUs in all; use -smp 32 or less",
     );
 }
 

@@ -108,7 +108,7 @@ fn what_cannot_be() {
         assert_eq!(machine(&config, files).err().unwrap().to_string(), expect);
     };
     check(|c, _| c.ram = 4097, "machine `pc` cannot have 4097 bytes of RAM; use a multiple of 1 MiB with -m");
-    check(|c, _| c.cpus = 256, "machine `pc` cannot have 256 CPUs with 8-bit APIC IDs; use -smp 255 or less");
+    check(|c, _| c.cpus = 33, "machine `pc` cannot have 33 CPUs in all; use -smp 32 or less");
     check(
         |c, _| c.ram = 1 << 41,
         "machine `pc` cannot have 2097152 MiB of RAM: CPU model `max` has 40-bit physical addresses; use -m 1047552 or \

@@ -126,6 +126,13 @@ pub enum Shift {
 #[must_use]
 pub struct Hole(usize);
 
+impl Hole {
+    /// The offset behind the jump, from which its distance counts.
+    pub fn end(self) -> usize {
+        self.0
+    }
+}
+
 /// A few holes.
 #[derive(Clone, Copy, Default)]
 pub struct Holes([Option<Hole>; 3]);
@@ -449,6 +456,14 @@ impl Asm {
     pub fn jmp(&mut self) -> Hole {
         self.byte(0xe9);
         self.hole()
+    }
+    /// A jump whose distance is aligned to 4 bytes, so that it can be changed while others run it.
+    pub fn jmp_aligned(&mut self) -> Hole {
+        // NOP of one to three bytes (SDM volume 2, "NOP").
+        const NOPS: [&[u8]; 4] = [&[], &[0x90], &[0x66, 0x90], &[0x0f, 0x1f, 0x00]];
+        let behind = (self.code.len() + 1) % 4;
+        self.code.extend_from_slice(NOPS[(4 - behind) % 4]);
+        self.jmp()
     }
     pub fn call(&mut self) -> Hole {
         self.byte(0xe8);

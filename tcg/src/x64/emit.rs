@@ -5,6 +5,7 @@ use super::integer::{complement, subtraction};
 use super::looks::{self, Looks};
 use super::registers::{Bank, CLOBBERED, Loc, TooComplex};
 use super::stubs::{ARGUMENTS, Stubs};
+use crate::bits::ones;
 use crate::cache;
 use crate::env::{Env, TEMPS};
 use crate::exec::Shared;
@@ -57,6 +58,15 @@ pub struct Cold {
     /// Where it goes on.
     pub back: usize,
     pub what: ColdPath,
+}
+
+/// A fixed exit that a link may leave by.
+pub struct LinkExit {
+    pub part: usize,
+    pub exit: u8,
+    pub jump: Hole,
+    /// Where the code is that leaves as long as the exit is open.
+    pub open: usize,
 }
 
 /// What such code does.
@@ -127,6 +137,8 @@ pub struct Buffers {
     cold: Vec<Cold>,
     /// Jumps to stubs: where, and the address.
     pub far: Vec<(Hole, u64)>,
+    /// Jumps that links change.
+    pub exits: Vec<LinkExit>,
 }
 
 /// No value.
@@ -172,6 +184,8 @@ pub struct Emit<'a, F: Frontend> {
     pub pc: u32,
     /// Jumps to stubs: where, and the address.
     pub far: Vec<(Hole, u64)>,
+    /// Jumps that links change.
+    pub exits: Vec<LinkExit>,
     /// Offset of the entry for code that keeps program counter and budget in their registers.
     pub fast_entry: usize,
     /// Runs after which the block asks to be optimized.
@@ -286,6 +300,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
             looks: if parts.len() > 1 { Looks::find(parts, shared.helpers) } else { Looks::default() },
             pc: 0,
             far: emptied(&mut buffers.far),
+            exits: emptied(&mut buffers.exits),
             fast_entry: 0,
             hot_after,
         }
@@ -306,6 +321,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
             in_flags: self.in_flags,
             cold: self.cold,
             far: self.far,
+            exits: self.exits,
         }
     }
 
@@ -322,6 +338,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
             }
         }
         self.cold_paths();
+        self.open_exits();
         Ok(())
     }
 
@@ -543,7 +560,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
                 None => {
                     let x = self.new_xmm()?;
                     self.asm.load_xmm(x, Self::slot(slot));
-                    self.xmms.held[usize::from(x)].slot = Some(slot.0);
+                    self.xmms.name(x, slot.0);
                     x
                 }
             };
@@ -557,7 +574,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
         } else {
             let r = self.new_gpr()?;
             self.asm.load(8, r, Self::slot(slot));
-            self.gprs.held[usize::from(r)].slot = Some(slot.0);
+            self.gprs.name(r, slot.0);
             r
         };
         let byte = slot.1 == Ty::I8 && F::BYTE_SLOTS.contains(&Slot(slot.0, Ty::I64));
@@ -575,7 +592,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
             let x = self.xmm(v)?;
             self.asm.store_xmm(Self::slot(slot), x);
             self.xmms.forget_slot(slot.0);
-            self.xmms.held[usize::from(x)].slot = Some(slot.0);
+            self.xmms.name(x, slot.0);
             return Ok(());
         }
         if slot.0 == F::PC.0 {
@@ -604,7 +621,7 @@ impl<'a, F: Frontend> Emit<'a, F> {
         self.asm.store(8, Self::slot(slot), r);
         self.gprs.forget_slot(slot.0);
         if r != R14 {
-            self.gprs.held[usize::from(r)].slot = Some(slot.0);
+            self.gprs.name(r, slot.0);
         }
         Ok(())
     }
@@ -672,8 +689,8 @@ impl<'a, F: Frontend> Emit<'a, F> {
             self.spill_xmm(x)?;
         }
         self.xmms.forget_slots();
-        for r in looks::registers(looks::in_use(&self.gprs)) {
-            self.gprs.held[usize::from(r)].slot = None;
+        for r in ones(looks::in_use(&self.gprs).into()) {
+            self.gprs.forget(r);
         }
         if !keeps_slots {
             self.gprs.forget_slots();

@@ -1,10 +1,10 @@
 //! The ways out of a block: terminals, and the code that was put out of the way.
 
 use super::asm::{Alu, Cc, Gpr, Hole, Mem, R14, R15, RAX, RCX, Shift};
-use super::emit::{Alone, Cold, ColdPath, Data, Emit, Way, env};
-use super::looks;
+use super::emit::{Alone, Cold, ColdPath, Data, Emit, LinkExit, Way, env};
 use super::registers::TooComplex;
 use super::stubs::{BUDGET, HOT, jump_by_cache, look_in_cache};
+use crate::bits::ones;
 use crate::env::Env;
 use crate::frontend::Frontend;
 use crate::interp::Exit;
@@ -135,10 +135,21 @@ impl<F: Frontend> Emit<'_, F> {
         self.move_pc(distance);
         let offset = (self.block.key.gpa.0 % PAGE_SIZE) as i64;
         if (0..PAGE_SIZE as i64).contains(&(offset + distance)) {
-            self.asm.mov_imm(RAX, std::ptr::from_ref(&self.block.fast_links[exit]) as u64);
-            self.asm.jmp_mem(Mem::at(RAX, 0));
+            let jump = self.asm.jmp_aligned();
+            self.exits.push(LinkExit { part: self.part, exit: exit as u8, jump, open: 0 });
         } else {
             self.jump_by_cache();
+        }
+    }
+
+    /// Emits where the exits lead that are not linked yet.
+    pub fn open_exits(&mut self) {
+        for LinkExit { part, exit, jump, open } in &mut self.exits {
+            self.asm.bind(*jump);
+            *open = self.asm.code.len();
+            self.asm.mov_imm(RAX, std::ptr::from_ref(self.parts[*part].block) as u64);
+            let hole = self.asm.jmp();
+            self.far.push((hole, self.stubs.unlinked[usize::from(*exit)]));
         }
     }
 
@@ -228,7 +239,7 @@ impl<F: Frontend> Emit<'_, F> {
                     if let Data::LoadVector(d) = data {
                         self.asm.load_xmm(d, Self::vectors(0));
                     }
-                    for r in looks::registers(looks) {
+                    for r in ones(looks.into()) {
                         self.asm.mov_imm(r, 0);
                     }
                     let hole = self.asm.jmp();

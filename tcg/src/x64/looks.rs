@@ -10,7 +10,6 @@ use super::emit::{Part, find_pairs};
 use super::registers::Bank;
 use crate::frontend::Helper;
 use crate::ir::{Binary, Op, Ty, Val};
-use std::collections::HashMap;
 
 /// Bytes that the accesses of a group span at most: the more, the more often a range crosses the end of its page.
 const SPAN: i64 = 256;
@@ -42,8 +41,8 @@ pub struct Group {
 #[derive(Default)]
 pub struct Looks {
     pub groups: Vec<Group>,
-    /// The group and offset of an operation of a part.
-    pub of: HashMap<(usize, usize), (usize, i64)>,
+    /// Operations with their groups and offsets in these: part, operation, group, offset. In order.
+    accesses: Vec<(usize, usize, usize, i64)>,
 }
 
 /// What a host register is said to hold that knows the distance for a group. Slots have even numbers.
@@ -53,13 +52,8 @@ pub fn name(group: usize) -> u16 {
 
 /// The registers that know such a distance, as bits.
 pub fn in_use(gprs: &Bank) -> u16 {
-    let knows = |r: &u8| gprs.held[usize::from(*r)].slot.is_some_and(|slot| slot % 2 == 1);
-    (0..16u8).filter(knows).fold(0, |all, r| all | 1 << r)
-}
-
-/// The registers of such bits.
-pub fn registers(bits: u16) -> impl Iterator<Item = Gpr> {
-    (0..16).filter(move |r| bits >> r & 1 != 0)
+    let knows = |r: &Gpr| gprs.slot(*r).is_some_and(|slot| slot % 2 == 1);
+    gprs.named().filter(knows).fold(0, |all, r| all | 1 << r)
 }
 
 /// Values as places. What registers hold goes over from part to part.
@@ -167,7 +161,7 @@ impl Looks {
                         g.writes |= mem.modify || matches!(op, Op::Store(..));
                         g.accesses += 1;
                         g.last = (number, at);
-                        looks.of.insert((number, at), (group, offset));
+                        looks.accesses.push((number, at, group, offset));
                     }
                     Op::Call(id, ..) | Op::CallV(id, ..) => {
                         let helper = &helpers[usize::from(id.0)];
@@ -185,8 +179,13 @@ impl Looks {
                 places.add(op);
             }
         }
-        let groups = &looks.groups;
-        looks.of.retain(|_, (group, _)| groups[*group].accesses > 1);
         looks
+    }
+
+    /// The group of an operation of a part, and its offset in that. Accesses that share their look with no other have none.
+    pub fn of(&self, part: usize, at: usize) -> Option<(usize, i64)> {
+        let found = self.accesses.binary_search_by_key(&(part, at), |access| (access.0, access.1)).ok()?;
+        let (.., group, offset) = self.accesses[found];
+        (self.groups[group].accesses > 1).then_some((group, offset))
     }
 }

@@ -47,8 +47,7 @@ impl<F: Frontend> Emit<'_, F> {
 
     /// The vector registers in use, with what they are copies of.
     pub fn xmms_in_use(&self) -> Vec<(u8, Option<u16>)> {
-        let held = |x: u8| self.xmms.held[usize::from(x)];
-        (0..16).filter(|x| held(*x).users != 0 || held(*x).slot.is_some()).map(|x| (x, held(x).slot)).collect()
+        self.xmms.in_use().map(|x| (x, self.xmms.slot(x))).collect()
     }
 
     /// Makes an access in the guest's byte order.
@@ -107,7 +106,7 @@ impl<F: Frontend> Emit<'_, F> {
 
     /// Makes the access by a look into the TLB that it shares with others, if it does.
     fn access_together(&mut self, va: Gpr, bytes: u8, mem: Mem, data: Data) -> bool {
-        let Some(&(number, offset)) = self.looks.of.get(&(self.part, self.at)) else { return false };
+        let Some((number, offset)) = self.looks.of(self.part, self.at) else { return false };
         let (group, name) = (self.looks.groups[number], looks::name(number));
         let (misses, distance, forget) = match self.gprs.of_slot(name) {
             Some(known) => {
@@ -125,7 +124,7 @@ impl<F: Frontend> Emit<'_, F> {
                 self.asm.lea(true, RCX, Operand::at(va, first));
                 let (miss, addend) = self.look_for_rcx((group.high - group.low) as i32, mem, tag);
                 self.asm.load(8, fresh, addend);
-                self.gprs.held[usize::from(fresh)].slot = Some(name);
+                self.gprs.name(fresh, name);
                 (miss.into(), fresh, Some(fresh))
             }
         };

@@ -17,8 +17,8 @@ mod slow;
 mod stubs;
 mod vector;
 
-use crate::cache::{Block, Entries, OpenExits};
-use crate::code_memory::{CodeMemory, Usage};
+use crate::cache::{Block, Entries, ExitJump, TemplateCode};
+use crate::code_memory::{CodeMemory, Patcher, Usage};
 use crate::env::Env;
 use crate::exec::Shared;
 use crate::frontend::Frontend;
@@ -30,6 +30,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use stubs::Stubs;
 
+use emit::LinkExit;
 pub use emit::{Part, Way};
 pub use stubs::{BUDGET, HOT};
 
@@ -77,9 +78,14 @@ impl<F: Frontend> Template<F> {
         })
     }
 
-    /// Where exits that are not linked lead.
-    pub fn open_exits(&self) -> OpenExits {
-        OpenExits { unlinked: self.stubs.unlinked, by_jump_cache: self.stubs.by_jump_cache }
+    /// What changes the jumps of code.
+    pub fn patcher(&self) -> Patcher {
+        self.memory.lock().unwrap().patcher()
+    }
+
+    /// Where exits lead that no link may leave by.
+    pub fn by_jump_cache(&self) -> u64 {
+        self.stubs.by_jump_cache
     }
 
     /// Where the jump cache leads for blocks without code.
@@ -124,7 +130,7 @@ impl<F: Frontend> Template<F> {
         shared: &Shared<F>,
         parts: &[Part<'_>],
         hot_after: Option<u32>,
-    ) -> Option<Result<Entries, Full>> {
+    ) -> Option<Result<TemplateCode, Full>> {
         let first = parts.first()?;
         let emit = || {
             let mut guard = self.buffers.lock().unwrap();
@@ -139,16 +145,21 @@ impl<F: Frontend> Template<F> {
             memory.fill(host, &buffers.asm.code);
             self.blocks.fetch_add(1, Ordering::Relaxed);
             self.bytes.fetch_add(len as u64, Ordering::Relaxed);
-            Some(Ok((host, host + fast_entry as u64, len)))
+            let jumps = buffers.exits.iter().map(|LinkExit { part, exit, jump, open }| {
+                let end = jump.end();
+                (*part, ExitJump { exit: *exit, end: host + end as u64, open: (open - end) as u32 })
+            });
+            let entries = Entries { host, fast: host + fast_entry as u64 };
+            Some(Ok((TemplateCode { entries, jumps: jumps.collect() }, len)))
         };
         let made =
             shared.measure(0, if parts.len() > 1 { "trace" } else { "block" }, first.block.key.gpa, emit, |made| {
                 match made {
-                    Some(Ok((host, _, len))) => Some((*host, *len)),
+                    Some(Ok((code, len))) => Some((code.entries.host, *len)),
                     _ => None,
                 }
             });
-        made.map(|made| made.map(|(host, fast, _)| Entries { host, fast }))
+        made.map(|made| made.map(|(code, _)| code))
     }
 
     /// A fast entry for code that keeps program counter and budget in memory.

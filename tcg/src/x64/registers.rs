@@ -5,6 +5,7 @@
 
 use super::asm::{Cc, Gpr, Mem, R8, R9, R10, R11, R12, R13, RBX, RDI, RDX, RSI, Xmm};
 use super::emit::{Emit, NONE};
+use crate::bits::ones;
 use crate::env::{Env, TEMPS};
 use crate::frontend::Frontend;
 use crate::ir::{Op, Ty, Val};
@@ -16,7 +17,7 @@ const GPRS: [Gpr; 10] = [RBX, R12, R13, RSI, RDI, R8, R9, R10, R11, RDX];
 /// Which of them a call changes.
 pub const CLOBBERED: [Gpr; 7] = [RSI, RDI, R8, R9, R10, R11, RDX];
 /// Vector registers for values; xmm0 and xmm1 are scratch. A call changes all.
-const XMMS: std::ops::Range<Xmm> = 2..16;
+const XMMS: [Xmm; 14] = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
 /// Where a value is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,34 +32,38 @@ pub enum Loc {
     Flags(Cc),
 }
 
-/// What a host register holds.
-#[derive(Clone, Copy, Default)]
-pub struct Held {
-    /// Live values in it.
-    pub users: u32,
-    /// The slot that has the same contents.
-    pub slot: Option<u16>,
-    /// When it was last used, to find the one to give up.
-    stamp: u32,
-}
-
 /// The block cannot be emitted: too many values are alive.
 pub struct TooComplex;
 
 /// All host registers of one kind, 16 by number.
-#[derive(Default)]
 pub struct Bank {
-    pub held: [Held; 16],
-    /// Registers that the operation at hand uses.
+    /// Live values in each.
+    users: [u32; 16],
+    /// The slot that has the same contents, or [`NO_SLOT`].
+    slots: [u16; 16],
+    /// When each was last used, to find the one to give up.
+    stamps: [u32; 16],
+    /// Which hold values, and which the contents of slots, one bit each.
+    used: u16,
+    named: u16,
+    /// Those that the operation at hand uses.
     pinned: u16,
     clock: u32,
+}
+
+const NO_SLOT: u16 = u16::MAX;
+
+impl Default for Bank {
+    fn default() -> Bank {
+        Bank { users: [0; 16], slots: [NO_SLOT; 16], stamps: [0; 16], used: 0, named: 0, pinned: 0, clock: 0 }
+    }
 }
 
 impl Bank {
     /// Notes that the operation at hand uses a register.
     pub fn touch(&mut self, r: u8) {
         self.clock += 1;
-        self.held[usize::from(r)].stamp = self.clock;
+        self.stamps[usize::from(r)] = self.clock;
         self.pinned |= 1 << r;
     }
     /// Keeps a register for the operation at hand.
@@ -72,37 +77,68 @@ impl Bank {
     pub fn unpin(&mut self) {
         self.pinned = 0;
     }
+
+    /// Live values in a register.
+    fn users(&self, r: u8) -> u32 {
+        self.users[usize::from(r)]
+    }
+    fn set_users(&mut self, r: u8, users: u32) {
+        self.users[usize::from(r)] = users;
+        self.used = self.used & !(1 << r) | u16::from(users != 0) << r;
+    }
+
+    /// The slot whose contents a register holds.
+    pub fn slot(&self, r: u8) -> Option<u16> {
+        Some(self.slots[usize::from(r)]).filter(|slot| *slot != NO_SLOT)
+    }
     /// The register that holds a slot's contents.
     pub fn of_slot(&self, slot: u16) -> Option<u8> {
-        (0..16).find(|r| self.held[usize::from(*r)].slot == Some(slot))
+        self.named().find(|r| self.slots[usize::from(*r)] == slot)
+    }
+    /// Notes that a register holds a slot's contents.
+    pub fn name(&mut self, r: u8, slot: u16) {
+        self.slots[usize::from(r)] = slot;
+        self.named |= 1 << r;
+    }
+    /// A register holds the contents of no slot any more.
+    pub fn forget(&mut self, r: u8) {
+        self.slots[usize::from(r)] = NO_SLOT;
+        self.named &= !(1 << r);
     }
     /// The slot's contents are in no register any more.
     pub fn forget_slot(&mut self, slot: u16) {
-        for held in &mut self.held {
-            if held.slot == Some(slot) {
-                held.slot = None;
+        for r in self.named() {
+            if self.slots[usize::from(r)] == slot {
+                self.forget(r);
             }
         }
     }
     /// No register holds the contents of a slot any more.
     pub fn forget_slots(&mut self) {
-        for held in &mut self.held {
-            held.slot = None;
-        }
+        self.slots = [NO_SLOT; 16];
+        self.named = 0;
     }
+
+    /// The registers that hold the contents of slots.
+    pub fn named(&self) -> impl Iterator<Item = u8> + use<> {
+        ones(self.named.into())
+    }
+    /// Those that hold values or the contents of slots.
+    pub fn in_use(&self) -> impl Iterator<Item = u8> + use<> {
+        ones((self.named | self.used).into())
+    }
+
     /// No value is alive any more.
     pub fn let_values_go(&mut self) {
-        for held in &mut self.held {
-            held.users = 0;
-        }
-        self.pinned = 0;
+        self.users = [0; 16];
+        (self.used, self.pinned) = (0, 0);
     }
-    /// A register that nothing needs: an empty one, else the one whose slot was not used for longest.
-    fn unneeded(&self, all: impl Iterator<Item = u8>) -> Option<u8> {
-        all.filter(|r| self.held[usize::from(*r)].users == 0 && !self.is_pinned(*r)).min_by_key(|r| {
-            let held = self.held[usize::from(*r)];
-            if held.slot.is_some() { held.stamp + 1 } else { 0 }
-        })
+    /// A register of these that nothing needs: an empty one, else the one whose slot was not used for longest.
+    fn unneeded(&self, all: &[u8]) -> Option<u8> {
+        let (needed, kept) = (self.used | self.pinned, self.named);
+        let is = |r: &u8, in_set: u16| in_set >> r & 1 != 0;
+        let empty = all.iter().copied().find(|r| !is(r, needed | kept));
+        empty.or_else(|| all.iter().copied().filter(|r| !is(r, needed)).min_by_key(|r| self.stamps[usize::from(*r)]))
     }
 }
 
@@ -119,7 +155,7 @@ impl<F: Frontend> Emit<'_, F> {
 
     /// A general register for a result.
     pub fn new_gpr(&mut self) -> Result<Gpr, TooComplex> {
-        let r = match self.gprs.unneeded(GPRS.into_iter()) {
+        let r = match self.gprs.unneeded(&GPRS) {
             Some(r) => r,
             None => {
                 let longest = |r: &Gpr| self.values_in(Loc::Gpr(*r)).map(|v| self.last[v]).max();
@@ -129,32 +165,32 @@ impl<F: Frontend> Emit<'_, F> {
                 r
             }
         };
-        self.gprs.held[usize::from(r)].slot = None;
+        self.gprs.forget(r);
         self.gprs.touch(r);
         Ok(r)
     }
 
     /// A general register that holds no value, if there is one.
     pub fn spare_gpr(&mut self) -> Option<Gpr> {
-        let r = self.gprs.unneeded(GPRS.into_iter())?;
-        self.gprs.held[usize::from(r)].slot = None;
+        let r = self.gprs.unneeded(&GPRS)?;
+        self.gprs.forget(r);
         self.gprs.touch(r);
         Some(r)
     }
 
     /// A vector register for a result.
     pub fn new_xmm(&mut self) -> Result<Xmm, TooComplex> {
-        let r = match self.xmms.unneeded(XMMS) {
+        let r = match self.xmms.unneeded(&XMMS) {
             Some(r) => r,
             None => {
                 let longest = |r: &Xmm| self.values_in(Loc::Xmm(*r)).map(|v| self.last[v]).max();
-                let r = XMMS.filter(|r| !self.xmms.is_pinned(*r)).max_by_key(longest);
+                let r = XMMS.into_iter().filter(|r| !self.xmms.is_pinned(*r)).max_by_key(longest);
                 let r = r.ok_or(TooComplex)?;
                 self.spill_xmm(r)?;
                 r
             }
         };
-        self.xmms.held[usize::from(r)].slot = None;
+        self.xmms.forget(r);
         self.xmms.touch(r);
         Ok(r)
     }
@@ -182,13 +218,13 @@ impl<F: Frontend> Emit<'_, F> {
 
     /// Moves the values in a general register to a cell.
     pub fn spill_gpr(&mut self, r: Gpr) -> Result<(), TooComplex> {
-        let users = self.gprs.held[usize::from(r)].users;
+        let users = self.gprs.users(r);
         if users != 0 {
             let cell = self.new_cell()?;
             self.asm.store(8, Self::cell(cell), r);
             self.move_values(Loc::Gpr(r), Loc::Cell(cell));
             self.cell_users[usize::from(cell)] = users;
-            self.gprs.held[usize::from(r)].users = 0;
+            self.gprs.set_users(r, 0);
         }
         Ok(())
     }
@@ -196,19 +232,19 @@ impl<F: Frontend> Emit<'_, F> {
     /// Frees a register.
     pub fn evict_gpr(&mut self, r: Gpr) -> Result<(), TooComplex> {
         self.spill_gpr(r)?;
-        self.gprs.held[usize::from(r)].slot = None;
+        self.gprs.forget(r);
         Ok(())
     }
 
     /// Moves the values in a vector register to a cell.
     pub fn spill_xmm(&mut self, r: Xmm) -> Result<(), TooComplex> {
-        let users = self.xmms.held[usize::from(r)].users;
+        let users = self.xmms.users(r);
         if users != 0 {
             let cell = self.new_cell()?;
             self.asm.store_xmm(Self::cell(cell), r);
             self.move_values(Loc::Xmm(r), Loc::Cell(cell));
             self.cell_users[usize::from(cell)] = users;
-            self.xmms.held[usize::from(r)].users = 0;
+            self.xmms.set_users(r, 0);
         }
         Ok(())
     }
@@ -221,8 +257,8 @@ impl<F: Frontend> Emit<'_, F> {
     pub fn define_as(&mut self, v: usize, loc: Loc) {
         self.loc[v] = loc;
         match loc {
-            Loc::Gpr(r) => self.gprs.held[usize::from(r)].users += 1,
-            Loc::Xmm(r) => self.xmms.held[usize::from(r)].users += 1,
+            Loc::Gpr(r) => self.gprs.set_users(r, self.gprs.users(r) + 1),
+            Loc::Xmm(r) => self.xmms.set_users(r, self.xmms.users(r) + 1),
             Loc::Cell(c) => self.cell_users[usize::from(c)] += 1,
             Loc::Flags(_) | Loc::Nowhere => {}
         }
@@ -231,8 +267,8 @@ impl<F: Frontend> Emit<'_, F> {
     /// Takes the value away from where it is.
     fn release(&mut self, v: usize) {
         match std::mem::replace(&mut self.loc[v], Loc::Nowhere) {
-            Loc::Gpr(r) => self.gprs.held[usize::from(r)].users -= 1,
-            Loc::Xmm(r) => self.xmms.held[usize::from(r)].users -= 1,
+            Loc::Gpr(r) => self.gprs.set_users(r, self.gprs.users(r) - 1),
+            Loc::Xmm(r) => self.xmms.set_users(r, self.xmms.users(r) - 1),
             Loc::Cell(c) => {
                 self.cell_users[usize::from(c)] -= 1;
                 if self.cell_users[usize::from(c)] == 0 {
@@ -345,8 +381,8 @@ impl<F: Frontend> Emit<'_, F> {
     /// A register for a result that starts as a copy of `v`: that of `v` itself if nobody needs it any more.
     pub fn copy_of(&mut self, v: Val, wide: bool) -> Result<Gpr, TooComplex> {
         if let Loc::Gpr(r) = self.loc[v.0 as usize] {
-            let held = self.gprs.held[usize::from(r)];
-            if held.users == 1 && held.slot.is_none() && !self.lives_on(v) && GPRS.contains(&r) {
+            let alone = self.gprs.users(r) == 1 && self.gprs.slot(r).is_none();
+            if alone && !self.lives_on(v) && GPRS.contains(&r) {
                 self.gprs.touch(r);
                 return Ok(r);
             }
@@ -388,8 +424,7 @@ impl<F: Frontend> Emit<'_, F> {
     /// A vector register for a result that starts as a copy of `v`.
     pub fn xmm_copy_of(&mut self, v: Val) -> Result<Xmm, TooComplex> {
         let s = self.xmm(v)?;
-        let held = self.xmms.held[usize::from(s)];
-        if held.users == 1 && held.slot.is_none() && !self.lives_on(v) {
+        if self.xmms.users(s) == 1 && self.xmms.slot(s).is_none() && !self.lives_on(v) {
             return Ok(s);
         }
         let d = self.new_xmm()?;

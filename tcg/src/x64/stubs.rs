@@ -7,7 +7,6 @@ use super::asm::{
 use super::emit::env;
 use super::registers::CLOBBERED;
 use super::slow;
-use crate::cache;
 use crate::env::{Env, JUMP_CACHE, Jump};
 use crate::exec::{EXIT_CODES, next};
 use crate::frontend::Frontend;
@@ -25,7 +24,7 @@ pub const HOT: u64 = 6;
 pub struct Stubs {
     /// `extern "C" fn(env, host entry) -> exit`: runs code, and what comes behind it as long as [`next`] knows that.
     pub enter: u64,
-    /// Where exits 0 and 1 lead that are not linked; rax is the address of the link.
+    /// Where exits 0 and 1 lead that are not linked; rax is the block.
     pub unlinked: [u64; 2],
     /// Leaves with the exit in eax; program counter and budget go to memory.
     pub leave: u64,
@@ -126,7 +125,6 @@ pub fn emit<F: Frontend>(asm: &mut Asm) -> Stubs {
 
     for exit in 0..2 {
         stubs.unlinked[exit] = here(asm);
-        asm.alu_imm(Alu::Sub, true, RAX, (offset_of!(cache::Block, fast_links) + 8 * exit) as i32);
         asm.store(8, env!(F, left), RAX);
         asm.mov_imm(RAX, exit as u64);
         let leave = asm.jmp();

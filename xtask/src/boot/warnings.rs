@@ -15,8 +15,8 @@ use crate::system::{AARCH64, QEMU, System, X86_64};
 /// Kernel log levels up to this are warnings or worse (kernel documentation, "printk basics": KERN_WARNING is 4).
 const WARNING: u32 = 4;
 
-/// Warnings that come and go with what else the host runs, under either emulator: the start of lines. A kernel times some
-/// hundreds of reads of a port against the 8254, and gives up when one of them took much longer than the others.
+/// Warnings that come and go with what else the host runs, under either emulator: the start of lines. A kernel times a
+/// thousand reads of a port and more against the 8254, and gives up when one of them took much longer than the others.
 const BUSY_HOST: &[&str] = &["tsc: Unable to calibrate against PIT"];
 
 /// A kernel whose log is compared.

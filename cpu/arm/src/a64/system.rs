@@ -309,7 +309,8 @@ impl Translator<'_> {
                     2 => tlb::ASID,
                     _ => tlb::PAGE,
                 };
-                let kind = self.ir.imm64(kind);
+                // CRm is 3 of those that are broadcast.
+                let kind = self.ir.imm64(kind | if i.crm == 3 { tlb::EVERYWHERE } else { 0 });
                 self.effect(helpers::TLBI, &[kind, va]);
                 self.resync_next()
             }
