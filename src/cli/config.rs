@@ -1,5 +1,6 @@
 //! What a command line asks for, as plain data.
 
+use super::img::Img;
 use host::chardev::Spec;
 use host::disk::DiskOptions;
 use std::path::PathBuf;
@@ -18,6 +19,10 @@ pub enum Command {
     List(List),
     /// Show what these A64 instruction words are translated to.
     ExplainA64(Vec<u32>),
+    /// Show the help of `img`.
+    HelpImg,
+    /// Work on a disk image.
+    Img(Img),
     /// Run a machine.
     System(Box<Config>),
 }

@@ -1,7 +1,7 @@
 //! Help texts, made from the tables that the options are parsed by.
 
 use super::config::List;
-use super::{COMMANDS, chardev, device, netdev, options};
+use super::{COMMANDS, chardev, device, img, netdev, options};
 use std::fmt::Write;
 use vm::log::ITEMS;
 
@@ -26,6 +26,25 @@ pub fn system() -> String {
         let value = option.value.map_or(String::new(), |value| format!(" {value}"));
         let _ = writeln!(text, "  {}{value}\n        {}", names.join(", "), option.help);
     }
+    text
+}
+
+/// The help of `img`.
+pub fn img() -> String {
+    let mut text = String::from("Usage: mimic img COMMAND [OPTION]… FILE…\n\n");
+    for command in img::COMMANDS {
+        let _ = writeln!(text, "  {} {}\n        {}", command.name, command.usage, command.help);
+    }
+    text.push_str("\nOptions:\n");
+    for option in img::OPTIONS {
+        let value = option.value.map_or(String::new(), |value| format!(" {value}"));
+        let names = option.names.join(", ");
+        let _ = writeln!(text, "  {names}{value}\n        {}", option.help);
+    }
+    text.push_str(
+        "\nFormats: raw, qcow2, vmdk (to be read). Sizes take the suffixes K, M, G, T, P and E.\n\
+         `check` ends with status 2 for corruptions, 3 for leaks alone, 63 for formats without anything to check.\n",
+    );
     text
 }
 

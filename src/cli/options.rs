@@ -37,7 +37,7 @@ options! {
     ["L"] Some("DIR"), "look for firmware in DIR first", firmware_dir;
     ["boot"] Some("[order=]LETTERS[,menu=on][,splash-time=MS][,reboot-timeout=MS]"), "where firmware looks for a system: a floppy, c disk, d CD-ROM, n network; default cad", boot;
     ["dtb"] Some("FILE"), "device tree in place of the generated one", |b, v| path(&mut b.dtb, "dtb", v);
-    ["drive"] Some("file=FILE[,if=virtio|ide|floppy|none|pflash][,media=disk|cdrom][,format=raw][,readonly=on][,snapshot=on][,id=ID]"), "a disk", |b, v| add_drive(b, "drive", v.to_string());
+    ["drive"] Some("file=FILE[,if=virtio|ide|floppy|none|pflash][,media=disk|cdrom][,format=raw|qcow2|vmdk][,readonly=on][,snapshot=on][,cache=none|writeback|writethrough|directsync|unsafe][,discard=unmap][,detect-zeroes=on|unmap][,id=ID]"), "a disk", |b, v| add_drive(b, "drive", v.to_string());
     ["hda"] Some("FILE"), "short for -drive file=FILE,index=0", |b, v| short_drive(b, "hda", v, "index=0");
     ["hdb"] Some("FILE"), "short for -drive file=FILE,index=1", |b, v| short_drive(b, "hdb", v, "index=1");
     ["hdc"] Some("FILE"), "short for -drive file=FILE,index=2", |b, v| short_drive(b, "hdc", v, "index=2");
