@@ -52,6 +52,8 @@ pub struct Assembly {
     pub ends: Vec<PendingEnd>,
     /// Raw mode of the terminal.
     pub terminal: Option<Terminal>,
+    /// The first serial port's host end.
+    pub serial: Option<Arc<CharPort>>,
 }
 
 /// A host end that starts listening once the run loop is there.
@@ -283,6 +285,7 @@ pub fn assemble(config: &Config) -> Result<Assembly> {
         RtcBase::At(seconds) => HostClock::with_epoch(seconds),
     });
     let (ports, ends, terminal) = chardevs(config)?;
+    let serial = config.serials.first().into_iter().flatten().find_map(|id| ports.get(id).cloned());
     let drives = disks.iter().map(|(id, disk)| (id.clone(), disk.clone() as _)).collect();
     let host = Host {
         timers: Timers::new(clock.clone()),
@@ -293,7 +296,7 @@ pub fn assemble(config: &Config) -> Result<Assembly> {
         netdevs: netdevs(config)?,
     };
     let machine = machines::build(board, boot, &host, &*accel)?;
-    Ok(Assembly { machine, clock, disks, ends, terminal })
+    Ok(Assembly { machine, clock, disks, ends, terminal, serial })
 }
 
 /// Refuses a board that does not exist.

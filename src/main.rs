@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod assemble;
+mod choose;
 mod cli;
 mod img;
 mod keys;
@@ -11,8 +12,10 @@ mod logging;
 mod pci;
 mod picture;
 mod run;
+mod stages;
 
 use cli::config::{Command, List, System};
+use cli::run::Run;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -57,11 +60,13 @@ fn main() -> ExitCode {
     let result = match cli::parse(std::env::args_os()) {
         Ok(Command::Help) => return print(&cli::help::general()),
         Ok(Command::HelpSystem) => return print(&cli::help::system()),
+        Ok(Command::HelpRun) => return print(&cli::help::run()),
         Ok(Command::HelpImg) => return print(&cli::help::img()),
         Ok(Command::Version) => return print(&version()),
         Ok(Command::List(what)) => return print(&list(&what)),
         Ok(Command::ExplainA64(words)) => return print(&explain(&words)),
         Ok(Command::Img(command)) => img::run(&command),
+        Ok(Command::Run(run)) => run_image(&run).map_err(|error| error.to_string()),
         Ok(Command::System(config)) => run::system(&config).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
@@ -73,6 +78,21 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `mimic run`: chooses a machine, says so and runs it.
+fn run_image(run: &Run) -> anyhow::Result<u8> {
+    let choice = choose::choose(run)?;
+    if run.show_command {
+        println!("{}", choice.command());
+        return Ok(0);
+    }
+    let words = std::iter::once("mimic").chain(choice.words.iter().map(String::as_str));
+    let Command::System(config) = cli::parse(words.map(Into::into))? else {
+        anyhow::bail!("run {}: options that ask for help go to `mimic system-…`", run.image);
+    };
+    eprintln!("mimic: {}", choice.said);
+    run::in_stages(&config)
 }
 
 /// What A64 instructions are translated to, as for EL1 code of the processor with all features.

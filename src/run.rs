@@ -5,6 +5,7 @@
 
 use crate::assemble::{Assembly, PROMPT, PendingEnd, assemble};
 use crate::cli::config::Config;
+use crate::stages::{self, Stage, Stages};
 use crate::{keys, logging, picture};
 use anyhow::{Result, anyhow};
 use host::clock::TimerThread;
@@ -56,6 +57,8 @@ enum Order {
     Reset(Sender<()>),
     /// One line per register, while it stands still.
     Registers(Sender<String>),
+    /// What runs now, while it goes on.
+    Look(Sender<Option<Stage>>),
     /// What the accelerator has counted, one line each, while it stands still.
     Counters(Sender<String>),
     End,
@@ -116,6 +119,9 @@ fn vcpu_loop(vcpu: &mut dyn Vcpu, inbox: &Receiver<Order>, events: &Sender<Event
             Some(Order::Registers(answer)) => {
                 let _ = answer.send(registers(vcpu));
             }
+            Some(Order::Look(answer)) => {
+                let _ = answer.send(stages::of(vcpu));
+            }
             Some(Order::Counters(answer)) => {
                 let _ = answer.send(counters(vcpu));
             }
@@ -157,13 +163,33 @@ fn counters(vcpu: &dyn Vcpu) -> String {
 /// # Errors
 /// What is wrong with the command line's objects, in one line.
 pub fn system(config: &Config) -> Result<u8> {
+    start(config, None)
+}
+
+/// The same, and says which stages the guest's start reaches.
+///
+/// # Errors
+/// As above.
+pub fn in_stages(config: &Config) -> Result<u8> {
+    start(config, Some(Stages::new(if config.kernel.is_some() { Stage::Kernel } else { Stage::Firmware })))
+}
+
+fn start(config: &Config, stages: Option<Arc<Stages>>) -> Result<u8> {
     for warning in &config.warnings {
         eprintln!("mimic: {warning}");
     }
     logging::configure(&config.log).map_err(|e| anyhow!(e))?;
     let pidfile = config.pidfile.as_deref().map(PidFile::write).transpose()?;
     let assembly = assemble(config)?;
-    let status = RunLoop::new(config, assembly)?.run();
+    if let (Some(stages), Some(port)) = (&stages, &assembly.serial) {
+        let stages = stages.clone();
+        port.listen(Box::new(move |bytes| stages.hear(bytes)));
+    }
+    let run_loop = RunLoop::new(config, assembly)?;
+    if let Some(stages) = stages {
+        run_loop.watch(stages)?;
+    }
+    let status = run_loop.run();
     drop(pidfile);
     status
 }
@@ -210,7 +236,7 @@ impl Control for Keys {
 
 impl RunLoop {
     fn new(config: &Config, assembly: Assembly) -> Result<Self> {
-        let Assembly { mut machine, clock, disks, ends, terminal } = assembly;
+        let Assembly { mut machine, clock, disks, ends, terminal, serial: _ } = assembly;
         let (sender, events) = channel();
         let power = sender.clone();
         machine.power.on_request(Box::new(move || drop(power.send(Event::Power))));
@@ -259,6 +285,26 @@ impl RunLoop {
             run_loop.go_on();
         }
         Ok(run_loop)
+    }
+
+    /// Looks at the vCPUs until the guest has come to its programs.
+    fn watch(&self, stages: Arc<Stages>) -> Result<()> {
+        let vcpus: Vec<_> = self.threads.iter().map(|thread| (thread.orders.clone(), thread.kick.clone())).collect();
+        let look = move || {
+            while !stages.is_complete() {
+                std::thread::sleep(stages::INTERVAL);
+                for (orders, kick) in &vcpus {
+                    let (answer, reply) = channel();
+                    let sent = orders.send(Order::Look(answer));
+                    kick.kick();
+                    // A thread that is gone answers nothing more.
+                    let (Ok(()), Ok(found)) = (sent, reply.recv()) else { return };
+                    found.into_iter().for_each(|stage| stages.reach(stage));
+                }
+            }
+        };
+        std::thread::Builder::new().name("stages".into()).spawn(look)?;
+        Ok(())
     }
 
     /// Lets the machine run.

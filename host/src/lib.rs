@@ -10,6 +10,7 @@
 pub mod chardev;
 pub mod clock;
 pub mod console;
+pub mod contents;
 pub mod disk;
 pub mod entropy;
 pub mod error;

@@ -1,6 +1,7 @@
 //! What a command line asks for, as plain data.
 
 use super::img::Img;
+use super::run::Run;
 use host::chardev::Spec;
 use host::disk::DiskOptions;
 use std::path::PathBuf;
@@ -23,6 +24,10 @@ pub enum Command {
     HelpImg,
     /// Work on a disk image.
     Img(Img),
+    /// Show the help of `run`.
+    HelpRun,
+    /// Run the machine that an image is made for.
+    Run(Run),
     /// Run a machine.
     System(Box<Config>),
 }

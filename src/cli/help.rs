@@ -1,7 +1,7 @@
 //! Help texts, made from the tables that the options are parsed by.
 
 use super::config::List;
-use super::{COMMANDS, chardev, device, img, netdev, options};
+use super::{COMMANDS, chardev, device, img, netdev, options, run};
 use std::fmt::Write;
 use vm::log::ITEMS;
 
@@ -44,6 +44,22 @@ pub fn img() -> String {
     text.push_str(
         "\nFormats: raw, qcow2, vmdk (to be read). Sizes take the suffixes K, M, G, T, P and E.\n\
          `check` ends with status 2 for corruptions, 3 for leaks alone, 63 for formats without anything to check.\n",
+    );
+    text
+}
+
+/// The help of `run`.
+pub fn run() -> String {
+    let mut text = String::from(
+        "Usage: mimic run [OPTION]… IMAGE [OPTION]…\n\n\
+         Looks into the image (a disk, an ISO image or a kernel), chooses a machine for it, and runs that.\n\n",
+    );
+    for option in run::OPTIONS {
+        let value = option.value.map_or(String::new(), |value| format!(" {value}"));
+        let _ = writeln!(text, "  {}{value}\n        {}", option.names.join(", "), option.help);
+    }
+    text.push_str(
+        "\nAll options of `mimic system-aarch64` are taken too, and replace what would be chosen: -m 4G, -smp 2.\n",
     );
     text
 }

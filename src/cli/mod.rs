@@ -13,6 +13,7 @@ pub mod help;
 pub mod img;
 pub mod netdev;
 pub mod options;
+pub mod run;
 pub mod suggest;
 pub mod value;
 
@@ -44,6 +45,7 @@ impl std::error::Error for CliError {}
 
 /// The commands of `mimic`, each with one line of help.
 pub const COMMANDS: &[(&str, &str)] = &[
+    ("run", "run a disk image, an ISO image or a kernel on the machine that it is made for: mimic run disk.qcow2"),
     ("system-aarch64", "run a 64-bit ARM machine; takes the options of qemu-system-aarch64"),
     ("system-x86_64", "run a PC; takes the options of qemu-system-x86_64"),
     ("system-i386", "run a PC with a 32-bit processor; takes the options of qemu-system-i386"),
@@ -78,11 +80,13 @@ fn run_command(command: &str, rest: &[String]) -> Result<Command, CliError> {
         "system-aarch64" => system(System::Aarch64, rest),
         "system-x86_64" => system(System::X86_64, rest),
         "system-i386" => system(System::I386, rest),
+        "run" => run::parse(rest),
         "img" => img::parse(rest),
         "explain" => explain(rest),
         "help" | "--help" | "-help" | "-h" => match rest.first().map(String::as_str) {
             Some("system-aarch64" | "system-x86_64" | "system-i386") => Ok(Command::HelpSystem),
             Some("img") => Ok(Command::HelpImg),
+            Some("run") => Ok(Command::HelpRun),
             _ => Ok(Command::Help),
         },
         "--version" | "-version" | "version" | "-V" => Ok(Command::Version),
@@ -94,6 +98,10 @@ fn run_command(command: &str, rest: &[String]) -> Result<Command, CliError> {
         _ if command.starts_with('-') => {
             let reason = "a command is missing before the options";
             Err(CliError::new(command, reason, format!("write `mimic system-aarch64 {command} …`")))
+        }
+        _ if command.contains(['/', '.']) => {
+            let advice = format!("write `mimic run {command}` to run an image");
+            Err(CliError::new(&format!("`{command}`"), "a command is missing before the file", advice))
         }
         _ => {
             let advice =

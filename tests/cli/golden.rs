@@ -46,6 +46,7 @@ fn help_texts() {
         "mimic help",
         "mimic system-aarch64 -help",
         "mimic help img",
+        "mimic help run",
         "qemu-system-aarch64 -device help",
         "mimic system-aarch64 -device virtio-blk,help",
         "mimic system-aarch64 -d help",
@@ -58,6 +59,7 @@ fn help_texts() {
         let answer = match parse(words(line)).unwrap() {
             Command::Help => help::general(),
             Command::HelpSystem => help::system(),
+            Command::HelpRun => help::run(),
             Command::HelpImg => help::img(),
             Command::List(list) => help::list(&list).unwrap(),
             other => panic!("{line}: {other:?}"),

@@ -35,6 +35,7 @@ impl<F: FnMut(&[u8]) + Send> CharSink for F {
 /// One serial connection: the device holds one end, a host end the other.
 pub struct CharPort {
     sink: Mutex<Box<dyn CharSink>>,
+    listener: OnceLock<Box<dyn Fn(&[u8]) + Send + Sync>>,
     queue: Mutex<VecDeque<CharEvent>>,
     drained: Condvar,
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -45,6 +46,7 @@ impl CharPort {
     pub fn new(sink: impl CharSink + 'static) -> Self {
         Self {
             sink: Mutex::new(Box::new(sink)),
+            listener: OnceLock::new(),
             queue: Mutex::default(),
             drained: Condvar::new(),
             wake: OnceLock::new(),
@@ -58,7 +60,15 @@ impl CharPort {
 
     /// Sends guest output.
     pub fn send(&self, bytes: &[u8]) {
+        if let Some(listener) = self.listener.get() {
+            listener(bytes);
+        }
         self.sink.lock().unwrap().write(bytes);
+    }
+
+    /// Calls `listener` with all later output before it is sent. The first caller is served.
+    pub fn listen(&self, listener: Box<dyn Fn(&[u8]) + Send + Sync>) {
+        let _ = self.listener.set(listener);
     }
 
     /// The next event for the device, if there is one.

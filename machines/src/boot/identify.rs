@@ -1,5 +1,7 @@
 //! What a file is when it is not a kernel for this machine, in words for an error message.
 
+use super::unpack::{Packing, unpack};
+
 /// Machine names of ELF (`e_machine`) and of PE/COFF (`Machine`).
 const ELF_MACHINES: &[(u16, &str)] = &[
     (3, "x86 (32-bit)"),
@@ -38,6 +40,46 @@ pub fn elf_machine(machine: u16) -> String {
 /// The architecture that a PE `Machine` stands for.
 pub fn pe_machine(machine: u16) -> String {
     lookup(PE_MACHINES, machine)
+}
+
+/// Processors that kernels are recognised for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelIsa {
+    /// 64-bit ARM.
+    Aarch64,
+    /// A PC's processors in 32 and 64 bits.
+    X86,
+}
+
+/// The processors that the kernel in `bytes` is for, packed or not; `None` if it is no kernel, or for others. `limit`: bytes that it
+/// may unpack to.
+pub fn kernel_isa(bytes: &[u8], limit: u64) -> Option<KernelIsa> {
+    let half = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?));
+    if let Some(packing) = Packing::of(bytes) {
+        return kernel_isa(
+            &unpack(packing, bytes, limit, "").ok().filter(|inner| Packing::of(inner).is_none())?,
+            limit,
+        );
+    }
+    if bytes.get(0x202..)?.starts_with(b"HdrS") {
+        return Some(KernelIsa::X86);
+    }
+    if bytes.get(56..)?.starts_with(b"ARM\x64") {
+        return Some(KernelIsa::Aarch64);
+    }
+    if bytes.starts_with(b"\x7fELF") {
+        return match half(18)? {
+            183 => Some(KernelIsa::Aarch64),
+            3 | 62 => Some(KernelIsa::X86),
+            _ => None,
+        };
+    }
+    // EFI zboot: a PE program.
+    if bytes.starts_with(b"MZ\0\0zimg") {
+        let header = u32::from_le_bytes(bytes.get(0x3c..0x40)?.try_into().ok()?) as usize;
+        return (half(header.checked_add(4)?)? == 0xaa64).then_some(KernelIsa::Aarch64);
+    }
+    None
 }
 
 /// Signatures: offset, bytes, what it is.
