@@ -5,18 +5,30 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
+use vm::netdev::{Offloads, Unfinished};
 
 /// Frames that wait in one direction at most; more from the guest are dropped, more for it are not made.
 pub const QUEUE_MAX: usize = 1024;
 /// Bytes of the greatest frame that is taken: any packet of IPv4 in Ethernet.
 pub const FRAME_MAX: usize = 14 + 0xffff;
-/// Bytes from the guest that wait at most.
-const BYTES_MAX: usize = 4 << 20;
+/// Bytes that wait in one direction at most.
+pub const BYTES_MAX: usize = 4 << 20;
+/// Largest buffer that is kept for another frame.
+const SPARE_MAX: usize = 4096;
+
+/// A frame, and what is left to be done on it.
+#[derive(Debug, Default)]
+pub struct Frame {
+    pub bytes: Vec<u8>,
+    pub left: Unfinished,
+}
 
 /// Both directions, and how each end calls the other.
 pub struct Cable {
     from_guest: Mutex<Incoming>,
     to_guest: Mutex<Outgoing>,
+    /// What the card takes over.
+    offers: Mutex<Offloads>,
     /// The network's thread waits: writing to `call` ends that.
     asleep: AtomicBool,
     /// The network's thread has more for the guest than the queue holds.
@@ -29,14 +41,15 @@ pub struct Cable {
 
 #[derive(Default)]
 struct Incoming {
-    frames: Vec<Vec<u8>>,
+    frames: Vec<Frame>,
     bytes: usize,
     spare: Vec<Vec<u8>>,
 }
 
 #[derive(Default)]
 struct Outgoing {
-    frames: VecDeque<Vec<u8>>,
+    frames: VecDeque<Frame>,
+    bytes: usize,
     spare: Vec<Vec<u8>>,
 }
 
@@ -47,6 +60,7 @@ impl Cable {
         Ok(Self {
             from_guest: Mutex::default(),
             to_guest: Mutex::default(),
+            offers: Mutex::default(),
             asleep: AtomicBool::new(false),
             starved: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -59,7 +73,7 @@ impl Cable {
     // The network card's end.
 
     /// Takes a frame from the guest, or drops it if too many wait.
-    pub fn send(&self, frame: &[u8]) {
+    pub fn send(&self, frame: &[u8], left: Unfinished) {
         if frame.len() > FRAME_MAX {
             return;
         }
@@ -72,33 +86,39 @@ impl Cable {
             copy.clear();
             copy.extend_from_slice(frame);
             queue.bytes += frame.len();
-            queue.frames.push(copy);
+            queue.frames.push(Frame { bytes: copy, left });
         }
         self.rouse();
     }
 
     /// Moves the next frame for the guest into `frame`.
-    pub fn receive(&self, frame: &mut Vec<u8>) -> bool {
-        let left = {
+    pub fn receive(&self, frame: &mut Vec<u8>) -> Option<Unfinished> {
+        let (left, few) = {
             let mut queue = self.to_guest.lock().unwrap();
             match queue.frames.pop_front() {
                 Some(mut next) => {
-                    std::mem::swap(frame, &mut next);
-                    if queue.spare.len() < QUEUE_MAX && next.capacity() <= 4096 {
-                        queue.spare.push(next);
+                    queue.bytes -= next.bytes.len();
+                    std::mem::swap(frame, &mut next.bytes);
+                    if queue.spare.len() < QUEUE_MAX && next.bytes.capacity() <= SPARE_MAX {
+                        queue.spare.push(next.bytes);
                     }
-                    queue.frames.len()
+                    (next.left, queue.frames.len() <= QUEUE_MAX / 2 && queue.bytes <= BYTES_MAX / 2)
                 }
                 None => {
                     frame.clear();
-                    return false;
+                    return None;
                 }
             }
         };
-        if left <= QUEUE_MAX / 2 && self.starved.swap(false, Ordering::SeqCst) {
+        if few && self.starved.swap(false, Ordering::SeqCst) {
             self.rouse();
         }
-        true
+        Some(left)
+    }
+
+    /// Sets what the card takes over.
+    pub fn offer(&self, offloads: Offloads) {
+        *self.offers.lock().unwrap() = offloads;
     }
 
     /// Sets what is called when there are frames for the guest.
@@ -123,10 +143,11 @@ impl Cable {
     // The network's end.
 
     /// Moves what the guest has sent into `frames`, whose old contents are kept for reuse.
-    pub fn take(&self, frames: &mut Vec<Vec<u8>>) {
+    pub fn take(&self, frames: &mut Vec<Frame>) {
         let mut queue = self.from_guest.lock().unwrap();
         let room = QUEUE_MAX.saturating_sub(queue.spare.len());
-        queue.spare.extend(frames.drain(..).filter(|frame| frame.capacity() <= 4096).take(room));
+        let buffers = frames.drain(..).map(|frame| frame.bytes);
+        queue.spare.extend(buffers.filter(|buffer| buffer.capacity() <= SPARE_MAX).take(room));
         std::mem::swap(frames, &mut queue.frames);
         queue.bytes = 0;
     }
@@ -154,13 +175,18 @@ impl Cable {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Number of frames that the queue for the guest has room for; moves buffers to reuse into `spare`.
-    pub fn room(&self, spare: &mut Vec<Vec<u8>>) -> usize {
+    /// Numbers of frames and bytes that the queue for the guest has room for; moves buffers to reuse into `spare`.
+    pub fn room(&self, spare: &mut Vec<Vec<u8>>) -> (usize, usize) {
         let mut queue = self.to_guest.lock().unwrap();
         if spare.is_empty() {
             std::mem::swap(spare, &mut queue.spare);
         }
-        QUEUE_MAX.saturating_sub(queue.frames.len())
+        (QUEUE_MAX.saturating_sub(queue.frames.len()), BYTES_MAX.saturating_sub(queue.bytes))
+    }
+
+    /// What the card takes over now.
+    pub fn offers(&self) -> Offloads {
+        *self.offers.lock().unwrap()
     }
 
     /// The thread is to be called when there is room.
@@ -169,14 +195,18 @@ impl Cable {
     }
 
     /// Hands frames to the guest and calls its card. `more` waits for room.
-    pub fn deliver(&self, frames: &mut Vec<Vec<u8>>, more: bool) {
+    pub fn deliver(&self, frames: &mut Vec<Frame>, more: bool) {
         if more {
             self.starve();
         }
         if frames.is_empty() {
             return;
         }
-        self.to_guest.lock().unwrap().frames.extend(frames.drain(..));
+        {
+            let mut queue = self.to_guest.lock().unwrap();
+            queue.bytes += frames.iter().map(|frame| frame.bytes.len()).sum::<usize>();
+            queue.frames.extend(frames.drain(..));
+        }
         // No lock is held: the card calls back.
         if let Some(wake) = self.wake.get() {
             wake();

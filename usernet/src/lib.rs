@@ -38,7 +38,7 @@ use crate::stack::{Opened, Stack};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use vm::netdev::NetDev;
+use vm::netdev::{NetDev, Offloads, Unfinished};
 
 /// A network that is open as long as this lives.
 pub struct Network {
@@ -114,15 +114,31 @@ fn open(config: &Config) -> Result<(Opened, Vec<SocketAddr>), Error> {
 
 impl NetDev for Network {
     fn send(&self, frame: &[u8]) {
-        self.cable.send(frame);
+        self.cable.send(frame, Unfinished::default());
     }
 
     fn receive(&self, frame: &mut Vec<u8>) -> bool {
-        self.cable.receive(frame)
+        self.cable.receive(frame).is_some()
     }
 
     fn on_receive(&self, wake: Box<dyn Fn() + Send + Sync>) {
         self.cable.on_receive(wake);
+    }
+
+    fn takes(&self) -> Offloads {
+        Offloads { checksum: true, segments_v4: true, segments_v6: true }
+    }
+
+    fn send_unfinished(&self, frame: &[u8], left: Unfinished) {
+        self.cable.send(frame, left);
+    }
+
+    fn offer(&self, offloads: Offloads) {
+        self.cable.offer(offloads);
+    }
+
+    fn receive_unfinished(&self, frame: &mut Vec<u8>) -> Option<Unfinished> {
+        self.cable.receive(frame)
     }
 }
 

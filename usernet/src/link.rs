@@ -1,12 +1,13 @@
 //! The network's way to the guest: neighbours (RFC 826, RFC 4861), and frames that leave.
 
-use crate::cable::Cable;
+use crate::cable::{Cable, Frame};
 use crate::config::Config;
 use crate::packet::{self, ETHERNET, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Fragment, MTU, Packet};
 use smoltcp::time::Instant;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use vm::netdev::{Offloads, Unfinished};
 
 /// An address of Ethernet.
 pub type Mac = [u8; 6];
@@ -24,11 +25,13 @@ pub struct Link {
     pub now: Instant,
     cable: Arc<Cable>,
     neighbours: HashMap<IpAddr, Mac>,
+    /// What the card takes over in this turn.
+    pub offers: Offloads,
     /// Frames of this turn.
-    batch: Vec<Vec<u8>>,
+    batch: Vec<Frame>,
     spare: Vec<Vec<u8>>,
-    /// How many the batch may have.
-    room: usize,
+    /// Frames and bytes that the batch may still grow by; the last frame may exceed it.
+    room: (usize, usize),
     /// Somebody waits for room.
     starved: bool,
     fragment_id: u16,
@@ -41,9 +44,10 @@ impl Link {
             now: Instant::ZERO,
             cable,
             neighbours: HashMap::new(),
+            offers: Offloads::default(),
             batch: Vec::new(),
             spare: Vec::new(),
-            room: 0,
+            room: (0, 0),
             starved: false,
             fragment_id: 0,
         }
@@ -53,6 +57,7 @@ impl Link {
     pub fn begin(&mut self, now: Instant) {
         self.now = now;
         self.room = self.cable.room(&mut self.spare);
+        self.offers = self.cable.offers();
     }
 
     /// Ends a turn: the guest gets the frames.
@@ -62,19 +67,23 @@ impl Link {
 
     /// Whether another frame may be sent. After a `false` the thread is called when there is room.
     pub fn has_room(&mut self) -> bool {
-        let room = self.batch.len() < self.room;
+        let room = self.room.0 > 0 && self.room.1 > 0;
         self.starved |= !room;
         room
     }
 
     /// Whether the next turn begins with room; if not, the thread is called when there is some.
     pub fn has_room_next(&mut self) -> bool {
-        let room = self.cable.room(&mut self.spare) > 0;
+        let mut has_room = || {
+            let (frames, bytes) = self.cable.room(&mut self.spare);
+            frames > 0 && bytes > 0
+        };
+        let room = has_room();
         if !room {
             // The guest may have taken frames before it could know that they are waited for.
             self.cable.starve();
         }
-        room || self.cable.room(&mut self.spare) > 0
+        room || has_room()
     }
 
     /// A buffer for a frame, with an Ethernet header to be filled in.
@@ -104,7 +113,11 @@ impl Link {
     }
 
     /// Sends a frame made from [`buffer`](Self::buffer) to `mac`. Without room it is dropped.
-    pub fn send_to(&mut self, mac: Mac, ethertype: u16, mut frame: Vec<u8>) {
+    pub fn send_to(&mut self, mac: Mac, ethertype: u16, frame: Vec<u8>) {
+        self.send_unfinished(mac, ethertype, frame, Unfinished::default());
+    }
+
+    fn send_unfinished(&mut self, mac: Mac, ethertype: u16, mut frame: Vec<u8>, left: Unfinished) {
         if !self.has_room() {
             self.spare.push(frame);
             return;
@@ -112,15 +125,21 @@ impl Link {
         frame[..6].copy_from_slice(&mac);
         frame[6..12].copy_from_slice(&OUR_MAC);
         frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
-        self.batch.push(frame);
+        self.room = (self.room.0 - 1, self.room.1.saturating_sub(frame.len()));
+        self.batch.push(Frame { bytes: frame, left });
     }
 
     /// Sends a packet behind an Ethernet header from [`buffer`](Self::buffer) to the neighbour `dst`. If nobody knows where
     /// that is it is asked for, and the packet dropped: whoever sent it sends it again.
     pub fn send_packet(&mut self, dst: IpAddr, frame: Vec<u8>) {
+        self.send_packet_unfinished(dst, frame, Unfinished::default());
+    }
+
+    /// The same for a packet on which something is left that the card [takes over](Self::offers).
+    pub fn send_packet_unfinished(&mut self, dst: IpAddr, frame: Vec<u8>, left: Unfinished) {
         let ethertype = if dst.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
         match self.mac(dst) {
-            Some(mac) => self.send_to(mac, ethertype, frame),
+            Some(mac) => self.send_unfinished(mac, ethertype, frame, left),
             None => {
                 self.spare.push(frame);
                 self.ask_for(dst);

@@ -59,12 +59,23 @@ pub fn checksum(bytes: &[u8]) -> u16 {
 
 /// The checksum of `bytes` and the pseudo header (RFC 9293, 3.1; RFC 8200, 8.1); 0 if `bytes` contains the right one.
 pub fn checksum_between(src: IpAddr, dst: IpAddr, protocol: u8, bytes: &[u8]) -> u16 {
+    checksum_of_part(src, dst, protocol, bytes.len(), bytes)
+}
+
+/// The same for a payload of `len` bytes of which only `bytes` count.
+fn checksum_of_part(src: IpAddr, dst: IpAddr, protocol: u8, len: usize, bytes: &[u8]) -> u16 {
     let sum = match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => add(add(0, &src.octets()), &dst.octets()),
         (IpAddr::V6(src), IpAddr::V6(dst)) => add(add(0, &src.octets()), &dst.octets()),
         _ => 0,
     };
-    fold(add(sum + u64::from(protocol) + bytes.len() as u64, bytes))
+    fold(add(sum + u64::from(protocol) + len as u64, bytes))
+}
+
+/// The sum of the pseudo header of a payload with `len` bytes, which stands where the checksum of an
+/// [unfinished](vm::netdev::Unfinished) frame is to be put.
+pub fn pseudo_sum(src: IpAddr, dst: IpAddr, protocol: u8, len: usize) -> u16 {
+    !checksum_of_part(src, dst, protocol, len, &[])
 }
 
 /// A packet of IP.
@@ -79,6 +90,8 @@ pub struct Packet<'a> {
     pub bytes: &'a [u8],
     /// It is a part of a packet.
     pub fragment: Option<Fragment>,
+    /// The payload's checksum does not count: it never was on a wire.
+    pub trusted: bool,
 }
 
 /// Which part of a packet of IPv4.
@@ -115,6 +128,7 @@ impl<'a> Packet<'a> {
             payload: &bytes[header_len..],
             bytes,
             fragment: (more || offset != 0).then_some(Fragment { id: u16_at(header, 4)?, offset, more }),
+            trusted: false,
         })
     }
 
@@ -128,6 +142,7 @@ impl<'a> Packet<'a> {
             payload: &bytes[40..],
             bytes,
             fragment: None,
+            trusted: false,
         })
     }
 }
@@ -189,7 +204,7 @@ pub fn parse_udp<'a>(packet: &Packet<'a>) -> Option<(u16, u16, &'a [u8])> {
     let bytes = packet.payload.get(..usize::from(u16_at(packet.payload, 4)?))?;
     let data = bytes.get(8..)?;
     // RFC 768: 0 stands for none; RFC 8200, 8.1: not so in IPv6.
-    let unchecked = u16_at(bytes, 6)? == 0 && packet.src.is_ipv4();
+    let unchecked = packet.trusted || u16_at(bytes, 6)? == 0 && packet.src.is_ipv4();
     let right = unchecked || checksum_between(packet.src, packet.dst, UDP, bytes) == 0;
     right.then_some((u16_at(bytes, 0)?, u16_at(bytes, 2)?, data))
 }

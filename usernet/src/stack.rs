@@ -1,6 +1,6 @@
 //! What the network's thread does: a frame of the guest goes to its protocol, the host's sockets are waited for.
 
-use crate::cable::Cable;
+use crate::cable::{Cable, Frame};
 use crate::config::Config;
 use crate::link::{Link, Mac, Unreachable};
 use crate::outside::Resolver;
@@ -80,7 +80,7 @@ impl Stack {
     }
 
     /// Takes in what came from the guest and from the host, and sends what follows from it.
-    pub fn turn(&mut self, frames: &mut Vec<Vec<u8>>, ready: &[Source]) {
+    pub fn turn(&mut self, frames: &mut Vec<Frame>, ready: &[Source]) {
         let micros = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
         self.link.begin(Instant::from_micros(micros));
         self.cable.take(frames);
@@ -161,14 +161,16 @@ impl Stack {
     }
 
     /// Takes a frame from the guest.
-    pub fn input(&mut self, frame: &[u8]) {
-        let Some((header, payload)) = frame.split_at_checked(ETHERNET) else { return };
+    pub fn input(&mut self, frame: &Frame) {
+        let Some((header, payload)) = frame.bytes.split_at_checked(ETHERNET) else { return };
         let mac: Mac = header[6..12].try_into().unwrap_or_default();
         match u16::from_be_bytes([header[12], header[13]]) {
             ETHERTYPE_ARP => self.link.arp(payload),
             ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => {
+                // A checksum that the guest has left to this end need not be right.
+                let trusted = frame.left.checksum.is_some();
                 if let Some(packet) = Packet::parse(payload) {
-                    self.packet(&packet, mac);
+                    self.packet(&Packet { trusted, ..packet }, mac);
                 }
             }
             _ => {}

@@ -12,7 +12,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, sockopt};
 use smoltcp::iface::{Interface, PollResult, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpListenEndpoint};
@@ -20,8 +20,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use vm::netdev::{Offloads, Segments, Unfinished};
 
 /// Connections at a time.
 const FLOWS_MAX: usize = 512;
@@ -36,6 +38,11 @@ const GIVE_UP: Duration = Duration::from_secs(15 * 60);
 const CONNECT: Duration = Duration::from_secs(75);
 /// Processes of `guestfwd` at a time.
 const CHILDREN_MAX: usize = 64;
+
+/// Bytes of the greatest packet that the card cuts into segments.
+const SEGMENT_MAX: usize = 0xffff;
+/// Place of a segment's checksum.
+const CHECKSUM: usize = 16;
 
 /// Flags of a segment.
 const FIN: u8 = 1;
@@ -101,7 +108,11 @@ struct Port<'a> {
 }
 
 struct Rx<'a>(&'a [u8]);
-struct Tx<'a>(IpAddr, &'a mut Link);
+struct Tx<'a> {
+    dst: IpAddr,
+    link: &'a mut Link,
+    meta: PacketMeta,
+}
 
 impl RxToken for Rx<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -110,13 +121,41 @@ impl RxToken for Rx<'_> {
 }
 
 impl TxToken for Tx<'_> {
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.meta = meta;
+    }
+
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = self.1.buffer();
+        let mut frame = self.link.buffer();
         frame.resize(ETHERNET + len, 0);
         let result = f(&mut frame[ETHERNET..]);
-        self.1.send_packet(self.0, frame);
+        let left = finish(&mut frame, self.meta, self.link.offers);
+        self.link.send_packet_unfinished(self.dst, frame, left);
         result
     }
+}
+
+/// Puts in the checksum of the segment in a frame, or leaves that and more to the card.
+fn finish(frame: &mut [u8], meta: PacketMeta, offers: Offloads) -> Unfinished {
+    let Some(packet) = Packet::parse(&frame[ETHERNET..]) else { return Unfinished::default() };
+    let (src, dst, len) = (packet.src, packet.dst, packet.payload.len());
+    let start = frame.len() - len;
+    let (Some(offset), true) = (frame.get(start + 12), len >= 20) else { return Unfinished::default() };
+    let header_len = start + usize::from(offset >> 4) * 4;
+    let place = start + CHECKSUM;
+    if !offers.checksum {
+        let sum = packet::checksum_between(src, dst, packet::TCP, &frame[start..]);
+        frame[place..place + 2].copy_from_slice(&sum.to_be_bytes());
+        return Unfinished::default();
+    }
+    let sum = packet::pseudo_sum(src, dst, packet::TCP, len);
+    frame[place..place + 2].copy_from_slice(&sum.to_be_bytes());
+    let segments = meta.segmentation_offload_size.map(|size| Segments {
+        size: size.get(),
+        header_len: header_len as u16,
+        v6: dst.is_ipv6(),
+    });
+    Unfinished { checksum: Some((start as u16, place as u16)), segments }
 }
 
 impl Device for Port<'_> {
@@ -130,17 +169,23 @@ impl Device for Port<'_> {
         Self: 'a;
 
     fn receive(&mut self, _now: Instant) -> Option<(Rx<'_>, Tx<'_>)> {
-        Some((Rx(self.rx.take()?), Tx(self.dst, self.link)))
+        Some((Rx(self.rx.take()?), Tx { dst: self.dst, link: self.link, meta: PacketMeta::default() }))
     }
 
     fn transmit(&mut self, _now: Instant) -> Option<Tx<'_>> {
-        self.link.has_room().then_some(Tx(self.dst, self.link))
+        self.link.has_room().then_some(Tx { dst: self.dst, link: self.link, meta: PacketMeta::default() })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
         capabilities.max_transmission_unit = MTU;
+        // Checksums are verified before a packet comes here, and put in behind.
+        capabilities.checksum.tcp = Checksum::None;
+        let Offloads { checksum, segments_v4, segments_v6 } = self.link.offers;
+        let whole = NonZeroUsize::new(SEGMENT_MAX).filter(|_| checksum);
+        capabilities.segmentation.tcpv4 = whole.filter(|_| segments_v4);
+        capabilities.segmentation.tcpv6 = whole.filter(|_| segments_v6);
         capabilities
     }
 }
@@ -342,6 +387,9 @@ impl Flows {
         if segment.len() < 20 || from == 0 || to == 0 || packet.fragment.is_some() {
             return;
         }
+        if !packet.trusted && packet::checksum_between(packet.src, packet.dst, packet::TCP, segment) != 0 {
+            return;
+        }
         let key = Key { guest: SocketAddr::new(packet.src, from), peer: SocketAddr::new(packet.dst, to) };
         if let Some(flow) = self.flows.get_mut(&key) {
             match &flow.stage {
@@ -354,7 +402,7 @@ impl Flows {
             }
             return;
         }
-        if packet::checksum_between(packet.src, packet.dst, packet::TCP, segment) != 0 || flags & RST != 0 {
+        if flags & RST != 0 {
             return;
         }
         if flags & (SYN | ACK | FIN) != SYN || !self.make_room(link.now) {

@@ -6,16 +6,17 @@ use crate::packet::{self, ETHERNET, Packet};
 use crate::stack::{Opened, Stack};
 use crate::{Network, tftp};
 use smoltcp::iface::{Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use vm::netdev::NetDev;
+use vm::netdev::{NetDev, Segments, Unfinished};
 
 const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
@@ -24,9 +25,19 @@ const DNS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Card<'a>(&'a Network);
+/// The guest's card, which leaves checksums and segments to the network and takes them over itself, or does not.
+struct Card<'a> {
+    net: &'a Network,
+    offloads: bool,
+    /// Of the greatest frame that came.
+    largest: &'a mut usize,
+}
 struct Rx(Vec<u8>);
-struct Tx<'a>(&'a Network);
+struct Tx<'a> {
+    net: &'a Network,
+    offloads: bool,
+    meta: PacketMeta,
+}
 
 impl RxToken for Rx {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -35,11 +46,24 @@ impl RxToken for Rx {
 }
 
 impl TxToken for Tx<'_> {
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.meta = meta;
+    }
+
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let mut frame = vec![0; len];
         let result = f(&mut frame);
-        self.0.send(&frame);
+        let segments = self.meta.segmentation_offload_size;
+        let segments = segments.map(|size| Segments { size: size.get(), header_len: 54, v6: false });
+        let checksum = self.offloads.then_some((34, 34 + 16));
+        self.net.send_unfinished(&frame, Unfinished { checksum, segments });
         result
+    }
+}
+
+impl Card<'_> {
+    fn tx(&self) -> Tx<'_> {
+        Tx { net: self.net, offloads: self.offloads, meta: PacketMeta::default() }
     }
 }
 
@@ -55,17 +79,33 @@ impl Device for Card<'_> {
 
     fn receive(&mut self, _now: Instant) -> Option<(Rx, Tx<'_>)> {
         let mut frame = Vec::new();
-        self.0.receive(&mut frame).then_some((Rx(frame), Tx(self.0)))
+        let left = self.net.receive_unfinished(&mut frame)?;
+        *self.largest = frame.len().max(*self.largest);
+        match (left.checksum, left.segments) {
+            (None, None) => {}
+            (Some((start, at)), segments) => {
+                assert!(self.offloads);
+                assert_eq!((start, at), if frame[12..14] == [8, 0] { (34, 50) } else { (54, 70) });
+                assert_eq!(segments.is_some(), frame.len() > 1514);
+                assert!(segments.is_none_or(|segments| (1400..=1460).contains(&segments.size)));
+            }
+            (None, Some(_)) => panic!("segments without a checksum"),
+        }
+        Some((Rx(frame), self.tx()))
     }
 
     fn transmit(&mut self, _now: Instant) -> Option<Tx<'_>> {
-        Some(Tx(self.0))
+        Some(self.tx())
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
         capabilities.max_transmission_unit = 1514;
+        if self.offloads {
+            capabilities.checksum.tcp = Checksum::None;
+            capabilities.segmentation.tcpv4 = NonZeroUsize::new(65_549);
+        }
         capabilities
     }
 }
@@ -75,20 +115,32 @@ struct Guest {
     iface: Interface,
     sockets: SocketSet<'static>,
     started: std::time::Instant,
+    offloads: bool,
+    /// Bytes of the greatest frame that came.
+    largest: usize,
 }
 
 impl Guest {
     /// A guest that has its address already.
     fn on(config: Config) -> Self {
+        Self::with(config, false)
+    }
+
+    fn with(config: Config, offloads: bool) -> Self {
         let net = Arc::new(Network::open(config).unwrap());
+        if offloads {
+            net.offer(net.takes());
+        }
         let hardware = EthernetAddress(MAC).into();
-        let mut iface = Interface::new(smoltcp::iface::Config::new(hardware), &mut Card(&net), Instant::ZERO);
+        let mut card = Card { net: &net, offloads, largest: &mut 0 };
+        let mut iface = Interface::new(smoltcp::iface::Config::new(hardware), &mut card, Instant::ZERO);
         iface.update_ip_addrs(|addrs| {
             addrs.push(IpCidr::new(GUEST.into(), 24)).unwrap();
             addrs.push(IpCidr::new("fec0::15".parse::<IpAddress>().unwrap(), 64)).unwrap();
         });
         iface.routes_mut().add_default_ipv4_route(HOST).unwrap();
-        Self { net, iface, sockets: SocketSet::new(Vec::new()), started: std::time::Instant::now() }
+        let sockets = SocketSet::new(Vec::new());
+        Self { net, iface, sockets, started: std::time::Instant::now(), offloads, largest: 0 }
     }
 
     fn socket(&mut self, handle: SocketHandle) -> &mut Socket<'static> {
@@ -122,7 +174,8 @@ impl Guest {
         loop {
             let now = Instant::from_micros(self.started.elapsed().as_micros() as i64);
             let net = self.net.clone();
-            self.iface.poll(now, &mut Card(&net), &mut self.sockets);
+            let mut card = Card { net: &net, offloads: self.offloads, largest: &mut self.largest };
+            self.iface.poll(now, &mut card, &mut self.sockets);
             if done(self) {
                 return;
             }
@@ -383,6 +436,28 @@ fn the_host_ends_first_and_reads_slowly() {
     guest.socket(handle).close();
     guest.until("end", |guest| guest.socket(handle).state() == State::Closed);
     server.join().unwrap();
+}
+
+#[test]
+fn checksums_and_segments_are_left_to_the_other_end() {
+    for offloads in [false, true] {
+        let (listener, server) = local();
+        let echo = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut all = vec![0; 2_000_000];
+            stream.read_exact(&mut all).unwrap();
+            stream.write_all(&all).unwrap();
+        });
+        let mut guest = Guest::with(Config::default(), offloads);
+        let handle = guest.connect(server);
+        guest.until("connection", |guest| guest.socket(handle).may_send());
+        let (data, mut got) = (pattern(2_000_000), Vec::new());
+        guest.send(handle, &data, &mut got);
+        guest.read_to_end(handle, &mut got);
+        assert!(got == data);
+        assert_eq!(guest.largest > 10_000, offloads, "{} bytes", guest.largest);
+        echo.join().unwrap();
+    }
 }
 
 #[test]
@@ -705,10 +780,10 @@ fn whatever_is_sent_is_survived() {
         if random.below(4) != 0 {
             mend(&mut frame);
         }
-        cable.send(&frame);
+        cable.send(&frame, Unfinished::default());
         if round % 16 == 0 {
             stack.turn(&mut frames, &[]);
-            while cable.receive(&mut out) {}
+            while cable.receive(&mut out).is_some() {}
         }
     }
     assert!(stack.tcp.len() <= 512 && stack.udp.len() <= 256 && stack.link.neighbours() <= 256);

@@ -247,20 +247,45 @@ impl<'a> Rings<'a> {
     /// # Errors
     /// [`Malformed`] when the rings went away.
     pub fn finish(&mut self, queue: usize, head: u16, len: u32) -> Result<(), Malformed> {
-        let Some(mut ring) = self.ring(queue, 0)? else { return Err(Malformed("queue closed with work under way")) };
-        ring.add_used(&*self.memory, head, len).map_err(|_| Malformed("used ring"))?;
-        // 2.7.7.1: the index is visible before the driver's wish about interrupts is read; the crate has the fence. With
-        // event indexes it is this one entry that the driver waits for or not, and the flag says nothing.
-        let notify = ring.needs_notification(&*self.memory).map_err(|_| Malformed("used ring"))?;
-        if let Some(regs) = self.queues.get_mut(queue) {
-            regs.next_avail = regs.next_avail.wrapping_add(1);
-            regs.next_used = ring.next_used();
-            let flags: u16 = self.memory.load(GuestAddress(regs.avail), Ordering::Relaxed).unwrap_or(0);
-            let muted = u16::from_le(flags) & AVAIL_NO_INTERRUPT != 0;
-            let wanted = if self.features & feature::EVENT_IDX != 0 { notify } else { !muted };
-            if wanted {
-                self.interrupts |= 1_u64.checked_shl(queue as u32).unwrap_or(0);
-            }
+        self.finish_all(queue, &[(head, len)])
+    }
+
+    /// Finishes the oldest unfinished chains, heads and bytes written in their order, so that the driver sees all of them or
+    /// none.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the rings went away.
+    pub fn finish_all(&mut self, queue: usize, chains: &[(u16, u32)]) -> Result<(), Malformed> {
+        if self.ring(queue, 0)?.is_none() {
+            return Err(Malformed("queue closed with work under way"));
+        }
+        let (event_idx, memory) = (self.event_idx(), self.memory.clone());
+        let Some(regs) = self.queues.get_mut(queue) else { return Ok(()) };
+        let (gone, size) = (|_| Malformed("used ring"), u64::from(regs.size.max(1)));
+        // 2.7.8: flags and index, then entries of eight bytes. The rings lie in RAM, so that no address overflows.
+        let used = |offset: u64| GuestAddress(regs.used.wrapping_add(offset));
+        let (old, new) = (regs.next_used, regs.next_used.wrapping_add(chains.len() as u16));
+        for (n, (head, len)) in chains.iter().enumerate() {
+            let at = u64::from(old.wrapping_add(n as u16)) % size;
+            let entry = u64::from(*head) | u64::from(*len) << 32;
+            memory.write_slice(&entry.to_le_bytes(), used(4 + 8 * at)).map_err(|_| gone(()))?;
+        }
+        memory.store(new.to_le(), used(2), Ordering::Release).map_err(|_| gone(()))?;
+        // 2.7.7.1: the index is visible before the driver's wish about interrupts is read.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        let avail = |offset: u64| {
+            let value = memory.load(GuestAddress(regs.avail.wrapping_add(offset)), Ordering::Relaxed);
+            u16::from_le(value.unwrap_or(0))
+        };
+        let wanted = match event_idx {
+            // 2.7.10: whether the entry that the driver waits for is one of these.
+            true => new.wrapping_sub(avail(4 + 2 * size)).wrapping_sub(1) < new.wrapping_sub(old),
+            false => avail(0) & AVAIL_NO_INTERRUPT == 0,
+        };
+        regs.next_avail = regs.next_avail.wrapping_add(chains.len() as u16);
+        regs.next_used = new;
+        if wanted {
+            self.interrupts |= 1_u64.checked_shl(queue as u32).unwrap_or(0);
         }
         Ok(())
     }
