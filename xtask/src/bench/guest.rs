@@ -1,6 +1,7 @@
 //! What the machines run: the programs of `tests/bench`, built, and put where a guest finds them.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,8 +30,8 @@ const DISKS: &[Need] = &[("debugfs", "e2fsprogs")];
 const FLAGS: &[&str] = &["-O2", "-static", "-Wall"];
 /// Size of the disk for the row `disk`.
 const DISK: usize = 64 << 20;
-/// Size of the disk for the rows that write to one.
-const SCRATCH: usize = 512 << 20;
+/// How many of these lie behind the partitions of the disk for the rows that write.
+const SCRATCH: usize = 4;
 /// A loaded host must not make systemd give up on the console's device.
 const PATIENCE: &str = "systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900";
 
@@ -103,8 +104,8 @@ impl Guest {
             format!("console={} panic=-1 {append}", self.system.console),
         ];
         if let Some(transport) = self.transport {
-            // Only systemd wants to write.
-            let mode = if machine == Machine::Systemd { "" } else { "readonly=on," };
+            let writes = matches!(machine, Machine::Systemd | Machine::Io);
+            let mode = if writes { "" } else { "readonly=on," };
             arguments.extend([
                 "-drive".to_owned(),
                 format!("if=none,format=raw,cache=unsafe,{mode}id=disk0,file={}", text(disk)),
@@ -115,10 +116,6 @@ impl Guest {
             ]);
             if machine == Machine::Io {
                 arguments.extend([
-                    "-drive".to_owned(),
-                    format!("if=none,format=raw,cache=unsafe,id=disk1,file={}", text(&self.scratch()?)),
-                    "-device".to_owned(),
-                    format!("virtio-blk-{transport},drive=disk1"),
                     "-netdev".to_owned(),
                     "user,id=net0".to_owned(),
                     "-device".to_owned(),
@@ -160,27 +157,25 @@ impl Guest {
         self.disk("debian.img", "mkdir /bench\n", &files, "set_inode_field /bench/init mode 0100755\n")
     }
 
-    /// A copy of the disk that has a network, whose first process does these rows.
+    /// A copy of the disk that has a network, whose first process does these rows. Room to write lies behind its partitions and
+    /// not on a second disk: which of two becomes the first one differs between emulators.
     fn io_disk(&self, rows: &[(&Row, u64)]) -> Result<PathBuf> {
         let port = self.iperf.as_ref().context("no iperf3 on the host")?.port();
         write(&self.work.join("rows"), list(rows).as_bytes())?;
-        write(&self.work.join("port"), format!("{port}\n").as_bytes())?;
+        let original = networked(self.system);
+        let (from, room) = (fs::metadata(&original)?.len(), SCRATCH * DISK);
+        write(&self.work.join("setting"), format!("{port} {from} {room}\n").as_bytes())?;
         let files = [
             (self.work.join("rows"), "/bench/rows"),
-            (self.work.join("port"), "/bench/port"),
+            (self.work.join("setting"), "/bench/setting"),
             (places::repository().join("tests/bench/io.sh"), "/bench/init"),
         ];
         let mode = "set_inode_field /bench/init mode 0100755\n";
-        self.changed(&networked(self.system), fetch::NETWORKED_OFFSET, "io.img", "mkdir /bench\n", &files, mode)
-    }
-
-    /// A disk to write to. Its content does not matter, but that all of it is there.
-    fn scratch(&self) -> Result<PathBuf> {
-        let file = self.work.join("scratch.img");
-        if !fs::metadata(&file).is_ok_and(|meta| meta.len() == SCRATCH as u64) {
-            write(&file, &noise(SCRATCH))?;
-        }
-        Ok(file)
+        let image = self.changed(&original, fetch::NETWORKED_OFFSET, "io.img", "mkdir /bench\n", &files, mode)?;
+        let noise = fs::read(&self.noise)?;
+        let mut file = fs::OpenOptions::new().append(true).open(&image)?;
+        (0..SCRATCH).try_for_each(|_| file.write_all(&noise)).context("no room for a disk to write to")?;
+        Ok(image)
     }
 
     /// A copy of the root file system that ends when all services run.

@@ -49,7 +49,7 @@ impl Group {
             Group::Programs => "programs of Debian",
             Group::System => "the system's own paths",
             Group::Boot => "boot to userspace",
-            Group::Io => "disk and network, by the clock",
+            Group::Io => "disk and network (clock)",
         }
     }
 
