@@ -93,16 +93,15 @@ impl WholeDisk {
 
     /// The words behind the emulator's name. Mimic finds out by itself what the disk needs, except which of two firmwares is meant.
     fn arguments(&self, emulator: &Path, disk: &Path, port: u16) -> Vec<String> {
-        let forward = format!("hostfwd=tcp:127.0.0.1:{port}-:22");
         let disk = disk.display();
         let line = if is_mimic(emulator) {
-            format!("run {disk} --firmware {} --nographic -nic user,{forward}", self.firmware.name())
+            format!("run {disk} --firmware {} --port {port}:22", self.firmware.name())
         } else {
             let System { machine, plain_cpu, .. } = self.system;
             let firmware = self.firmware().map(|(file, _)| format!("-bios {file} ")).unwrap_or_default();
             format!(
                 "-M {machine} -cpu {plain_cpu} -m 1024 {firmware}-drive if=none,id=disk0,format=qcow2,file={disk} \
-                 -device virtio-blk-pci,drive=disk0 -netdev user,id=net0,{forward} \
+                 -device virtio-blk-pci,drive=disk0 -netdev user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:22 \
                  -device virtio-net-pci,netdev=net0,romfile= -display none -serial mon:stdio"
             )
         };
@@ -119,8 +118,8 @@ impl WholeDisk {
         ensure!(!disk.to_string_lossy().contains([' ', ',']), "the path {} has a blank or a comma", disk.display());
         let guest = places::guests().join(self.system.networked());
         let mut convert = Command::new("qemu-img");
-        output(convert.args(["convert", "-f", "raw", "-O", "qcow2"]).arg(guest.join("disk.img")).arg(&disk))?;
-        let result = self.boot(emulator, &disk, &guest.join(fetch::SSH_KEY), &log);
+        convert.args(["convert", "-f", "raw", "-O", "qcow2"]).arg(guest.join("disk.img")).arg(&disk);
+        let result = output(&mut convert).and_then(|_| self.boot(emulator, &disk, &guest.join(fetch::SSH_KEY), &log));
         fs::remove_file(&disk).ok();
         result
     }
@@ -205,10 +204,7 @@ mod tests {
     fn mimic_is_told_little_and_qemu_all() {
         let disk = Path::new("/w/disk.qcow2");
         let line = |row: &WholeDisk, emulator: &str| row.arguments(Path::new(emulator), disk, 2222).join(" ");
-        assert_eq!(
-            line(&DISKS[2], "/x/mimic"),
-            "run /w/disk.qcow2 --firmware uefi --nographic -nic user,hostfwd=tcp:127.0.0.1:2222-:22"
-        );
+        assert_eq!(line(&DISKS[2], "/x/mimic"), "run /w/disk.qcow2 --firmware uefi --port 2222:22");
         let qemu = DISKS.iter().map(|row| line(row, "qemu")).collect::<Vec<_>>();
         assert!(qemu[0].starts_with("-M virt ") && qemu[0].contains(" -bios /usr/share/qemu-efi-aarch64/"), "{qemu:?}");
         assert!(qemu[1].starts_with("-M pc ") && !qemu[1].contains("-bios"), "{qemu:?}");
