@@ -28,13 +28,16 @@ disk() {
 }
 
 network() {
-    local name=$1 n=$2
+    local name=$1 n=$2 status
     shift 2
     echo "bench $name begin"
-    if iperf3 -c 10.0.2.2 -p "$port" -n "${n}M" "$@" >"$name.log" 2>&1; then
+    # A connection that stands still must not cost the rows after it.
+    timeout 300 iperf3 -c 10.0.2.2 -p "$port" -n "${n}M" "$@" >"$name.log" 2>&1
+    status=$?
+    if [ $status = 0 ]; then
         echo "bench $name end 0"
     else
-        echo "bench $name failed: $(tail -n 1 "$name.log")"
+        echo "bench $name failed: status $status $(tail -n 1 "$name.log")"
     fi
 }
 
