@@ -30,7 +30,12 @@ enum Step {
     Text { wait: Regex, send: String },
     /// A picture on the screen.
     Screen(Watch),
+    /// Something that is done on the host meanwhile.
+    Host(Deed),
 }
+
+/// Something done on the host while the machine runs; what it waits for must end by itself. Says what went wrong.
+pub type Deed = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
 /// Looks at the screen, which the monitor stores in a file again and again.
 pub struct Watch {
@@ -56,6 +61,8 @@ pub enum Stop {
     Signal(i32),
     /// We ended it after the last step.
     Done,
+    /// We ended it because what was done on the host failed.
+    HostFailed,
     /// We ended it because it took too long.
     TimedOut,
 }
@@ -66,6 +73,7 @@ impl fmt::Display for Stop {
             Stop::Exited(status) => write!(f, "exit status {status}"),
             Stop::Signal(signal) => write!(f, "killed by signal {signal}"),
             Stop::Done => write!(f, "ended when all was seen"),
+            Stop::HostFailed => write!(f, "ended when the host's part failed"),
             Stop::TimedOut => write!(f, "timed out"),
         }
     }
@@ -79,6 +87,8 @@ pub struct Run {
     pub stop: Stop,
     /// In what the screen differed when it was last looked at.
     pub screen: Option<String>,
+    /// Why the host's part failed.
+    pub host: Option<String>,
     pub wall: Duration,
 }
 
@@ -95,6 +105,11 @@ impl Emulator {
             log: None,
             disks: 0,
         }
+    }
+
+    /// One whose arguments are all that follow: no system is named.
+    pub fn bare(system: &'static System, program: &Path) -> Emulator {
+        Emulator { program: program.to_owned(), arguments: Vec::new(), ..Emulator::new(system, program) }
     }
 
     /// Name for messages.
@@ -141,6 +156,12 @@ impl Emulator {
         self
     }
 
+    /// Does something on the host.
+    pub fn host(&mut self, deed: Deed) -> &mut Self {
+        self.steps.push(Step::Host(deed));
+        self
+    }
+
     pub fn timeout(&mut self, timeout: Duration) -> &mut Self {
         self.timeout = timeout;
         self
@@ -179,6 +200,7 @@ impl Emulator {
             |text: &str| stdin.as_mut().map(|stdin| stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()));
         let mut serial = Vec::new();
         let mut stop = None;
+        let mut host = None;
         let mut from = 0;
         let mut steps = self.steps.iter();
         let mut step = steps.next();
@@ -211,6 +233,14 @@ impl Emulator {
                         }
                         false
                     }
+                    Step::Host(deed) => {
+                        if let Err(error) = deed() {
+                            host = Some(format!("{error:#}"));
+                            stop = Some(Stop::HostFailed);
+                            break;
+                        }
+                        false
+                    }
                 };
                 step = steps.next();
                 if step.is_none() && !sends {
@@ -226,6 +256,7 @@ impl Emulator {
             serial: String::from_utf8_lossy(&serial).into_owned(),
             stop: stop.unwrap_or_else(|| natural_end(status)),
             screen: glances.difference,
+            host,
             wall: start.elapsed(),
         })
     }
@@ -348,6 +379,21 @@ mod tests {
         emulator.screen(Watch { file, check: Box::new(|_| Err("all black".to_owned())) });
         let run = emulator.timeout(Duration::from_secs(3)).run().unwrap();
         assert_eq!((run.stop, run.screen.as_deref()), (Stop::TimedOut, Some("all black")));
+    }
+
+    #[test]
+    fn the_host_has_its_part() {
+        let text = |text: &str| Regex::new(text).unwrap();
+        let mut emulator = shell("echo ready; read line; echo got $line");
+        emulator.step(text("ready"), "").host(Box::new(|| Ok(()))).step(text(""), "go\n");
+        let run = emulator.run().unwrap();
+        assert_eq!((run.stop, run.host), (Stop::Exited(0), None));
+        assert!(run.serial.contains("got go"));
+
+        let mut emulator = shell("echo ready; read line");
+        emulator.step(text("ready"), "").host(Box::new(|| anyhow::bail!("no answer"))).step(text(""), "go\n");
+        let run = emulator.run().unwrap();
+        assert_eq!((run.stop, run.host.as_deref()), (Stop::HostFailed, Some("no answer")));
     }
 
     #[test]

@@ -12,7 +12,10 @@ mod command;
 mod demo;
 mod emulator;
 mod fetch;
+mod http;
+mod noise;
 mod places;
+mod ports;
 mod system;
 mod test;
 mod tidy;
@@ -60,7 +63,8 @@ enum Task {
     },
     /// Get guest kernels and file systems from Debian's archive into target/guests (or $MIMIC_GUESTS)
     Fetch {
-        /// What to fetch, such as debian-12, debian-12-amd64, rootfs-arm64, disk-amd64. Default: all but root file systems and disks
+        /// What to fetch, such as debian-12, debian-12-amd64, rootfs-arm64, disk-amd64; `disks` are all disks. Default: all but root
+        /// file systems and disks
         names: Vec<String>,
         /// Everything, with root file systems and disks
         #[arg(long)]
@@ -155,7 +159,7 @@ fn run(task: Task) -> Result<()> {
             let names: Vec<&str> = match (all, names.is_empty()) {
                 (true, _) => fetch::names(),
                 (false, true) => fetch::small(),
-                (false, false) => names.iter().map(String::as_str).collect(),
+                (false, false) => names.iter().flat_map(|name| fetch::expand(name)).collect(),
             };
             names.iter().try_for_each(|name| fetch::fetch(name, &emulator))
         }

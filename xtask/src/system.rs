@@ -25,6 +25,8 @@ pub struct System {
     pub qemu_package: &'static str,
     /// GNU's name of it, where Debian's libraries and compilers have theirs.
     pub triplet: &'static str,
+    /// What GRUB calls it under UEFI, and the end of its name in UEFI's path of removable media (UEFI 2.10, section 3.5.1.1).
+    pub efi: (&'static str, &'static str),
 }
 
 pub static AARCH64: System = System {
@@ -37,6 +39,7 @@ pub static AARCH64: System = System {
     transport: "device",
     qemu_package: "qemu-system-arm",
     triplet: "aarch64-linux-gnu",
+    efi: ("arm64-efi", "AA64"),
 };
 
 pub static X86_64: System = System {
@@ -49,10 +52,18 @@ pub static X86_64: System = System {
     transport: "pci",
     qemu_package: "qemu-system-x86",
     triplet: "x86_64-linux-gnu",
+    efi: ("x86_64-efi", "X64"),
 };
 
-pub static I386: System =
-    System { name: "i386", arch: "i386", suffix: "-i386", plain_cpu: "qemu32", triplet: "i386-linux-gnu", ..X86_64 };
+pub static I386: System = System {
+    name: "i386",
+    arch: "i386",
+    suffix: "-i386",
+    plain_cpu: "qemu32",
+    triplet: "i386-linux-gnu",
+    efi: ("i386-efi", "IA32"),
+    ..X86_64
+};
 
 pub static SYSTEMS: &[&System] = &[&AARCH64, &X86_64, &I386];
 
@@ -73,6 +84,11 @@ impl System {
     /// Name of its disk that boots by itself below `target/guests`.
     pub fn bootable(&self) -> String {
         format!("disk-{}", self.arch)
+    }
+
+    /// Name of its disk with a GPT and a network below `target/guests`.
+    pub fn networked(&self) -> String {
+        format!("disk-{}-uefi", self.arch)
     }
 
     /// The program that [`QEMU`] stands for, or the one that is named.

@@ -22,6 +22,7 @@ fn colour(group: Group) -> &'static str {
         Group::Programs => "#3ca951",
         Group::System => "#a463f2",
         Group::Boot => "#9c6b4e",
+        Group::Io => "#9498a0",
     }
 }
 

@@ -1,17 +1,20 @@
 //! What the machines run: the programs of `tests/bench`, built, and put where a guest finds them.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::iperf::Iperf;
 use super::rows::{Machine, Row};
 use super::source;
 use crate::command::{output, step};
 use crate::fetch::Kernel;
 use crate::fetch::cpio::Cpio;
 use crate::fetch::host::{self, Need};
+use crate::noise::noise;
 use crate::system::{AARCH64, System};
 use crate::{fetch, places};
 
@@ -27,6 +30,8 @@ const DISKS: &[Need] = &[("debugfs", "e2fsprogs")];
 const FLAGS: &[&str] = &["-O2", "-static", "-Wall"];
 /// Size of the disk for the row `disk`.
 const DISK: usize = 64 << 20;
+/// How many of these lie behind the partitions of the disk for the rows that write.
+const SCRATCH: usize = 4;
 /// A loaded host must not make systemd give up on the console's device.
 const PATIENCE: &str = "systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900";
 
@@ -43,13 +48,15 @@ pub struct Guest {
     program: PathBuf,
     /// A raw disk with fixed content.
     noise: PathBuf,
+    /// What the rows of the network talk to, if there are any.
+    iperf: Option<Iperf>,
     /// Locked as long as this lives.
     _lock: File,
 }
 
 impl Guest {
-    /// Fetches and builds what is missing. `emulator` is the one that may configure fetched guests.
-    pub fn prepare(system: &'static System, machine: &str, emulator: &Path) -> Result<Guest> {
+    /// Fetches and builds what is missing for these kinds of machines. `emulator` is the one that may configure fetched guests.
+    pub fn prepare(system: &'static System, machine: &str, machines: &[Machine], emulator: &Path) -> Result<Guest> {
         let work = places::target().join("bench");
         fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
         // Two at once would write the same files, and disturb each other's times.
@@ -68,7 +75,8 @@ impl Guest {
         })?;
         write(&disk, &noise(DISK))?;
         let transport = has_disk(machine).then_some(system.transport);
-        Ok(Guest { system, transport, work, native, program, noise: disk, _lock: lock })
+        let iperf = if machines.contains(&Machine::Io) { Some(Iperf::start()?) } else { None };
+        Ok(Guest { system, transport, work, native, program, noise: disk, iperf, _lock: lock })
     }
 
     /// The arguments of a machine that runs these rows.
@@ -80,6 +88,10 @@ impl Guest {
                 (kernel.initrd_modules, "quiet root=/dev/vda init=/bench/init".to_owned(), &self.programs_disk(rows)?)
             }
             Machine::Systemd => (kernel.initrd_modules, format!("root=/dev/vda {PATIENCE}"), &self.systemd_disk()?),
+            Machine::Io => {
+                let append = format!("quiet root={} init=/bench/init", fetch::NETWORKED_ROOT);
+                (kernel.initrd_modules, append, &self.io_disk(rows)?)
+            }
         };
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let mut arguments = vec![
@@ -92,8 +104,8 @@ impl Guest {
             format!("console={} panic=-1 {append}", self.system.console),
         ];
         if let Some(transport) = self.transport {
-            // Only systemd wants to write.
-            let mode = if machine == Machine::Systemd { "" } else { "readonly=on," };
+            let writes = matches!(machine, Machine::Systemd | Machine::Io);
+            let mode = if writes { "" } else { "readonly=on," };
             arguments.extend([
                 "-drive".to_owned(),
                 format!("if=none,format=raw,cache=unsafe,{mode}id=disk0,file={}", text(disk)),
@@ -102,6 +114,14 @@ impl Guest {
                 "-device".to_owned(),
                 format!("virtio-rng-{transport}"),
             ]);
+            if machine == Machine::Io {
+                arguments.extend([
+                    "-netdev".to_owned(),
+                    "user,id=net0".to_owned(),
+                    "-device".to_owned(),
+                    format!("virtio-net-{transport},netdev=net0"),
+                ]);
+            }
         }
         Ok(arguments)
     }
@@ -137,6 +157,27 @@ impl Guest {
         self.disk("debian.img", "mkdir /bench\n", &files, "set_inode_field /bench/init mode 0100755\n")
     }
 
+    /// A copy of the disk that has a network, whose first process does these rows. Room to write lies behind its partitions and
+    /// not on a second disk: which of two becomes the first one differs between emulators.
+    fn io_disk(&self, rows: &[(&Row, u64)]) -> Result<PathBuf> {
+        let port = self.iperf.as_ref().context("no iperf3 on the host")?.port();
+        write(&self.work.join("rows"), list(rows).as_bytes())?;
+        let original = networked(self.system);
+        let (from, room) = (fs::metadata(&original)?.len(), SCRATCH * DISK);
+        write(&self.work.join("setting"), format!("{port} {from} {room}\n").as_bytes())?;
+        let files = [
+            (self.work.join("rows"), "/bench/rows"),
+            (self.work.join("setting"), "/bench/setting"),
+            (places::repository().join("tests/bench/io.sh"), "/bench/init"),
+        ];
+        let mode = "set_inode_field /bench/init mode 0100755\n";
+        let image = self.changed(&original, fetch::NETWORKED_OFFSET, "io.img", "mkdir /bench\n", &files, mode)?;
+        let noise = fs::read(&self.noise)?;
+        let mut file = fs::OpenOptions::new().append(true).open(&image)?;
+        (0..SCRATCH).try_for_each(|_| file.write_all(&noise)).context("no room for a disk to write to")?;
+        Ok(image)
+    }
+
     /// A copy of the root file system that ends when all services run.
     fn systemd_disk(&self) -> Result<PathBuf> {
         let unit = places::repository().join("tests/bench/ready.service");
@@ -145,19 +186,33 @@ impl Guest {
         self.disk("systemd.img", "", &[(unit, "/etc/systemd/system/ready.service")], &link)
     }
 
-    /// A copy of the root file system with more files, written by debugfs between two lists of its commands; nothing is
-    /// mounted for that.
+    /// A copy of the root file system with more files.
     fn disk(&self, name: &str, before: &str, files: &[(PathBuf, &str)], after: &str) -> Result<PathBuf> {
+        self.changed(&root_disk(self.system), 0, name, before, files, after)
+    }
+
+    /// A copy of an image with more files in the file system at `offset`, written by debugfs between two lists of its
+    /// commands; nothing is mounted for that.
+    fn changed(
+        &self,
+        original: &Path,
+        offset: u64,
+        name: &str,
+        before: &str,
+        files: &[(PathBuf, &str)],
+        after: &str,
+    ) -> Result<PathBuf> {
         host::ensure(DISKS)?;
         let image = self.work.join(name);
         let copy = &mut Command::new("cp");
-        output(copy.args(["--sparse=always", "--reflink=auto"]).arg(root_disk(self.system)).arg(&image))?;
+        output(copy.args(["--sparse=always", "--reflink=auto"]).arg(original).arg(&image))?;
         // debugfs splits at blanks; it takes a name in quotes.
         let writes = files.iter().map(|(from, to)| format!("write \"{}\" {to}\n", from.display()));
         let commands = image.with_extension("debugfs");
         write(&commands, format!("{before}{}{after}", writes.collect::<String>()).as_bytes())?;
+        let system = format!("{}?offset={offset}", image.display());
         let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-        output(Command::new("debugfs").env("PATH", path).args(["-w", "-f"]).arg(&commands).arg(&image))?;
+        output(Command::new("debugfs").env("PATH", path).args(["-w", "-f"]).arg(&commands).arg(system))?;
         Ok(image)
     }
 }
@@ -177,8 +232,17 @@ pub fn has_debian(system: &System) -> bool {
     fetch::is_there(&system.rootfs())
 }
 
+/// Whether there is a disk for the rows of the network.
+pub fn has_network(system: &System) -> bool {
+    fetch::is_there(&system.networked())
+}
+
 fn root_disk(system: &System) -> PathBuf {
     places::guests().join(system.rootfs()).join("disk.img")
+}
+
+fn networked(system: &System) -> PathBuf {
+    places::guests().join(system.networked()).join("disk.img")
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<()> {
@@ -204,17 +268,6 @@ fn build(compiler: &str, program: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Bytes that look random and are always the same.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1u64;
-    (0..length)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 56) as u8
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::rows::select;
@@ -225,12 +278,5 @@ mod tests {
         let rows = select(&["boot".to_owned(), "fft".to_owned(), "disk".to_owned()]).unwrap();
         let sized: Vec<(&Row, u64)> = rows.iter().map(|row| (*row, 3)).collect();
         assert_eq!(list(&sized), "fft 3\ndisk 3\n");
-    }
-
-    #[test]
-    fn noise_is_always_the_same() {
-        assert_eq!(noise(1000), noise(1000));
-        let zeros = noise(1000).iter().filter(|byte| **byte == 0).count();
-        assert!(zeros < 20, "{zeros} zeros in 1000 bytes");
     }
 }

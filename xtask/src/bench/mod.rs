@@ -7,6 +7,7 @@
 pub mod against;
 mod chart;
 mod guest;
+mod iperf;
 mod machine;
 mod report;
 mod rows;
@@ -74,7 +75,8 @@ pub fn run(options: &Options) -> Result<()> {
         host::ensure_qemu(options.system)?;
     }
     let mut measured = work(options)?;
-    let guest = Guest::prepare(options.system, &options.machine, &options.sides[1].program)?;
+    let machines: Vec<Machine> = measured.iter().map(|one| one.row.place.machine()).collect();
+    let guest = Guest::prepare(options.system, &options.machine, &machines, &options.sides[1].program)?;
     let mut checksums = BTreeMap::new();
     let mut peaks = [0; 2];
     let [first, second] = options.sides.each_ref().map(|side| side.name.as_str());
@@ -141,7 +143,11 @@ fn work(options: &Options) -> Result<Vec<Measured>> {
     }
     if !guest::has_debian(options.system) {
         let why = format!("`cargo xtask fetch {}` makes their disk", options.system.rootfs());
-        leave_out(&|row| row.place.machine() != Machine::Small, &why);
+        leave_out(&|row| matches!(row.place.machine(), Machine::Debian | Machine::Systemd), &why);
+    }
+    if !guest::has_network(options.system) {
+        let why = format!("`cargo xtask fetch {}` makes their disk", options.system.networked());
+        leave_out(&|row| row.place.machine() == Machine::Io, &why);
     }
     let measured = chosen.into_iter().map(|row| {
         let size = if row.place.is_start() { row.size } else { ((row.size as f64 * options.scale) as u64).max(1) };

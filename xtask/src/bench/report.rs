@@ -49,8 +49,13 @@ impl Measured {
         Some(spread(&pairs)?.median)
     }
 
-    pub fn cpu(&self, side: usize) -> Option<Spread> {
-        let values: Vec<f64> = self.costs[side].iter().map(|cost| cost.cpu).collect();
+    /// Of a run, what counts for the row: CPU seconds or those of the clock.
+    fn cost(&self, cost: &Cost) -> f64 {
+        if self.row.group.by_the_clock() { cost.wall } else { cost.cpu }
+    }
+
+    pub fn seconds(&self, side: usize) -> Option<Spread> {
+        let values: Vec<f64> = self.costs[side].iter().map(|cost| self.cost(cost)).collect();
         spread(&values)
     }
 
@@ -59,14 +64,15 @@ impl Measured {
         if !self.failures.is_empty() {
             return None;
         }
-        let pairs: Vec<f64> = self.costs[1].iter().zip(&self.costs[0]).map(|(b, a)| b.cpu / a.cpu).collect();
+        let pairs = self.costs[1].iter().zip(&self.costs[0]).map(|(b, a)| self.cost(b) / self.cost(a));
+        let pairs: Vec<f64> = pairs.collect();
         let pairs = spread(&pairs)?;
-        Some(Spread { median: self.cpu(1)?.median / self.cpu(0)?.median, ..pairs })
+        Some(Spread { median: self.seconds(1)?.median / self.seconds(0)?.median, ..pairs })
     }
 
     /// How many times slower than the host itself the first side is.
     pub fn to_native(&self) -> Option<f64> {
-        Some(self.cpu(0)?.median / spread(&self.native)?.median)
+        Some(self.seconds(0)?.median / spread(&self.native)?.median)
     }
 }
 
@@ -107,9 +113,11 @@ pub struct Setting {
     pub target: Option<f64>,
 }
 
-/// Mean of a group's ratios, or of all: only rows that have one.
+/// Mean of a group's ratios, or of all usual groups': only rows that have one.
 pub fn mean(measured: &[Measured], group: Option<Group>) -> Option<f64> {
-    let rows = measured.iter().filter(|one| group.is_none_or(|group| one.row.group == group));
+    let rows = measured.iter().filter(|one| {
+        group.is_none_or(|group| one.row.group == group) && (group.is_some() || one.row.group.is_usual())
+    });
     let ratios: Vec<f64> = rows.filter_map(|one| one.times()).map(|times| times.median).collect();
     geometric_mean(&ratios)
 }
@@ -132,7 +140,8 @@ pub fn table(setting: &Setting, measured: &[Measured]) -> String {
         setting.host
     ));
     line(format_args!(
-        "CPU seconds; how many times faster {first} is (spread of the pairs); how many times slower than the host itself."
+        "CPU seconds, or those of the clock where it says so; how many times faster {first} is (spread of the pairs); how many \
+         times slower than the host itself."
     ));
     line(format_args!(""));
     line(format_args!(
@@ -143,7 +152,7 @@ pub fn table(setting: &Setting, measured: &[Measured]) -> String {
     for group in Group::ALL {
         let rows: Vec<&Measured> = measured.iter().filter(|one| one.row.group == *group).collect();
         for one in &rows {
-            let seconds = |side| one.cpu(side).map_or("-".to_owned(), |cpu| format!("{:.3}", cpu.median));
+            let seconds = |side| one.seconds(side).map_or("-".to_owned(), |seconds| format!("{:.3}", seconds.median));
             let times = match one.times() {
                 Some(Spread { low, median, high }) => format!("{median:.2} ({low:.2}-{high:.2})"),
                 None => "FAILED".to_owned(),
@@ -284,6 +293,16 @@ pub mod tests {
         assert_eq!(one.times(), Some(Spread { low: 3.0, median: 4.0, high: 8.0 }));
         assert_eq!(one.to_native(), Some(4.0));
         assert_eq!(measured("fft", &[1.0], &[2.0], &[]).to_native(), None);
+    }
+
+    #[test]
+    fn disk_and_network_go_by_the_clock_and_apart() {
+        let mut one = measured("net-send", &[], &[], &[]);
+        one.add(0, Cost { cpu: 1.0, wall: 2.0 }, Vec::new());
+        one.add(1, Cost { cpu: 1.0, wall: 3.0 }, Vec::new());
+        assert_eq!(one.times().map(|times| times.median), Some(1.5));
+        let rows = [one, measured("fft", &[1.0], &[4.0], &[])];
+        assert_eq!((mean(&rows, Some(Group::Io)), mean(&rows, None)), (Some(1.5), Some(4.0)));
     }
 
     #[test]

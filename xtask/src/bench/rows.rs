@@ -1,5 +1,5 @@
 //! What is measured: one more workload is one more row of [`ROWS`], and a function in `tests/bench` or a case in
-//! `tests/bench/debian.sh`.
+//! `tests/bench/debian.sh` or `tests/bench/io.sh`.
 
 /// Rows whose mean has a target of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,11 +11,20 @@ pub enum Group {
     Programs,
     System,
     Boot,
+    Io,
 }
 
 impl Group {
-    pub const ALL: &[Group] =
-        &[Group::Integer, Group::Scalar, Group::Vector, Group::Memory, Group::Programs, Group::System, Group::Boot];
+    pub const ALL: &[Group] = &[
+        Group::Integer,
+        Group::Scalar,
+        Group::Vector,
+        Group::Memory,
+        Group::Programs,
+        Group::System,
+        Group::Boot,
+        Group::Io,
+    ];
 
     /// The word that selects it on the command line.
     pub fn name(self) -> &'static str {
@@ -27,6 +36,7 @@ impl Group {
             Group::Programs => "programs",
             Group::System => "system",
             Group::Boot => "boot",
+            Group::Io => "io",
         }
     }
 
@@ -39,6 +49,7 @@ impl Group {
             Group::Programs => "programs of Debian",
             Group::System => "the system's own paths",
             Group::Boot => "boot to userspace",
+            Group::Io => "disk and network (clock)",
         }
     }
 
@@ -52,7 +63,18 @@ impl Group {
             Group::Programs => 1.7,
             Group::System => 1.8,
             Group::Boot => 1.5,
+            Group::Io => 1.5,
         }
+    }
+
+    /// Whether the time that passes is what counts, and not the emulator's CPU time: work that waits for others.
+    pub fn by_the_clock(self) -> bool {
+        self == Group::Io
+    }
+
+    /// Whether it is part of a benchmark that nobody chose rows for, and of the mean over all rows.
+    pub fn is_usual(self) -> bool {
+        self != Group::Io
     }
 }
 
@@ -71,6 +93,8 @@ pub enum Place {
     Debian,
     /// The start of Debian with systemd until all its services run.
     Systemd,
+    /// fio or iperf3, in the disk that has a network.
+    Io,
 }
 
 /// A kind of machine; each is started once in each run and runs all its rows.
@@ -79,10 +103,11 @@ pub enum Machine {
     Small,
     Debian,
     Systemd,
+    Io,
 }
 
 impl Machine {
-    pub const ALL: &[Machine] = &[Machine::Small, Machine::Debian, Machine::Systemd];
+    pub const ALL: &[Machine] = &[Machine::Small, Machine::Debian, Machine::Systemd, Machine::Io];
 
     /// For messages and the names of logs.
     pub fn name(self) -> &'static str {
@@ -90,6 +115,7 @@ impl Machine {
             Machine::Small => "small",
             Machine::Debian => "debian",
             Machine::Systemd => "systemd",
+            Machine::Io => "io",
         }
     }
 }
@@ -100,6 +126,7 @@ impl Place {
             Place::Boot | Place::Small => Machine::Small,
             Place::Debian => Machine::Debian,
             Place::Systemd => Machine::Systemd,
+            Place::Io => Machine::Io,
         }
     }
 
@@ -139,6 +166,11 @@ const fn guest_only(group: Group, name: &'static str, size: u64, about: &'static
 
 const fn debian(name: &'static str, size: u64, about: &'static str) -> Row {
     Row { place: Place::Debian, ..guest_only(Group::Programs, name, size, about) }
+}
+
+/// One whose size is in MiB.
+const fn io(name: &'static str, size: u64, about: &'static str) -> Row {
+    Row { place: Place::Io, ..guest_only(Group::Io, name, size, about) }
 }
 
 const fn start(place: Place, name: &'static str, about: &'static str) -> Row {
@@ -190,10 +222,17 @@ pub const ROWS: &[Row] = &[
     small(Group::System, "signals", 350, "signals that a process sends itself"),
     guest_only(Group::System, "jit", 100_000, "code written at run time"),
     guest_only(Group::System, "disk", 10, "reads of a virtio disk, in order and at random"),
+
+    io("disk-read", 4_000, "fio: a virtio disk in order, 1 MiB at a time, 4 at once"),
+    io("disk-write", 2_000, "the same, writing"),
+    io("disk-random-read", 100, "fio: a virtio disk at random, 4 KiB at a time, 16 at once"),
+    io("disk-random-write", 100, "the same, writing"),
+    io("net-send", 400, "iperf3: TCP from the guest to the host through the user network"),
+    io("net-receive", 400, "the same, from the host to the guest"),
 ];
 
-/// The rows that the names select, rows or groups, in the table's order; without names, all but the start of systemd, which
-/// takes longer than all others together. A row's name means the row, even if a group has the same. An error names the word that is neither.
+/// The rows that the names select, rows or groups, in the table's order; without names, all but disk and network, and
+/// the start of systemd, which takes longer than all others together. A row's name means the row, even if a group has the same. An error names the word that is neither.
 pub fn select(names: &[String]) -> Result<Vec<&'static Row>, String> {
     let is_row = |name: &str| ROWS.iter().any(|row| row.name == name);
     let matches = |row: &Row, name: &str| row.name == name || row.group.name() == name && !is_row(name);
@@ -207,7 +246,7 @@ pub fn select(names: &[String]) -> Result<Vec<&'static Row>, String> {
         ));
     }
     let wanted = |row: &&Row| match names.is_empty() {
-        true => row.place != Place::Systemd,
+        true => row.place != Place::Systemd && row.group.is_usual(),
         false => names.iter().any(|name| matches(row, name)),
     };
     Ok(ROWS.iter().filter(wanted).collect())
@@ -228,7 +267,8 @@ mod tests {
         assert_eq!(selected(&["fft", "coremix", "fft"]), ["coremix", "fft"]);
         assert_eq!(selected(&["scalar"]), ["nbody", "whetstone", "mandelbrot", "fft"]);
         assert_eq!(selected(&["boot"]), ["boot"]);
-        assert_eq!(selected(&[]).len(), ROWS.len() - 1);
+        assert_eq!(selected(&["io"]).len(), 6);
+        assert_eq!(selected(&[]).len(), ROWS.len() - 7);
         let error = select(&["no-such".to_owned()]).unwrap_err();
         assert!(error.contains("no-such") && error.contains("chase"), "{error}");
     }
@@ -247,6 +287,14 @@ mod tests {
         let script = include_str!("../../../tests/bench/debian.sh");
         for row in ROWS.iter().filter(|row| row.place == Place::Debian) {
             assert!(script.contains(&format!("\n    {})\n", row.name)), "{} is not in tests/bench/debian.sh", row.name);
+        }
+    }
+
+    #[test]
+    fn the_script_of_disk_and_network_has_every_row() {
+        let script = include_str!("../../../tests/bench/io.sh");
+        for row in ROWS.iter().filter(|row| row.place == Place::Io) {
+            assert!(script.contains(&format!("\n    {}) ", row.name)), "{} is not in tests/bench/io.sh", row.name);
         }
     }
 

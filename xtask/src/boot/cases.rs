@@ -263,7 +263,20 @@ fn systemd_login(kernel: &'static str, case: Case) -> Case {
     }
 }
 
-const DAMAGE: &[&str] = &[r"EXT4-fs error", r"I/O error", r"\[FAILED\]"];
+/// Debian's installer, to its first question.
+fn installer(case: Case) -> Case {
+    Case {
+        append: String::new(),
+        steps: &[(r"Choose language|Select a language", "")],
+        stop: Stop::Done,
+        expect: &[],
+        timeout_s: 900,
+        ..case
+    }
+}
+
+/// A guest with a disk never shows these either.
+pub const DAMAGE: &[&str] = &[r"EXT4-fs error", r"I/O error", r"\[FAILED\]"];
 
 /// The ARM board `virt`.
 fn arm() -> Vec<Case> {
@@ -321,6 +334,22 @@ fn arm() -> Vec<Case> {
         let login = systemd_login(kernel, poweroff(kernel, "max", "3"));
         cases.push(Case { name: format!("systemd login {kernel}"), ..login });
     }
+    cases.push(Case {
+        name: "installer debian-12 arm64".into(),
+        software: Software::Nothing,
+        memory: "1024",
+        needs: &["netboot-arm64"],
+        arguments: &[
+            "-nographic",
+            "-kernel",
+            "{guests}/netboot-arm64/linux",
+            "-initrd",
+            "{guests}/netboot-arm64/initrd.gz",
+            "-append",
+            "console=ttyAMA0 priority=low TERM=vt102",
+        ],
+        ..installer(poweroff("debian-12", "cortex-a57", "2"))
+    });
     cases
 }
 
@@ -484,10 +513,7 @@ fn pc_firmware() -> Vec<Case> {
                 "-append",
                 "console=ttyS0 priority=low TERM=vt102",
             ],
-            steps: &[(r"Choose language|Select a language", "")],
-            stop: Stop::Done,
-            timeout_s: 900,
-            ..firmware("")
+            ..installer(firmware(""))
         },
         // A letter is 0.02 per cent of the screen, a line of text about one. Versions of BIOS and GRUB may differ a little.
         Case {

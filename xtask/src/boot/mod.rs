@@ -2,8 +2,10 @@
 //! The same tests run against QEMU (`--emulator qemu`), which shows that the expectation is right.
 
 mod cases;
+mod guest_network;
 mod screen;
 mod warnings;
+mod whole_disk;
 mod workloads;
 
 use std::fs;
@@ -18,7 +20,7 @@ use regex::Regex;
 
 use crate::cargo::Tally;
 use crate::command::{exists, output};
-use crate::emulator::{Emulator, Stop};
+use crate::emulator::{Emulator, Run, Stop};
 use crate::system::is_mimic;
 use crate::{fetch, places};
 use cases::{Case, Disk, Initrd, Software};
@@ -57,8 +59,16 @@ pub fn run(options: &Options) -> Result<Tally> {
             options.names(&one.name()) && (one.quick || !options.quick) && one.system.runs_on(&options.emulator)
         })
         .collect();
+    let mut disks = Vec::new();
+    for disk in whole_disk::DISKS.iter().filter(|disk| !options.quick && options.names(disk.name)) {
+        match disk.obstacle(&options.emulator) {
+            Some(why) => println!("boot {:<44} skipped: {why}", disk.name),
+            None => disks.push(disk),
+        }
+    }
     let mut needed: Vec<String> = chosen.iter().flat_map(Case::artefacts).collect();
     needed.extend(comparisons.iter().map(|one| one.kernel.to_owned()));
+    needed.extend(disks.first().map(|_| whole_disk::MIRROR.to_owned()));
     needed.sort();
     needed.dedup();
     // An image may be of an older recipe: making it takes long, and nobody asked for that.
@@ -87,6 +97,9 @@ pub fn run(options: &Options) -> Result<Tally> {
             continue;
         }
         report(&name, comparison.run(&options.emulator, &work), &tally);
+    }
+    for disk in disks {
+        report(disk.name, disk.run(&options.emulator, &work), &tally);
     }
     let mut tally = tally.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     tally += workloads::run(options.only.as_ref(), &options.emulator, &work)?;
@@ -168,16 +181,19 @@ fn boot(case: &Case, emulator: &Path, work: &Path) -> Result<Duration> {
         fs::remove_file(disk).ok();
     }
     let run = run?;
-    if let Some(complaint) = judge(case, run.stop, &run.serial)? {
-        let screen = run.screen.map(|screen| format!("  {screen}\n")).unwrap_or_default();
-        bail!(
-            "  {complaint}\n{screen}  {}\n  console in {}, its end:\n{}",
-            machine.command_line(),
-            log.display(),
-            tail(&run.serial)
-        );
-    }
-    Ok(run.wall)
+    verdict(&machine, run, &log, case.stop, case.expect, case.forbid)
+}
+
+/// How long a machine ran, if it ran as it should; what is wrong otherwise, with all that one needs to look for the cause.
+fn verdict(machine: &Emulator, run: Run, log: &Path, stop: Stop, expect: &[&str], forbid: &[&str]) -> Result<Duration> {
+    let Some(complaint) = judge(stop, expect, forbid, run.stop, &run.serial)? else { return Ok(run.wall) };
+    let more: String = run.screen.iter().chain(&run.host).map(|text| format!("  {text}\n")).collect();
+    bail!(
+        "  {complaint}\n{more}  {}\n  console in {}, its end:\n{}",
+        machine.command_line(),
+        log.display(),
+        tail(&run.serial)
+    );
 }
 
 /// The disk of one case, to write to.
@@ -194,16 +210,16 @@ fn disk(case: &Case, file: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// What is wrong with how a machine ran, if anything.
-fn judge(case: &Case, stop: Stop, serial: &str) -> Result<Option<String>> {
-    if stop != case.stop {
-        return Ok(Some(format!("expected: {}; got: {stop}", case.stop)));
+fn judge(expected: Stop, expect: &[&str], forbid: &[&str], stop: Stop, serial: &str) -> Result<Option<String>> {
+    if stop != expected {
+        return Ok(Some(format!("expected: {expected}; got: {stop}")));
     }
-    for pattern in case.expect {
+    for pattern in expect {
         if !Regex::new(pattern)?.is_match(serial) {
             return Ok(Some(format!("the console never shows /{pattern}/")));
         }
     }
-    for pattern in case.forbid.iter().copied().chain(cases::NEVER.iter().copied()) {
+    for pattern in forbid.iter().copied().chain(cases::NEVER.iter().copied()) {
         if let Some(found) = Regex::new(pattern)?.find(serial) {
             return Ok(Some(format!("the console shows `{}`", found.as_str())));
         }
@@ -231,14 +247,10 @@ fn compressed(image: &Path, work: &Path, name: &str) -> Result<PathBuf> {
 mod tests {
     use super::*;
 
-    fn case() -> Case {
-        Case { expect: &["reached"], forbid: &["cannot"], ..cases::all().remove(0) }
-    }
-
     #[test]
     fn judged_by_end_and_console() {
         let check = |stop, serial: &str, complaint: Option<&str>| {
-            let found = judge(&case(), stop, serial).unwrap();
+            let found = judge(Stop::Exited(0), &["reached"], &["cannot"], stop, serial).unwrap();
             match complaint {
                 None => assert_eq!(found, None),
                 Some(text) => assert!(found.as_ref().is_some_and(|found| found.contains(text)), "{found:?}"),
@@ -261,6 +273,9 @@ mod tests {
             for pattern in waits.chain(case.expect.iter().copied()).chain(case.forbid.iter().copied()) {
                 Regex::new(pattern).unwrap();
             }
+        }
+        for disk in whole_disk::DISKS {
+            assert!(cases.iter().all(|case| case.name != disk.name), "{} twice", disk.name);
         }
         assert!(cases.iter().any(|case| case.quick) && cases.iter().any(|case| !case.quick));
     }

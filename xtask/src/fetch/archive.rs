@@ -121,6 +121,12 @@ Acquire::https::Timeout "20";
             .with_context(|| format!("{package} in {} depends on no {prefix}*", self.suite))
     }
 
+    /// What the archive's index says about a package: one paragraph of fields.
+    pub fn stanza(&self, package: &str) -> Result<String> {
+        let text = output(self.apt("apt-cache").args(["show", "--no-all-versions", package]))?;
+        text.split("\n\n").next().map(str::to_owned).with_context(|| format!("{package} is not in {}", self.suite))
+    }
+
     /// Downloads a package unless it is there; returns its file.
     pub fn package(&self, package: &str) -> Result<PathBuf> {
         let dir = self.dir.join("deb");

@@ -21,10 +21,20 @@ pub const ROOTFS: &[Need] = &[
     ("e2fsck", "e2fsprogs"),
     (KEYRING, "debian-archive-keyring"),
 ];
+/// A disk with a GPT, whose system is reached by ssh.
+pub const NETWORKED_DISK: &[Need] = &[("sfdisk", "fdisk"), ("ssh-keygen", "openssh-client")];
 /// Keys of Debian's archive.
 pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The BIOS of a PC.
 pub const SEABIOS: &[Need] = &[("/usr/share/seabios/bios-256k.bin", "seabios")];
+
+/// UEFI of the two systems.
+pub const AAVMF: &[Need] = &[("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd", "qemu-efi-aarch64")];
+pub const OVMF: &[Need] = &[("/usr/share/ovmf/OVMF.fd", "ovmf")];
+/// Talking to a guest over its network, and looking at its disk.
+pub const VISIT: &[Need] = &[("ssh", "openssh-client"), ("timeout", "coreutils"), ("qemu-img", "qemu-utils")];
+/// The host's end of the measurement of a guest's network.
+pub const IPERF: &[Need] = &[("iperf3", "iperf3")];
 
 /// Installs a system's QEMU, the oracle.
 pub fn ensure_qemu(system: &System) -> Result<()> {

@@ -8,7 +8,11 @@
 //! busybox-amd64/...  debian-12-amd64/...  debian-13-amd64/...  busybox-i386/...  debian-12-i386/...   the same for PCs
 //! rootfs-arm64/disk.img  rootfs-amd64/disk.img   Debian 12 with systemd, python, gcc; root logs in on the console
 //! disk-amd64/disk.img                            Debian 12 on a partition, with its kernel and GRUB
+//! disk-arm64-uefi/disk.img  disk-amd64-uefi/disk.img  ssh-key
+//!                                                Debian 12 on a GPT, with a network; for UEFI, and on a PC for a BIOS too
 //! netboot-amd64/linux  netboot-amd64/initrd.gz   Debian 12's installer
+//! netboot-arm64/...                              the same for ARM
+//! mirror/dists  mirror/pool                      a repository of two packages, for guests that install
 //! memtest/memtest.bin  memtest/memtest.iso       memtest86+, as a kernel and as a CD
 //! grub-rescue/cdrom.iso  grub-rescue/floppy.img  GRUB's shell
 //! ```
@@ -16,7 +20,9 @@
 mod archive;
 pub mod cpio;
 pub mod host;
+pub mod mirror;
 mod modules;
+mod partitions;
 mod rootfs;
 
 use std::fs;
@@ -30,6 +36,8 @@ use crate::command::output;
 use crate::places;
 use archive::Archive;
 use cpio::Cpio;
+pub use partitions::{GPT_ROOT as NETWORKED_OFFSET, ROOT as NETWORKED_ROOT};
+pub use rootfs::SSH_KEY;
 
 /// Something that can be fetched by name.
 struct Artefact {
@@ -45,8 +53,10 @@ enum Make {
     Kernel { suite: &'static str, arch: &'static str, package: &'static str },
     /// A root file system, or a whole disk. Takes long.
     Image(&'static rootfs::Recipe),
-    /// Files of a package for amd64 as they are: where it has them, and their names here.
+    /// Files of a package for amd64 or all as they are: where it has them, and their names here.
     Files { package: &'static str, files: &'static [(&'static str, &'static str)] },
+    /// A package repository.
+    Mirror,
 }
 
 const fn kernel_of(name: &'static str, suite: &'static str, arch: &'static str, package: &'static str) -> Artefact {
@@ -73,6 +83,17 @@ const ARTEFACTS: &[Artefact] = &[
         },
     },
     Artefact {
+        name: "netboot-arm64",
+        make: Make::Files {
+            package: "debian-installer-12-netboot-arm64",
+            files: &[
+                ("usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64/linux", "linux"),
+                ("usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64/initrd.gz", "initrd.gz"),
+            ],
+        },
+    },
+    Artefact { name: "mirror", make: Make::Mirror },
+    Artefact {
         name: "memtest",
         make: Make::Files {
             package: "memtest86+",
@@ -95,7 +116,20 @@ const ARTEFACTS: &[Artefact] = &[
     Artefact { name: "rootfs-arm64", make: Make::Image(&rootfs::ARM64) },
     Artefact { name: "rootfs-amd64", make: Make::Image(&rootfs::AMD64) },
     Artefact { name: "disk-amd64", make: Make::Image(&rootfs::DISK_AMD64) },
+    Artefact { name: "disk-arm64-uefi", make: Make::Image(&rootfs::DISK_ARM64_UEFI) },
+    Artefact { name: "disk-amd64-uefi", make: Make::Image(&rootfs::DISK_AMD64_UEFI) },
 ];
+
+/// Stands for all disks that boot by themselves.
+const DISKS: &str = "disks";
+
+/// The artefacts that a word on the command line means.
+pub fn expand(name: &str) -> Vec<&str> {
+    match name {
+        DISKS => names().into_iter().filter(|name| name.starts_with("disk-")).collect(),
+        _ => vec![name],
+    }
+}
 
 /// What can be fetched by name.
 pub fn names() -> Vec<&'static str> {
@@ -111,7 +145,7 @@ fn artefact(name: &str) -> Result<&'static Artefact> {
     ARTEFACTS
         .iter()
         .find(|artefact| artefact.name == name)
-        .with_context(|| format!("no guest is called `{name}`; there are: {}", names().join(", ")))
+        .with_context(|| format!("no guest is called `{name}`; there are: {}, and {DISKS}", names().join(", ")))
 }
 
 /// Whether it is an image, which takes long to make.
@@ -172,6 +206,7 @@ pub fn fetch(name: &str, emulator: &Path) -> Result<()> {
             image.build(artefact, &dir, emulator)
         }
         Make::Files { package, files } => package_files(package, files, artefact, &dir),
+        Make::Mirror => complete(artefact, &dir, Path::new("a few packages"), |new| mirror::make(new, &apt_dir())),
     }
     .with_context(|| format!("cannot fetch {name}"))?;
     println!("fetch: {name} is in {}", dir.display());
@@ -293,6 +328,7 @@ fn recipe(artefact: &Artefact) -> String {
     match &artefact.make {
         Make::Image(image) => image.hash(&mut hasher),
         Make::Files { files, .. } => files.hash(&mut hasher),
+        Make::Mirror => (mirror::PACKAGES, mirror::ARCHITECTURES).hash(&mut hasher),
         Make::Busybox(_) | Make::Kernel { .. } => (include_str!("init.sh"), modules::WANTED).hash(&mut hasher),
     }
     format!("recipe {:016x}\n", hasher.finish())

@@ -2,11 +2,11 @@
 //!
 //! debootstrap downloads and verifies the packages and unpacks the essential ones; `mke2fs -d` turns the tree into an
 //! image without mounting anything; the packages' scripts run on first boot inside the emulator (firstboot.sh), which also
-//! installs the boot loader of a disk (bootable.sh).
+//! installs the boot loader of a disk (bootable.sh, gpt.sh). A disk with a network lets root in by ssh with a key that is made
+//! beside it.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use super::Artefact;
 use super::archive::mirror;
 use super::host::{self, KEYRING};
+use super::partitions::Layout;
 use crate::command::{exists, output, step};
 use crate::emulator::{Emulator, Stop};
 use crate::places;
@@ -29,25 +30,25 @@ pub struct Recipe {
     /// Of the file system, as mke2fs takes it.
     size: &'static str,
     /// On top of the essential packages.
-    packages: &'static [&'static str],
+    packages: &'static [&'static [&'static str]],
     layout: Layout,
-}
-
-/// How the file system lies on the image.
-#[derive(Clone, Copy, PartialEq)]
-enum Layout {
-    /// It is the image. The emulator loads the kernel.
-    Bare,
-    /// On the first partition, with a kernel and GRUB for a BIOS.
-    Bootable,
 }
 
 const SUITE: &str = "bookworm";
 
 pub static ARM64: Recipe =
-    Recipe { system: &AARCH64, kernel: "debian-12", size: "2560M", packages: PROGRAMS, layout: Layout::Bare };
+    Recipe { system: &AARCH64, kernel: "debian-12", size: "2560M", packages: &[PROGRAMS], layout: Layout::Bare };
 pub static AMD64: Recipe = Recipe { system: &X86_64, kernel: "debian-12-amd64", ..ARM64 };
-pub static DISK_AMD64: Recipe = Recipe { size: "1536M", packages: BOOTABLE, layout: Layout::Bootable, ..AMD64 };
+pub static DISK_AMD64: Recipe = Recipe { size: "1536M", packages: &[BOOTABLE], layout: Layout::Mbr, ..AMD64 };
+pub static DISK_ARM64_UEFI: Recipe =
+    Recipe { size: "1920M", packages: &[NETWORKED, UEFI_ARM64], layout: Layout::Gpt { bios: false }, ..ARM64 };
+pub static DISK_AMD64_UEFI: Recipe = Recipe {
+    system: &X86_64,
+    kernel: "debian-12-amd64",
+    packages: &[NETWORKED, UEFI_AMD64],
+    layout: Layout::Gpt { bios: true },
+    ..DISK_ARM64_UEFI
+};
 
 #[rustfmt::skip]
 const PROGRAMS: &[&str] = &[
@@ -64,20 +65,33 @@ const BOOTABLE: &[&str] = &[
     "linux-image-amd64", "initramfs-tools", "zstd", "grub-pc-bin", "grub2-common",
 ];
 
-/// Where the partition begins, in bytes: the usual place, which leaves room for GRUB behind the boot sector.
-const PARTITION: u64 = 1 << 20;
-const SECTOR: u64 = 512;
+/// A machine in a network, whose disks and network can be measured.
+#[rustfmt::skip]
+const NETWORKED: &[&str] = &[
+    "systemd", "systemd-sysv", "udev", "dbus", "libpam-systemd", "kmod", "procps", "iproute2", "iputils-ping", "less", "file",
+    "initramfs-tools", "zstd", "grub2-common", "dosfstools", "mtools",
+    "systemd-resolved", "openssh-server", "apt", "ca-certificates", "curl", "iperf3", "fio",
+];
+/// The signed loaders are whole: they look for no modules.
+const UEFI_ARM64: &[&str] = &["linux-image-arm64", "grub-efi-arm64-signed"];
+const UEFI_AMD64: &[&str] = &["linux-image-amd64", "grub-efi-amd64-signed", "grub-pc-bin"];
+
+/// Name of the private key beside the image of a disk with a network, which lets root in by ssh.
+pub const SSH_KEY: &str = "ssh-key";
 
 /// All that decides what the image holds.
 impl Hash for Recipe {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (SUITE, self.size, self.firstboot(), self.packages).hash(state);
+        (SUITE, self.size, self.firstboot(), self.packages.concat()).hash(state);
     }
 }
 
 impl Recipe {
     pub fn build(&self, artefact: &Artefact, dir: &Path, emulator: &Path) -> Result<()> {
         host::ensure(host::ROOTFS)?;
+        if self.has_network() {
+            host::ensure(host::NETWORKED_DISK)?;
+        }
         let work = dir.with_extension("new");
         fs::create_dir_all(&work)?;
         let image = work.join("disk.img");
@@ -99,32 +113,39 @@ impl Recipe {
         Ok(())
     }
 
-    /// Replays the journal if need be; status 1 says that it was. Anything worse is an error.
+    /// Replays the journal if need be; status 1 says that it was. Anything worse is an error. What no file has any more, such as the
+    /// installed packages, then takes no room on the host.
     fn check(&self, image: &Path) -> Result<()> {
         // After the journal e2fsck forgets an offset: it gets the partition in a file of its own.
         let script = r#"
 set -e
-[ "$OFFSET" -gt 0 ] || { e2fsck -fp "$IMAGE" || [ $? -eq 1 ]; exit; }
+[ "$OFFSET" -gt 0 ] || { e2fsck -fp -E discard "$IMAGE" || [ $? -eq 1 ]; exit; }
 dd if="$IMAGE" of="$IMAGE.part" bs="$OFFSET" skip=1 conv=sparse status=none
-e2fsck -fp "$IMAGE.part" || [ $? -eq 1 ]
+e2fsck -fp -E discard "$IMAGE.part" || [ $? -eq 1 ]
 dd if="$IMAGE.part" of="$IMAGE" bs="$OFFSET" seek=1 conv=notrunc status=none
 rm "$IMAGE.part"
 fallocate --dig-holes "$IMAGE" || true
 "#;
         let mut command = Command::new("sh");
         command.args(["-c", script]).env("PATH", admin_path());
-        output(command.env("IMAGE", image).env("OFFSET", self.offset().to_string())).map(drop)
+        output(command.env("IMAGE", image).env("OFFSET", self.layout.offset().to_string())).map(drop)
     }
 
-    /// Where the file system begins on the image.
-    fn offset(&self) -> u64 {
-        if self.layout == Layout::Bootable { PARTITION } else { 0 }
+    /// Whether it has a network, and lets root in by ssh.
+    fn has_network(&self) -> bool {
+        matches!(self.layout, Layout::Gpt { .. })
     }
 
     /// What the first boot does.
     fn firstboot(&self) -> String {
-        let bootable = if self.layout == Layout::Bootable { include_str!("bootable.sh") } else { "" };
-        include_str!("firstboot.sh").replace("@BOOTABLE@\n", bootable).replace("@CONSOLE@", self.system.console)
+        let bootable = match self.layout {
+            Layout::Bare => "",
+            Layout::Mbr => include_str!("bootable.sh"),
+            Layout::Gpt { .. } => include_str!("gpt.sh"),
+        };
+        let System { efi: (target, name), console, .. } = *self.system;
+        let script = include_str!("firstboot.sh").replace("@BOOTABLE@\n", bootable).replace("@CONSOLE@", console);
+        script.replace("@EFI_TARGET@", target).replace("@EFI@", name).replace("@EFI_FILE@", &name.to_lowercase())
     }
 
     /// Downloads and unpacks; leaves an image that configures itself when booted with `init=/mimic-firstboot`.
@@ -139,8 +160,16 @@ fallocate --dig-holes "$IMAGE" || true
         let modules = places::guests().join(self.kernel).join("modules");
         let firstboot = work.join("mimic-firstboot");
         fs::write(&firstboot, self.firstboot())?;
-        if part.exists() {
-            fs::remove_file(&part)?;
+        let key = work.join(SSH_KEY);
+        for stale in [&part, &key, &key.with_extension("pub")] {
+            if stale.exists() {
+                fs::remove_file(stale)?;
+            }
+        }
+        if self.has_network() {
+            // Without a passphrase: who can read it can read the disk.
+            let mut keygen = Command::new("ssh-keygen");
+            output(keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "mimic tests", "-f"]).arg(&key))?;
         }
         // One shell for all steps, because file owners and device nodes live as long as one fakeroot.
         let script = r#"
@@ -151,6 +180,7 @@ debootstrap --foreign --arch="$ARCH" --variant=minbase --force-check-gpg --keyri
 [ ! -L "$TREE/proc" ] || { rm "$TREE/proc"; mkdir "$TREE/proc"; }
 install -m 755 "$FIRSTBOOT" "$TREE/mimic-firstboot"
 mkdir -p "$TREE/usr/lib/modules" && cp -r "$MODULES"/. "$TREE/usr/lib/modules/"
+[ ! -e "$KEY" ] || install -D -m 600 "$KEY" "$TREE/root/.ssh/authorized_keys"
 mke2fs -q -t ext4 -L mimic -d "$TREE" -E root_owner=0:0,offset="$OFFSET" "$IMAGE" "$SIZE"
 "#;
         let mut command = if host::is_root() {
@@ -171,22 +201,20 @@ mke2fs -q -t ext4 -L mimic -d "$TREE" -E root_owner=0:0,offset="$OFFSET" "$IMAGE
                     .env("ARCH", self.system.arch)
                     .env("KEYRING", KEYRING)
                     .env("CACHE", &cache)
-                    .env("PACKAGES", self.packages.join(","))
+                    .env("PACKAGES", self.packages.concat().join(","))
                     .env("SUITE", SUITE)
                     .env("TREE", &tree)
                     .env("MIRROR", mirror())
                     .env("FIRSTBOOT", &firstboot)
                     .env("MODULES", &modules)
+                    .env("KEY", key.with_extension("pub"))
                     .env("IMAGE", &part)
-                    .env("OFFSET", self.offset().to_string())
+                    .env("OFFSET", self.layout.offset().to_string())
                     .env("SIZE", self.size),
             )
             .context("debootstrap (no network, or a signature that does not verify?)")
         })?;
-        if self.layout == Layout::Bootable {
-            let mut image = fs::OpenOptions::new().read(true).write(true).open(&part)?;
-            image.write_all(&partition_table(image.metadata()?.len()))?;
-        }
+        self.layout.write_table(&part)?;
         fs::rename(&part, image)?;
         fs::remove_dir_all(&tree)?;
         Ok(())
@@ -196,7 +224,7 @@ mke2fs -q -t ext4 -L mimic -d "$TREE" -E root_owner=0:0,offset="$OFFSET" "$IMAGE
     fn second_stage(&self, image: &Path, work: &Path, emulator: &Path) -> Result<()> {
         let kernel = super::kernel(self.kernel);
         let System { machine, plain_cpu, console, .. } = self.system;
-        let root = if self.layout == Layout::Bootable { "/dev/vda1" } else { "/dev/vda" };
+        let root = self.layout.root();
         let mut emulator = Emulator::new(self.system, emulator);
         emulator
             .args(["-M", machine, "-cpu", plain_cpu, "-m", "2048", "-nographic", "-no-reboot"])
@@ -215,23 +243,8 @@ mke2fs -q -t ext4 -L mimic -d "$TREE" -E root_owner=0:0,offset="$OFFSET" "$IMAGE
     }
 }
 
-/// A boot sector without a loader: one active partition that reaches from [`PARTITION`] to the end of the image.
-fn partition_table(length: u64) -> [u8; SECTOR as usize] {
-    const ENTRY: usize = 446;
-    const ACTIVE: u8 = 0x80;
-    const LINUX: u8 = 0x83;
-    // The old numbers of head, sector and cylinder say that they do not suffice.
-    const LBA: [u8; 3] = [0xfe, 0xff, 0xff];
-    let mut sector = [0; SECTOR as usize];
-    let sectors = |bytes: u64| u32::try_from(bytes / SECTOR).expect("an image of some GiB").to_le_bytes();
-    let entry = [&[ACTIVE], &LBA[..], &[LINUX], &LBA, &sectors(PARTITION), &sectors(length - PARTITION)].concat();
-    sector[ENTRY..ENTRY + entry.len()].copy_from_slice(&entry);
-    sector[SECTOR as usize - 2..].copy_from_slice(&[0x55, 0xaa]);
-    sector
-}
-
 /// PATH with the administrator's directories, where an ordinary user's may lack them.
-fn admin_path() -> String {
+pub fn admin_path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
@@ -240,23 +253,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_partition_to_the_end() {
-        let sector = partition_table(PARTITION + (1536 << 20));
-        assert_eq!(sector[446..462], *b"\x80\xfe\xff\xff\x83\xfe\xff\xff\x00\x08\x00\x00\x00\x00\x30\x00");
-        assert_eq!((sector[510], sector[511]), (0x55, 0xaa));
-        assert!(sector[462..510].iter().chain(&sector[..446]).all(|byte| *byte == 0));
-    }
-
-    #[test]
     fn every_recipe_has_its_script() {
-        for recipe in [&ARM64, &AMD64, &DISK_AMD64] {
+        for recipe in [&ARM64, &AMD64, &DISK_AMD64, &DISK_ARM64_UEFI, &DISK_AMD64_UEFI] {
             let script = recipe.firstboot();
             let console = format!("systemctl enable serial-getty@{}.service", recipe.system.console);
             assert!(
-                script.contains(&console) && !script.contains("@CONSOLE") && !script.contains("@BOOTABLE"),
+                script.contains(&console)
+                    && !["@CONSOLE", "@BOOTABLE", "@EFI"].iter().any(|place| script.contains(place)),
                 "{script}"
             );
-            assert_eq!(script.contains("grub-install"), recipe.layout == Layout::Bootable);
+            assert_eq!(script.contains("update-grub"), recipe.layout.is_bootable());
+            assert_eq!(script.contains("systemd-networkd.service"), recipe.has_network());
         }
     }
 }
