@@ -81,6 +81,8 @@ pub struct Env<F: Frontend> {
     pub(crate) coherent: bool,
     /// The instruction at the program counter shall be executed alone, without looking for blocks.
     pub(crate) alone: bool,
+    /// All other vCPUs are outside of guest code: see `exclusive.rs`.
+    pub(crate) exclusive: bool,
     /// Where in the block an exception was raised, as distance from its start.
     pub(crate) fault_pc: u32,
     /// The host's floating-point status as compiled code left it, and whether such code runs now: see `float.rs`.

@@ -8,6 +8,7 @@ use crate::around::Around;
 use crate::cache::{Block, BlockKey, CodeCache, Entries, Home, TemplateCode};
 use crate::code_memory::Usage;
 use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
+use crate::exclusive::Floor;
 use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
 use crate::ir;
@@ -33,6 +34,8 @@ const BLOCK_LIMIT: u32 = 32;
 const MAX_BLOCKS: usize = 1 << 19;
 /// Pages that a look for a block may find behind the same address, one after the other, while others change the tables.
 const HOLDS: usize = 8;
+/// Version of the saved form of a vCPU. The first did not say whether it waits for an interrupt.
+const SAVED_VERSION: u32 = 2;
 /// Blocks that die at once before it is quicker to forget all.
 const MANY_DEAD: usize = 64;
 
@@ -105,6 +108,7 @@ pub struct Shared<F: Frontend> {
     /// How many vCPUs there are, and where those wait that ask others for something.
     vcpus: AtomicUsize,
     pub(crate) lobby: Lobby,
+    pub(crate) floor: Floor,
     tiers: Tiers,
     template: Option<Template<F>>,
     compiler: Option<Box<dyn Compiler<F>>>,
@@ -513,6 +517,7 @@ impl<F: Frontend> Tcg<F> {
                 kickers: Mutex::default(),
                 vcpus: AtomicUsize::new(0),
                 lobby: Lobby::default(),
+                floor: Floor::default(),
                 tiers,
                 template,
                 compiler,
@@ -1330,13 +1335,15 @@ impl<F: Frontend> TcgVcpu<F> {
             env.kicker.epoch.store(env.forgotten, Ordering::Release);
             shared.bury();
         }
-        env.answer();
         if env.kicker.kicked.swap(false, Ordering::AcqRel) {
             env.refresh_view();
             if env.kicker.poll.swap(false, Ordering::AcqRel) {
                 shared.frontend.poll(env);
             }
         }
+        // After the kick that came with the question was taken.
+        env.answer();
+        env.step_aside();
         if shared.stress.is_some() {
             env.stress_look_around();
         }
@@ -1544,7 +1551,10 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
 
     fn save(&self) -> Saved {
         let frontend = &self.env.shared.frontend;
-        Saved { model: F::NAME.into(), version: 1, body: frontend.save(&self.env.cpu) }
+        // Whether it waits for an interrupt, then what the front end has.
+        let mut body = vec![self.env.halted.into()];
+        body.extend(frontend.save(&self.env.cpu));
+        Saved { model: F::NAME.into(), version: SAVED_VERSION, body }
     }
 
     fn load(&mut self, saved: &Saved) -> Result<(), LoadError> {
@@ -1552,11 +1562,18 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
         if saved.model != F::NAME {
             return Err(LoadError::OtherModel { path: F::NAME.into(), found: saved.model.clone() });
         }
-        if saved.version > 1 {
-            return Err(LoadError::Newer { path: saved.model.clone(), found: saved.version, known: 1 });
+        if saved.version > SAVED_VERSION {
+            return Err(LoadError::Newer { path: saved.model.clone(), found: saved.version, known: SAVED_VERSION });
         }
         let env = &mut *self.env;
-        env.shared.clone().frontend.load(env, &saved.body).map_err(bad)?;
+        let (halted, body) = match (saved.version, saved.body.split_first()) {
+            (2, Some((halted @ (0 | 1), body))) => (*halted != 0, body),
+            (2, _) => return Err(bad(BadState("it does not say whether the processor waits".into()))),
+            _ => (false, &saved.body[..]),
+        };
+        env.shared.clone().frontend.load(env, body).map_err(bad)?;
+        env.halted = halted;
+        (env.raised, env.exception) = (0, None);
         env.flush_tlb();
         Ok(())
     }

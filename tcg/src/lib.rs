@@ -14,6 +14,7 @@ pub mod code_memory;
 #[cfg(feature = "cranelift")]
 pub mod cranelift;
 pub mod env;
+mod exclusive;
 pub mod exec;
 pub mod explain;
 pub mod float;
