@@ -5,6 +5,7 @@
 
 mod assemble;
 mod cli;
+mod crew;
 mod keys;
 mod logging;
 mod pci;

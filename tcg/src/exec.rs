@@ -7,7 +7,7 @@
 use crate::around::Around;
 use crate::cache::{Block, BlockKey, CodeCache, Entries, Home, TemplateCode};
 use crate::code_memory::Usage;
-use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
+use crate::env::{Bell, Env, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
 use crate::exclusive::Floor;
 use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
@@ -109,6 +109,9 @@ pub struct Shared<F: Frontend> {
     vcpus: AtomicUsize,
     pub(crate) lobby: Lobby,
     pub(crate) floor: Floor,
+    /// Whether all vCPUs run on one thread, and where it sleeps then.
+    pub(crate) take_turns: bool,
+    bell: Arc<Bell>,
     tiers: Tiers,
     template: Option<Template<F>>,
     compiler: Option<Box<dyn Compiler<F>>>,
@@ -518,6 +521,8 @@ impl<F: Frontend> Tcg<F> {
                 vcpus: AtomicUsize::new(0),
                 lobby: Lobby::default(),
                 floor: Floor::default(),
+                take_turns: false,
+                bell: Arc::default(),
                 tiers,
                 template,
                 compiler,
@@ -557,6 +562,13 @@ impl<F: Frontend> Tcg<F> {
         }
     }
 
+    /// Lets all vCPUs run on one thread, one after the other: see `turns.rs`. Before there are vCPUs.
+    pub fn set_turns(&mut self) {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.take_turns = true;
+        }
+    }
+
     /// What the vCPUs share.
     pub fn shared(&self) -> &Arc<Shared<F>> {
         &self.shared
@@ -567,7 +579,7 @@ impl<F: Frontend> Tcg<F> {
     /// # Errors
     /// [`AccelError::UnknownModel`] and what else the front end refuses.
     pub fn vcpu_of(&self, wiring: Wiring) -> Result<TcgVcpu<F>, AccelError> {
-        let kicker = Kicker::new();
+        let kicker = Kicker::new(if self.shared.take_turns { self.shared.bell.clone() } else { Arc::default() });
         let poller = kicker.clone();
         let cpu = self.shared.frontend.cpu(&wiring, Arc::new(move || poller.request_poll()))?;
         wiring.pins.connect(Arc::new(PinKick(kicker.clone())));
@@ -1148,7 +1160,7 @@ impl<F: Frontend> Env<F> {
                     // SAFETY: as above.
                     self.take_raised(shared, unsafe { &*self.left });
                 }
-                if self.halted || self.alone {
+                if self.halted || self.alone || self.gives_way {
                     return Exit::Resync as u64;
                 }
                 let pins = self.pins.levels();
@@ -1360,10 +1372,14 @@ impl<F: Frontend> TcgVcpu<F> {
                 shared.frontend.interrupt(env, pins);
             }
         }
+        let gives_way = std::mem::take(&mut env.gives_way);
         if env.kicker.take_stop() {
             return Some(Stop::Kicked);
         }
-        env.halted.then_some(Stop::Idle)
+        if env.halted {
+            return Some(Stop::Idle);
+        }
+        gives_way.then_some(Stop::Yield)
     }
 
     /// Executes fewer instructions than the next block has, to end a budget exactly.
@@ -1466,13 +1482,13 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
     fn wait(&mut self) {
         let env = &mut *self.env;
         let shared = env.shared.clone();
+        if shared.take_turns {
+            // Whoever is called first has the turn.
+            let all = shared.kickers().clone();
+            return shared.bell.sleep_until(|| all.iter().any(|kicker| kicker.is_called()));
+        }
         let (kicker, pins) = (env.kicker.clone(), env.pins.clone());
-        kicker.sleep_until(|| {
-            kicker.stop_requested()
-                || kicker.poll.load(Ordering::Acquire)
-                || kicker.kicked.load(Ordering::Acquire)
-                || shared.frontend.wakes(env, pins.levels())
-        });
+        kicker.sleep_until(|| shared.frontend.wakes(env, pins.levels()));
     }
 
     fn kicker(&self) -> Arc<dyn Kick> {

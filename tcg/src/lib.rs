@@ -32,6 +32,7 @@ pub mod spans;
 mod stress;
 pub mod targets;
 mod trace;
+pub mod turns;
 pub mod x64;
 
 pub use env::Env;

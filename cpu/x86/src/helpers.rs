@@ -100,6 +100,7 @@ helpers! {
     MWAIT = 68, full F0 halt;
     RSM = 69, full F0 rsm;
     WATCH = 70, plain F2 watch;
+    GIVE_WAY = 71, plain F0 give_way;
 }
 
 /// What [`decimal`] does.
@@ -914,6 +915,11 @@ extern "C" fn output(env: &mut Env, port: u64, bytes: u64, value: u64) -> u64 {
     }
     exception::watch_port(&mut env.cpu, port as u16, bytes);
     wires::write_port(env, port as u16, bytes as u8, value);
+    0
+}
+
+extern "C" fn give_way(env: &mut Env) -> u64 {
+    env.give_way();
     0
 }
 

@@ -3,6 +3,7 @@
 
 mod cases;
 mod screen;
+mod torture;
 mod warnings;
 mod workloads;
 
@@ -90,6 +91,7 @@ pub fn run(options: &Options) -> Result<Tally> {
     }
     let mut tally = tally.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     tally += workloads::run(options.only.as_ref(), &options.emulator, &work)?;
+    tally += torture::run(options.only.as_ref(), &options.emulator, &work)?;
     Ok(tally)
 }
 

@@ -65,6 +65,7 @@ impl Translator<'_> {
         Next::Continue
     }
     pub fn yield_op(&mut self) -> Next {
+        self.ir.call(helpers::GIVE_WAY, &[]);
         self.resync_next()
     }
     pub fn wfe(&mut self) -> Next {
