@@ -10,6 +10,7 @@ mod guest;
 mod machine;
 mod report;
 mod rows;
+mod scaling;
 mod source;
 mod statistics;
 
@@ -72,6 +73,9 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if options.sides[1].is_qemu {
         host::ensure_qemu(options.system)?;
+    }
+    if options.names == ["smp"] {
+        return scaling::run(options);
     }
     let mut measured = work(options)?;
     let guest = Guest::prepare(options.system, &options.machine, &options.sides[1].program)?;
