@@ -35,7 +35,7 @@ hotplug() {
 # A program of many files, compiled on all processors at once; it says what it was made of.
 compile() {
     rm -rf compile && mkdir compile && cd compile || return 1
-    count=24
+    count=12
     {
         echo "objects = \$(patsubst %,part%.o,$(seq -s ' ' $count))"
         printf 'all: $(objects)\n\tgcc -o all $(objects)\n'
