@@ -28,6 +28,8 @@ use vm::{BadState, Gpa, Gva, LoadError, Saved, log};
 const SLICE: u64 = 50_000;
 /// The same if the machine has several vCPUs, which may wait for one another's looks.
 const SLICE_OF_SEVERAL: u64 = 10_000;
+/// Looks around between updates of the jump cache where several vCPUs install code.
+const REFRESH: u32 = 32;
 /// Instructions of a block at most.
 const BLOCK_LIMIT: u32 = 32;
 /// Blocks in the cache before all are thrown away.
@@ -590,7 +592,7 @@ impl<F: Frontend> Tcg<F> {
         self.shared.vcpus.fetch_add(1, Ordering::SeqCst);
         let changed = kicker.clone();
         wiring.bus.on_change(Box::new(move || changed.interrupt()));
-        let mut vcpu = TcgVcpu { env, boot: wiring.boot, executed: 0, installs: 0, id: wiring.id };
+        let mut vcpu = TcgVcpu { env, boot: wiring.boot, executed: 0, installs: 0, looks: 0, id: wiring.id };
         vcpu.reset();
         Ok(vcpu)
     }
@@ -613,6 +615,8 @@ pub struct TcgVcpu<F: Frontend> {
     executed: u64,
     /// How much host code was installed when the jump cache was last brought up to date.
     installs: u64,
+    /// How often it has looked around.
+    looks: u32,
     id: u32,
 }
 
@@ -1360,7 +1364,10 @@ impl<F: Frontend> TcgVcpu<F> {
             env.stress_look_around();
         }
         let installs = shared.installs.load(Ordering::Acquire);
-        if shared.template.is_some() && std::mem::replace(&mut self.installs, installs) != installs {
+        self.looks = self.looks.wrapping_add(1);
+        // Older code does as well, and somebody always installs some.
+        let due = !shared.has_several() || self.looks.is_multiple_of(REFRESH);
+        if due && shared.template.is_some() && std::mem::replace(&mut self.installs, installs) != installs {
             env.refresh_jumps();
         }
         let pins = env.pins.levels();

@@ -72,8 +72,10 @@ fn a_split_lock_excludes_aligned_operations_and_plain_stores() {
         m.write(CODE, &program(&[0xf0, 0x48, 0x81, 0x03, 0, 0, 0, 0x01], TIMES)); // lock add qword [rbx], 1 << 24
         m.cpu().gpr[RBX] = 0x503d;
         let split = m.other(1);
-        m.write(CODE + 0x100, &program(&[0x88, 0x0b, 0x3a, 0x0b, 0x75, 0x0a], TIMES)); // mov [rbx], cl; cmp cl, [rbx]; jne fail
-        m.write(CODE + 0x100 + 5 + 6 + 0x0a, &[0xb8, 1, 0, 0, 0, 0xf4]); // mov eax, 1; hlt
+        // mov [rbx], cl; mov edx, 20; wait: dec edx; jnz wait; cmp cl, [rbx]; jne fail
+        let body = [0x88, 0x0b, 0xba, 20, 0, 0, 0, 0xff, 0xca, 0x75, 0xfc, 0x3a, 0x0b, 0x75, 0x0a];
+        m.write(CODE + 0x100, &program(&body, 10 * TIMES));
+        m.write(CODE + 0x100 + 5 + body.len() as u64 + 0x0a, &[0xb8, 1, 0, 0, 0, 0xf4]); // mov eax, 1; hlt
         m.cpu().set_rip(CODE + 0x100);
         let stores = m.other(2);
         let all = run_all(vec![split, stores]);

@@ -93,7 +93,7 @@ fn torture(
         .disk(&disk)
         .step(Regex::new(PROMPT)?, &format!("sh smp/run.sh {seconds}\r"))
         .step(Regex::new(r"smp: finished[\s\S]*root@debian:~# ")?, "reboot\r")
-        .step(Regex::new(PROMPT)?, "echo $(nproc) after reboot; poweroff\r")
+        .step(Regex::new(r"Linux version[\s\S]*root@debian:~# ")?, "echo $(nproc) after reboot; poweroff\r")
         .timeout(TIMEOUT)
         .log(&log);
     let run = machine.run();
