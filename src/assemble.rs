@@ -100,6 +100,9 @@ fn translator<F: Frontend>(config: &Config, frontend: F) -> Result<Box<dyn Accel
     }
     let mut tcg = Tcg::new(frontend, tiers, template, compiler);
     tcg.set_stopwatch(now_ns);
+    if config.accel.one_thread {
+        tcg.set_turns();
+    }
     if let Some(seed) = config.accel.stress {
         tcg.set_stress(seed);
     }

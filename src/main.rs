@@ -6,6 +6,7 @@
 mod assemble;
 mod choose;
 mod cli;
+mod crew;
 mod img;
 mod keys;
 mod logging;

@@ -5,6 +5,7 @@
 
 use crate::assemble::{Assembly, PROMPT, PendingEnd, assemble};
 use crate::cli::config::Config;
+use crate::crew::{Crew, Order, Pause};
 use crate::stages::{self, Stage, Stages};
 use crate::{keys, logging, picture};
 use anyhow::{Result, anyhow};
@@ -19,143 +20,24 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 use vm::ResetKind;
 use vm::clock::Clock;
 use vm::power::PowerRequest;
-use vm::vcpu::{AccelError, Kick, Stop, Vcpu};
 
 /// How long the end of the program waits for somebody to take the guest's last output.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Something that the loop decides about.
-enum Event {
+pub(crate) enum Event {
     /// The guest or a device asks for power-off or reset.
     Power,
-    /// A vCPU's thread stands still.
+    /// A thread of vCPUs stands still.
     Paused { reason: Pause },
     /// A person or a signal ends the program with this status.
     Quit(u8),
     /// The monitor was given a command; the answer goes back.
     Command(String, Sender<String>),
-}
-
-/// Why a vCPU's thread stands still.
-enum Pause {
-    /// It was told to.
-    Ordered,
-    /// It cannot go on.
-    Failed(AccelError),
-}
-
-/// What a vCPU's thread is told.
-enum Order {
-    Run,
-    Pause,
-    /// Reset the vCPU, while it stands still.
-    Reset(Sender<()>),
-    /// One line per register, while it stands still.
-    Registers(Sender<String>),
-    /// What runs now, while it goes on.
-    Look(Sender<Option<Stage>>),
-    /// What the accelerator has counted, one line each, while it stands still.
-    Counters(Sender<String>),
-    End,
-}
-
-/// The thread of one vCPU.
-struct VcpuThread {
-    orders: Sender<Order>,
-    kick: Arc<dyn Kick>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl VcpuThread {
-    fn start(n: usize, mut vcpu: Box<dyn Vcpu>, events: Sender<Event>) -> std::io::Result<Self> {
-        let (orders, inbox) = channel();
-        let kick = vcpu.kicker();
-        let work = move || {
-            let _watch = Watch(events.clone());
-            vcpu_loop(&mut *vcpu, &inbox, &events);
-        };
-        let thread = std::thread::Builder::new().name(format!("vcpu{n}")).spawn(work)?;
-        Ok(Self { orders, kick, thread: Some(thread) })
-    }
-
-    fn order(&self, order: Order) {
-        // A thread that is gone follows no orders; its end was reported.
-        let _ = self.orders.send(order);
-        self.kick.kick();
-    }
-}
-
-/// Tells the run loop when its thread panics: nobody else would notice, and the program would never end.
-struct Watch(Sender<Event>);
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let error = "a vCPU's thread panicked, which is a bug of Mimic; report the message above".to_owned();
-            let _ = self.0.send(Event::Paused { reason: Pause::Failed(AccelError::Unsupported(error)) });
-        }
-    }
-}
-
-fn vcpu_loop(vcpu: &mut dyn Vcpu, inbox: &Receiver<Order>, events: &Sender<Event>) {
-    let mut running = false;
-    loop {
-        let order = if running { inbox.try_recv().ok() } else { inbox.recv().ok().or(Some(Order::End)) };
-        match order {
-            Some(Order::Run) => running = true,
-            Some(Order::Pause) => {
-                running = false;
-                let _ = events.send(Event::Paused { reason: Pause::Ordered });
-            }
-            Some(Order::Reset(done)) => {
-                vcpu.reset();
-                let _ = done.send(());
-            }
-            Some(Order::Registers(answer)) => {
-                let _ = answer.send(registers(vcpu));
-            }
-            Some(Order::Look(answer)) => {
-                let _ = answer.send(stages::of(vcpu));
-            }
-            Some(Order::Counters(answer)) => {
-                let _ = answer.send(counters(vcpu));
-            }
-            Some(Order::End) => {
-                vm::log!(Stats, "{}", counters(vcpu).trim_end());
-                return;
-            }
-            None => {}
-        }
-        if !running {
-            continue;
-        }
-        match vcpu.run(None) {
-            Ok(Stop::Idle) => vcpu.wait(),
-            // Shutdown and reset come through the power handle too, which the loop hears of.
-            Ok(_) => {}
-            Err(error) => {
-                running = false;
-                let _ = events.send(Event::Paused { reason: Pause::Failed(error) });
-            }
-        }
-    }
-}
-
-fn registers(vcpu: &dyn Vcpu) -> String {
-    let all = vcpu.regs();
-    let line = |(n, (name, bits)): (usize, &(&str, u32))| {
-        format!("{name:>16} = {:0width$x}\n", vcpu.reg(n), width = (*bits as usize).div_ceil(4))
-    };
-    all.iter().enumerate().map(line).collect()
-}
-
-fn counters(vcpu: &dyn Vcpu) -> String {
-    vcpu.counters().iter().map(|(name, count)| format!("{count:>16} {name}\n")).collect()
 }
 
 /// Runs a machine; gives the exit status.
@@ -197,7 +79,7 @@ fn start(config: &Config, stages: Option<Arc<Stages>>) -> Result<u8> {
 struct RunLoop {
     machine: Machine,
     clock: Arc<host::clock::HostClock>,
-    threads: Vec<VcpuThread>,
+    crews: Vec<Crew>,
     events: Receiver<Event>,
     no_reboot: bool,
     no_shutdown: bool,
@@ -243,9 +125,13 @@ impl RunLoop {
         let signals = sender.clone();
         let signals = SignalThread::start(move |_| drop(signals.send(Event::Quit(0))))?;
         let timers = TimerThread::start(machine.timers.clone(), clock.clone());
-        let mut threads = Vec::new();
-        for (n, vcpu) in std::mem::take(&mut machine.vcpus).into_iter().enumerate() {
-            threads.push(VcpuThread::start(n, vcpu, sender.clone())?);
+        let mut crews = Vec::new();
+        let mut vcpus = std::mem::take(&mut machine.vcpus);
+        let together = if config.accel.one_thread { vcpus.len() } else { 1 };
+        while !vcpus.is_empty() {
+            let rest = vcpus.split_off(together.min(vcpus.len()));
+            let first = crews.len();
+            crews.push(Crew::start(first, std::mem::replace(&mut vcpus, rest), sender.clone())?);
         }
         let monitor = || {
             let events = sender.clone();
@@ -270,7 +156,7 @@ impl RunLoop {
         let mut run_loop = Self {
             machine,
             clock,
-            threads,
+            crews,
             events,
             no_reboot: config.no_reboot,
             no_shutdown: config.no_shutdown,
@@ -289,16 +175,15 @@ impl RunLoop {
 
     /// Looks at the vCPUs until the guest has come to its programs.
     fn watch(&self, stages: Arc<Stages>) -> Result<()> {
-        let vcpus: Vec<_> = self.threads.iter().map(|thread| (thread.orders.clone(), thread.kick.clone())).collect();
+        let lines: Vec<_> = self.crews.iter().map(Crew::line).collect();
         let look = move || {
             while !stages.is_complete() {
                 std::thread::sleep(stages::INTERVAL);
-                for (orders, kick) in &vcpus {
+                for line in &lines {
                     let (answer, reply) = channel();
-                    let sent = orders.send(Order::Look(answer));
-                    kick.kick();
+                    line.order(Order::Look(answer));
                     // A thread that is gone answers nothing more.
-                    let (Ok(()), Ok(found)) = (sent, reply.recv()) else { return };
+                    let Ok(found) = reply.recv() else { return };
                     found.into_iter().for_each(|stage| stages.reach(stage));
                 }
             }
@@ -312,8 +197,8 @@ impl RunLoop {
         if !self.running && !self.off {
             self.running = true;
             self.clock.run();
-            for thread in &self.threads {
-                thread.order(Order::Run);
+            for crew in &self.crews {
+                crew.order(Order::Run);
             }
         }
     }
@@ -324,10 +209,10 @@ impl RunLoop {
             return Ok(());
         }
         self.running = false;
-        for thread in &self.threads {
-            thread.order(Order::Pause);
+        for crew in &self.crews {
+            crew.order(Order::Pause);
         }
-        let mut waiting = self.threads.len();
+        let mut waiting = self.crews.len();
         while waiting > 0 {
             match self.events.recv()? {
                 Event::Paused { reason: Pause::Ordered } => waiting -= 1,
@@ -341,9 +226,9 @@ impl RunLoop {
 
     fn reset(&mut self) -> Result<()> {
         self.machine.reset_parts(ResetKind::Warm)?;
-        for thread in &self.threads {
+        for crew in &self.crews {
             let (done, ack) = channel();
-            thread.order(Order::Reset(done));
+            crew.order(Order::Reset(done));
             ack.recv()?;
         }
         self.machine.settle();
@@ -353,14 +238,10 @@ impl RunLoop {
 
     fn run(mut self) -> Result<u8> {
         let result = self.decide();
-        for thread in &self.threads {
-            thread.order(Order::End);
+        for crew in &self.crews {
+            crew.order(Order::End);
         }
-        for thread in &mut self.threads {
-            if let Some(thread) = thread.thread.take() {
-                let _ = thread.join();
-            }
-        }
+        self.crews.iter_mut().for_each(Crew::join);
         host::finish(Some(PATIENCE));
         result
     }
@@ -410,10 +291,10 @@ impl RunLoop {
         let running = self.running;
         self.pause(later)?;
         let mut text = String::new();
-        for (n, thread) in self.threads.iter().enumerate() {
+        for crew in &self.crews {
             let (answer, reply) = channel();
-            thread.order(order(answer));
-            text.push_str(&format!("CPU#{n}\n{}", reply.recv().unwrap_or_default()));
+            crew.order(order(answer));
+            text.push_str(&reply.recv().unwrap_or_default());
         }
         if running {
             self.go_on();

@@ -212,6 +212,34 @@ fn self_modifying_code() {
     passes("selfmod");
 }
 
+/// What `smp` says of the order in which processors came to a counter.
+fn order_of_processors(accel: &str, cpu: &str) -> String {
+    let run = run("smp", &["-smp", "4", "-cpu", cpu, "-accel", accel], usize::MAX).unwrap();
+    judge(&run, &[]).unwrap_or_else(|why| panic!("{accel} {cpu}: {why}"));
+    run.lines.into_iter().find(|line| line.starts_with("order ")).unwrap_or_else(|| panic!("{accel} {cpu}: no order"))
+}
+
+#[test]
+fn several_processors() {
+    for accel in TIERS.into_iter().chain(STRESS) {
+        for cpu in CPUS {
+            order_of_processors(accel, cpu);
+        }
+    }
+}
+
+#[test]
+fn processors_that_take_turns_meet_in_the_same_order_in_every_run() {
+    let mut seen = Vec::new();
+    for accel in TIERS.into_iter().chain(STRESS).chain(["tcg", "tcg"]) {
+        seen.push(order_of_processors(&format!("{accel},thread=single"), "max"));
+    }
+    assert!(seen.iter().all(|order| *order == seen[0]), "{seen:#?}");
+    // They do take turns.
+    let changes = seen[0].as_bytes().windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(changes > 30, "{}", seen[0]);
+}
+
 #[test]
 fn many_blocks() {
     passes("manyblocks");

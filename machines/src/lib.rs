@@ -17,6 +17,7 @@ pub mod error;
 pub mod fdt;
 pub mod machine;
 pub mod microvm;
+mod mp_table;
 pub mod pc;
 pub mod power_key;
 #[cfg(test)]

@@ -13,10 +13,12 @@
 //! | port `0x3f8`  | 16550A                                     | 4            |
 
 use crate::board::{Board, CpuDesc};
+use crate::boot::Blob;
 use crate::boot::File;
 use crate::boot::x86::{self, Kind, MemoryMap, Module};
 use crate::builder::{Boot, Made};
 use crate::error::Error;
+use crate::mp_table;
 use crate::pc::interrupts::{self, CPU_LINES, gsi};
 use hw::char::ns16550a::Ns16550a;
 use hw::input::i8042::{I8042, Lines};
@@ -26,12 +28,14 @@ use hw::rtc::mc146818::Mc146818;
 use hw::timer::i8254::I8254;
 use std::sync::Arc;
 use vm::chardev::CharPort;
-use vm::{DeviceCell, IrqLine};
+use vm::{DeviceCell, Gpa, IrqLine};
 
 const NAME: &str = "microvm";
 /// RAM below the devices, in bytes.
 const LOW_RAM: u64 = 3 << 30;
 const HIGH_RAM: u64 = 4 << 30;
+/// Processors that the MP tables have room for.
+const MAX_CPUS: u32 = 32;
 
 /// The machine as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +80,9 @@ pub fn machine(config: &Config, files: Files) -> Result<(Board, Boot), Error> {
         cpu: &config.cpu,
         long_mode: config.long_mode,
     };
-    let (blobs, regs) = x86::load(&machine, kernel, files.modules, &files.cmdline)?;
+    let (mut blobs, regs) = x86::load(&machine, kernel, files.modules, &files.cmdline)?;
+    let tables = mp_table::tables(config.cpus);
+    blobs.push(Blob { name: "MP tables".into(), gpa: Gpa(mp_table::PLACE), bytes: tables.into(), zeros: 0 });
     Ok((board, Boot { blobs, fdt: None, regs: Some(regs), ports: Vec::new() }))
 }
 
@@ -90,10 +96,9 @@ fn check(config: &Config) -> Result<(), Error> {
         let (cpu, pa_bits) = (config.cpu.clone(), config.physical_bits);
         return Err(Error::TooMuchRam { machine: NAME, asked_mib: ram >> 20, cpu, pa_bits, max_mib: max >> 20 });
     }
-    // A guest learns of processors from tables that this machine does not have.
-    let max = 1;
+    let max = MAX_CPUS;
     if config.cpus == 0 || config.cpus > max {
-        return Err(Error::TooManyCpus { machine: NAME, asked: config.cpus, max, why: "without ACPI tables" });
+        return Err(Error::TooManyCpus { machine: NAME, asked: config.cpus, max, why: "on this machine" });
     }
     Ok(())
 }

@@ -186,6 +186,8 @@ pub struct Accel {
     pub code_bytes: Option<u64>,
     /// For developers: makes rare things frequent, as random numbers from this seed say. The tier is then the highest.
     pub stress: Option<u64>,
+    /// All vCPUs take turns on one thread.
+    pub one_thread: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

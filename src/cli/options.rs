@@ -29,7 +29,7 @@ options! {
     ["cpu"] Some("MODEL[,FEATURE=on|off]"), "the CPU: `help` lists them", cpu;
     ["smp"] Some("N"), "number of CPUs; default 1", smp;
     ["m"] Some("SIZE"), "guest RAM: a number of MiB, or with suffix K, M, G or T; default 128M", memory;
-    ["accel"] Some("tcg[,tier=0|1|2|auto][,tb-size=MIB][,stress=SEED]"), "how guest code is run; stress is for tests of Mimic and slow", accel;
+    ["accel"] Some("tcg[,thread=single|multi][,tier=0|1|2|auto][,tb-size=MIB][,stress=SEED]"), "how guest code is run; stress is for tests of Mimic and slow", accel;
     ["kernel"] Some("FILE"), "kernel to start: for ARM Image, compressed Image, EFI zboot or ELF, for a PC bzImage", |b, v| path(&mut b.kernel, "kernel", v);
     ["initrd"] Some("FILE"), "initial RAM disk for the kernel", |b, v| path(&mut b.initrd, "initrd", v);
     ["append"] Some("TEXT"), "the kernel's command line", |b, v| set(&mut b.append, v.to_string());
@@ -309,11 +309,11 @@ fn accel(b: &mut Builder, text: &str) -> Result<(), CliError> {
     }
     accel_names(b, &format!("-accel {text}"), &names)?;
     let tier = fields.choice("tier", &[("0", Some(0)), ("1", Some(1)), ("2", Some(2)), ("auto", None)])?;
-    fields.choice("thread", &[("single", ()), ("multi", ())])?;
+    let one_thread = fields.choice("thread", &[("single", true), ("multi", false)])?.unwrap_or(false);
     let code_mib = fields.number("tb-size", 1 << 20)?.filter(|mib| *mib != 0);
     let stress = fields.number("stress", u64::MAX)?;
     fields.finish()?;
-    set(&mut b.accel, Accel { tier: tier.flatten(), code_bytes: code_mib.map(|mib| mib << 20), stress })
+    set(&mut b.accel, Accel { tier: tier.flatten(), code_bytes: code_mib.map(|mib| mib << 20), stress, one_thread })
 }
 
 fn short_drive(b: &mut Builder, option: &str, file: &str, rest: &str) -> Result<(), CliError> {

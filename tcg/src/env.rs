@@ -77,10 +77,14 @@ pub struct Env<F: Frontend> {
     pub(crate) ir: crate::ir::Block,
     pub(crate) exception: Option<F::Exception>,
     pub(crate) halted: bool,
+    /// It is the next vCPU's turn.
+    pub(crate) gives_way: bool,
     /// A store to code shall start its instruction again, alone: see [`Frontend::COHERENT_CODE`].
     pub(crate) coherent: bool,
     /// The instruction at the program counter shall be executed alone, without looking for blocks.
     pub(crate) alone: bool,
+    /// All other vCPUs are outside of guest code: see `exclusive.rs`.
+    pub(crate) exclusive: bool,
     /// Where in the block an exception was raised, as distance from its start.
     pub(crate) fault_pc: u32,
     /// The host's floating-point status as compiled code left it, and whether such code runs now: see `float.rs`.
@@ -139,14 +143,35 @@ pub(crate) fn tag_of(mode: u64, space: u32) -> u64 {
 // cleared them (see cache.rs, "graveyard"); every other part is Send.
 unsafe impl<F: Frontend> Send for Env<F> {}
 
+/// Where a vCPU sleeps, or all of those that share a thread.
+#[derive(Default)]
+pub(crate) struct Bell {
+    lock: Mutex<()>,
+    wake: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        let _lock = self.lock.lock().unwrap();
+        self.wake.notify_all();
+    }
+
+    /// Sleeps until `awake` holds; it is looked at under the lock that every kick takes, so no wake-up is lost.
+    pub fn sleep_until(&self, awake: impl Fn() -> bool) {
+        let mut lock = self.lock.lock().unwrap();
+        while !awake() {
+            lock = self.wake.wait(lock).unwrap();
+        }
+    }
+}
+
 /// Wakes or interrupts a vCPU.
 pub struct Kicker {
     pub(crate) kicked: AtomicBool,
     pub(crate) poll: AtomicBool,
     stop: AtomicBool,
     pace: Mutex<Pace>,
-    idle: Mutex<()>,
-    wake: Condvar,
+    bell: Arc<Bell>,
     /// The last epoch of the code cache that the vCPU has seen.
     pub(crate) epoch: AtomicU64,
     /// Whether the vCPU may be executing blocks: one that does not need not see an epoch for its blocks to be freed.
@@ -161,14 +186,14 @@ struct Pace(*const AtomicI64, *const AtomicU32);
 unsafe impl Send for Pace {}
 
 impl Kicker {
-    pub(crate) fn new() -> Arc<Self> {
+    /// Of a vCPU that sleeps by this bell.
+    pub(crate) fn new(bell: Arc<Bell>) -> Arc<Self> {
         Arc::new(Self {
             kicked: AtomicBool::new(false),
             poll: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             pace: Mutex::new(Pace(std::ptr::null(), std::ptr::null())),
-            idle: Mutex::new(()),
-            wake: Condvar::new(),
+            bell,
             epoch: AtomicU64::new(0),
             running: AtomicBool::new(false),
             inbox: Inbox::default(),
@@ -193,8 +218,7 @@ impl Kicker {
                 }
             }
         }
-        let _idle = self.idle.lock().unwrap();
-        self.wake.notify_all();
+        self.bell.ring();
     }
 
     /// Asks for [`Frontend::poll`] and wakes.
@@ -203,12 +227,14 @@ impl Kicker {
         self.interrupt();
     }
 
-    /// Sleeps until `awake` holds; it is looked at under the lock that every kick takes, so no wake-up is lost.
+    /// Sleeps until `awake` holds or it is kicked.
     pub(crate) fn sleep_until(&self, awake: impl Fn() -> bool) {
-        let mut idle = self.idle.lock().unwrap();
-        while !awake() {
-            idle = self.wake.wait(idle).unwrap();
-        }
+        self.bell.sleep_until(|| self.is_called() || awake());
+    }
+
+    /// Whether somebody wants something of it.
+    pub(crate) fn is_called(&self) -> bool {
+        self.stop_requested() || self.poll.load(Ordering::Acquire) || self.kicked.load(Ordering::Acquire)
     }
 
     /// Takes a request to leave the run loop.
@@ -252,6 +278,12 @@ impl<F: Frontend> Env<F> {
     /// The result of a vector helper.
     pub fn set_vector_result(&mut self, result: u128) {
         self.vectors[0] = result;
+    }
+
+    /// The guest has nothing better to do than to wait for another vCPU (YIELD, PAUSE): where vCPUs take turns on one thread it
+    /// is the next one's; the block must end with `Resync`.
+    pub fn give_way(&mut self) {
+        self.gives_way = self.shared.take_turns;
     }
 
     /// The CPU stops until an interrupt (WFI, HLT); the block must end with `Resync`.

@@ -7,7 +7,8 @@
 use crate::around::Around;
 use crate::cache::{Block, BlockKey, CodeCache, Entries, Home, TemplateCode};
 use crate::code_memory::Usage;
-use crate::env::{Env, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
+use crate::env::{Bell, Env, Jump, KICK, Kicker, PinKick, jump_index, tag_of};
+use crate::exclusive::Floor;
 use crate::frontend::{Frontend, Helper, Key};
 use crate::interp::{self, Exit};
 use crate::ir;
@@ -27,12 +28,16 @@ use vm::{BadState, Gpa, Gva, LoadError, Saved, log};
 const SLICE: u64 = 50_000;
 /// The same if the machine has several vCPUs, which may wait for one another's looks.
 const SLICE_OF_SEVERAL: u64 = 10_000;
+/// Looks around between updates of the jump cache where several vCPUs install code.
+const REFRESH: u32 = 32;
 /// Instructions of a block at most.
 const BLOCK_LIMIT: u32 = 32;
 /// Blocks in the cache before all are thrown away.
 const MAX_BLOCKS: usize = 1 << 19;
 /// Pages that a look for a block may find behind the same address, one after the other, while others change the tables.
 const HOLDS: usize = 8;
+/// Version of the saved form of a vCPU. The first did not say whether it waits for an interrupt.
+const SAVED_VERSION: u32 = 2;
 /// Blocks that die at once before it is quicker to forget all.
 const MANY_DEAD: usize = 64;
 
@@ -105,6 +110,10 @@ pub struct Shared<F: Frontend> {
     /// How many vCPUs there are, and where those wait that ask others for something.
     vcpus: AtomicUsize,
     pub(crate) lobby: Lobby,
+    pub(crate) floor: Floor,
+    /// Whether all vCPUs run on one thread, and where it sleeps then.
+    pub(crate) take_turns: bool,
+    bell: Arc<Bell>,
     tiers: Tiers,
     template: Option<Template<F>>,
     compiler: Option<Box<dyn Compiler<F>>>,
@@ -513,6 +522,9 @@ impl<F: Frontend> Tcg<F> {
                 kickers: Mutex::default(),
                 vcpus: AtomicUsize::new(0),
                 lobby: Lobby::default(),
+                floor: Floor::default(),
+                take_turns: false,
+                bell: Arc::default(),
                 tiers,
                 template,
                 compiler,
@@ -552,6 +564,13 @@ impl<F: Frontend> Tcg<F> {
         }
     }
 
+    /// Lets all vCPUs run on one thread, one after the other: see `turns.rs`. Before there are vCPUs.
+    pub fn set_turns(&mut self) {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.take_turns = true;
+        }
+    }
+
     /// What the vCPUs share.
     pub fn shared(&self) -> &Arc<Shared<F>> {
         &self.shared
@@ -562,7 +581,7 @@ impl<F: Frontend> Tcg<F> {
     /// # Errors
     /// [`AccelError::UnknownModel`] and what else the front end refuses.
     pub fn vcpu_of(&self, wiring: Wiring) -> Result<TcgVcpu<F>, AccelError> {
-        let kicker = Kicker::new();
+        let kicker = Kicker::new(if self.shared.take_turns { self.shared.bell.clone() } else { Arc::default() });
         let poller = kicker.clone();
         let cpu = self.shared.frontend.cpu(&wiring, Arc::new(move || poller.request_poll()))?;
         wiring.pins.connect(Arc::new(PinKick(kicker.clone())));
@@ -573,7 +592,7 @@ impl<F: Frontend> Tcg<F> {
         self.shared.vcpus.fetch_add(1, Ordering::SeqCst);
         let changed = kicker.clone();
         wiring.bus.on_change(Box::new(move || changed.interrupt()));
-        let mut vcpu = TcgVcpu { env, boot: wiring.boot, executed: 0, installs: 0, id: wiring.id };
+        let mut vcpu = TcgVcpu { env, boot: wiring.boot, executed: 0, installs: 0, looks: 0, id: wiring.id };
         vcpu.reset();
         Ok(vcpu)
     }
@@ -596,6 +615,8 @@ pub struct TcgVcpu<F: Frontend> {
     executed: u64,
     /// How much host code was installed when the jump cache was last brought up to date.
     installs: u64,
+    /// How often it has looked around.
+    looks: u32,
     id: u32,
 }
 
@@ -1143,7 +1164,7 @@ impl<F: Frontend> Env<F> {
                     // SAFETY: as above.
                     self.take_raised(shared, unsafe { &*self.left });
                 }
-                if self.halted || self.alone {
+                if self.halted || self.alone || self.gives_way {
                     return Exit::Resync as u64;
                 }
                 let pins = self.pins.levels();
@@ -1330,18 +1351,23 @@ impl<F: Frontend> TcgVcpu<F> {
             env.kicker.epoch.store(env.forgotten, Ordering::Release);
             shared.bury();
         }
-        env.answer();
         if env.kicker.kicked.swap(false, Ordering::AcqRel) {
             env.refresh_view();
             if env.kicker.poll.swap(false, Ordering::AcqRel) {
                 shared.frontend.poll(env);
             }
         }
+        // After the kick that came with the question was taken.
+        env.answer();
+        env.step_aside();
         if shared.stress.is_some() {
             env.stress_look_around();
         }
         let installs = shared.installs.load(Ordering::Acquire);
-        if shared.template.is_some() && std::mem::replace(&mut self.installs, installs) != installs {
+        self.looks = self.looks.wrapping_add(1);
+        // Older code does as well, and somebody always installs some.
+        let due = !shared.has_several() || self.looks.is_multiple_of(REFRESH);
+        if due && shared.template.is_some() && std::mem::replace(&mut self.installs, installs) != installs {
             env.refresh_jumps();
         }
         let pins = env.pins.levels();
@@ -1353,10 +1379,14 @@ impl<F: Frontend> TcgVcpu<F> {
                 shared.frontend.interrupt(env, pins);
             }
         }
+        let gives_way = std::mem::take(&mut env.gives_way);
         if env.kicker.take_stop() {
             return Some(Stop::Kicked);
         }
-        env.halted.then_some(Stop::Idle)
+        if env.halted {
+            return Some(Stop::Idle);
+        }
+        gives_way.then_some(Stop::Yield)
     }
 
     /// Executes fewer instructions than the next block has, to end a budget exactly.
@@ -1459,13 +1489,13 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
     fn wait(&mut self) {
         let env = &mut *self.env;
         let shared = env.shared.clone();
+        if shared.take_turns {
+            // Whoever is called first has the turn.
+            let all = shared.kickers().clone();
+            return shared.bell.sleep_until(|| all.iter().any(|kicker| kicker.is_called()));
+        }
         let (kicker, pins) = (env.kicker.clone(), env.pins.clone());
-        kicker.sleep_until(|| {
-            kicker.stop_requested()
-                || kicker.poll.load(Ordering::Acquire)
-                || kicker.kicked.load(Ordering::Acquire)
-                || shared.frontend.wakes(env, pins.levels())
-        });
+        kicker.sleep_until(|| shared.frontend.wakes(env, pins.levels()));
     }
 
     fn kicker(&self) -> Arc<dyn Kick> {
@@ -1544,7 +1574,10 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
 
     fn save(&self) -> Saved {
         let frontend = &self.env.shared.frontend;
-        Saved { model: F::NAME.into(), version: 1, body: frontend.save(&self.env.cpu) }
+        // Whether it waits for an interrupt, then what the front end has.
+        let mut body = vec![self.env.halted.into()];
+        body.extend(frontend.save(&self.env.cpu));
+        Saved { model: F::NAME.into(), version: SAVED_VERSION, body }
     }
 
     fn load(&mut self, saved: &Saved) -> Result<(), LoadError> {
@@ -1552,11 +1585,18 @@ impl<F: Frontend> Vcpu for TcgVcpu<F> {
         if saved.model != F::NAME {
             return Err(LoadError::OtherModel { path: F::NAME.into(), found: saved.model.clone() });
         }
-        if saved.version > 1 {
-            return Err(LoadError::Newer { path: saved.model.clone(), found: saved.version, known: 1 });
+        if saved.version > SAVED_VERSION {
+            return Err(LoadError::Newer { path: saved.model.clone(), found: saved.version, known: SAVED_VERSION });
         }
         let env = &mut *self.env;
-        env.shared.clone().frontend.load(env, &saved.body).map_err(bad)?;
+        let (halted, body) = match (saved.version, saved.body.split_first()) {
+            (2, Some((halted @ (0 | 1), body))) => (*halted != 0, body),
+            (2, _) => return Err(bad(BadState("it does not say whether the processor waits".into()))),
+            _ => (false, &saved.body[..]),
+        };
+        env.shared.clone().frontend.load(env, body).map_err(bad)?;
+        env.halted = halted;
+        (env.raised, env.exception) = (0, None);
         env.flush_tlb();
         Ok(())
     }

@@ -131,7 +131,7 @@ pub trait Frontend: Send + Sync + Sized + 'static {
     /// Where stores to code count for the very next instruction: the exception that stands for none, by which an instruction
     /// is started again. `None` where code must be synchronised first.
     const COHERENT_CODE: Option<Self::Exception> = None;
-    /// Atomic accesses need not be aligned. Deviation: one that is not is no longer atomic.
+    /// Atomic accesses need not be aligned. One that is not may stop all other vCPUs.
     const SPLIT_LOCKS: bool = false;
     /// What nothing on the bus answers reads as ones, and stores to it are lost; else it is a [`bus_error`](Frontend::bus_error).
     const OPEN_BUS: bool = false;

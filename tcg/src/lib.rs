@@ -14,6 +14,7 @@ pub mod code_memory;
 #[cfg(feature = "cranelift")]
 pub mod cranelift;
 pub mod env;
+mod exclusive;
 pub mod exec;
 pub mod explain;
 pub mod float;
@@ -31,6 +32,7 @@ pub mod spans;
 mod stress;
 pub mod targets;
 mod trace;
+pub mod turns;
 pub mod x64;
 
 pub use env::Env;

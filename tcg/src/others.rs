@@ -60,9 +60,19 @@ impl Inbox {
         open.1
     }
 
+    /// Whether the vCPU may be executing guest code.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::SeqCst)
+    }
+
+    /// Says whether it may be; gives what was said before.
+    pub(crate) fn set_busy(&self, busy: bool) -> bool {
+        self.busy.swap(busy, Ordering::SeqCst)
+    }
+
     /// Whether the question of that number is answered, or will be before the vCPU does anything.
     fn is_settled(&self, number: u64) -> bool {
-        self.answered.load(Ordering::SeqCst) >= number || !self.busy.load(Ordering::SeqCst)
+        self.answered.load(Ordering::SeqCst) >= number || !self.is_busy()
     }
 }
 
@@ -75,7 +85,7 @@ pub(crate) struct Lobby {
 }
 
 impl Lobby {
-    fn wait_until(&self, settled: impl Fn() -> bool) {
+    pub(crate) fn wait_until(&self, settled: impl Fn() -> bool) {
         for _ in 0..LOOKS {
             if settled() {
                 return;
@@ -91,7 +101,7 @@ impl Lobby {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
-    fn tell(&self) {
+    pub(crate) fn tell(&self) {
         if self.waiting.load(Ordering::SeqCst) != 0 {
             let _guard = self.lock.lock().unwrap();
             self.wake.notify_all();
@@ -117,7 +127,7 @@ impl<F: Frontend> Env<F> {
                 (kicker, number)
             })
             .collect();
-        let was_busy = self.kicker.inbox.busy.swap(false, Ordering::SeqCst);
+        let was_busy = self.kicker.inbox.set_busy(false);
         shared.lobby.tell();
         shared.lobby.wait_until(|| asked.iter().all(|(kicker, number)| kicker.inbox.is_settled(*number)));
         if was_busy {
@@ -125,15 +135,9 @@ impl<F: Frontend> Env<F> {
         }
     }
 
-    /// From now on it executes guest code: others wait for its answers.
-    pub(crate) fn be_busy(&mut self) {
-        self.kicker.inbox.busy.store(true, Ordering::SeqCst);
-        self.answer();
-    }
-
     /// It executes no guest code until it says otherwise.
     pub(crate) fn be_idle(&mut self) {
-        self.kicker.inbox.busy.store(false, Ordering::SeqCst);
+        self.kicker.inbox.set_busy(false);
         self.shared.lobby.tell();
     }
 

@@ -11,14 +11,16 @@
 use crate::bits::ones;
 use crate::env::{Env, TEMPS};
 use crate::frontend::{Frontend, Translation};
-use crate::ir::{AtomicOp, Mem};
+use crate::ir::Mem;
 use crate::others::Ask;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use vm::address_space::Span;
 use vm::ram::{PAGE_SIZE, Ram};
 use vm::vcpu::Intent;
 use vm::{Backing, FlatView, Gpa, Gva, log};
+
+mod atomics;
 
 /// Entries of each regime's first table: enough for 64 MiB of small pages.
 pub const ENTRIES: usize = 1 << 14;
@@ -842,110 +844,6 @@ impl<F: Frontend> Env<F> {
         let mmu = self.shared.clone().frontend.fetch_regime(&self.cpu);
         self.translate(gva, Want { intent, mmu }).ok().map(|page| page.gpa)
     }
-
-    /// Makes a virtual address writable and gives its host address, or raises; `Ok(None)` for a device.
-    fn resolve_rmw(&mut self, gva: Gva, bytes: u8, mem: Mem) -> Result<(Gpa, Option<*mut u8>), F::Exception> {
-        let read = Want { intent: intent_of_load(mem), mmu: mem.mmu };
-        // A misaligned read-modify-write is no single access on any bus here.
-        let natural = bytes.trailing_zeros() as u8;
-        self.check_alignment(gva, read, natural)?;
-        if !mem.modify {
-            self.resolve(gva, read)?;
-        }
-        let found = self.resolve(gva, Want { intent: Intent::Write, mmu: mem.mmu })?;
-        Ok((found.page.gpa, found.host))
-    }
-
-    /// The same, with what must be looked at before code is changed. Where locks may be split, one that is not aligned is two
-    /// accesses: `Ok(None)`.
-    fn before_rmw(&mut self, gva: Gva, bytes: u8, mem: Mem) -> Result<(Gpa, Option<*mut u8>), F::Exception> {
-        if F::SPLIT_LOCKS && !gva.0.is_multiple_of(bytes.into()) {
-            self.probe_store(gva.0, bytes, mem)?;
-            return Ok((Gpa(0), None));
-        }
-        let (gpa, host) = self.resolve_rmw(gva, bytes, mem)?;
-        if host.is_some() {
-            self.before_store(gpa, bytes)?;
-        }
-        Ok((gpa, host))
-    }
-
-    /// The host address of an aligned read-modify-write that the first table allows: RAM without code.
-    fn first_rmw(&self, va: u64, bytes: u8, mem: Mem) -> Option<*mut u8> {
-        let entry = &self.tlb.entries[usize::from(mem.mmu) % REGIMES][index(va)];
-        let hits = |tag: u64| va ^ tag <= PAGE_SIZE - u64::from(bytes);
-        let aligned = va & (u64::from(bytes) - 1) == 0 && va & ((1u64 << mem.align_log2) - 1) == 0;
-        (aligned && hits(entry.read) && hits(entry.write)).then(|| va.wrapping_add(entry.addend) as *mut u8)
-    }
-
-    /// An atomic read-modify-write of 1, 2, 4 or 8 bytes; `None` when an exception was raised.
-    pub fn atomic_slow(&mut self, op: AtomicOp, va: u64, bytes: u8, value: u64, mem: Mem) -> Option<u64> {
-        let value = if mem.swap { swap(value.into(), bytes) as u64 } else { value };
-        let apply = |old: u64| {
-            let (a, b) = if mem.swap {
-                (swap(old.into(), bytes) as u64, swap(value.into(), bytes) as u64)
-            } else {
-                (old, value)
-            };
-            let new = op.eval(bytes, a, b);
-            if mem.swap { swap(new.into(), bytes) as u64 } else { new }
-        };
-        if let Some(host) = self.first_rmw(va, bytes, mem) {
-            // SAFETY: the table says that the page is RAM there; the location is aligned, so it lies in the page.
-            let old = unsafe { update_host(host, bytes, apply) };
-            return Some(if mem.swap { swap(old.into(), bytes) as u64 } else { old });
-        }
-        let old = match self.before_rmw(Gva(va), bytes, mem) {
-            // SAFETY: resolved as writable RAM of an aligned, in-page location.
-            Ok((gpa, Some(host))) => {
-                let old = unsafe { update_host(host, bytes, apply) };
-                self.wrote(gpa, bytes);
-                old
-            }
-            Ok((_, None)) => {
-                let plain = Mem { swap: false, ..mem };
-                let old = self.load_slow(va, bytes, plain)? as u64;
-                self.store_slow(va, bytes, apply(old).into(), plain).then_some(old)?
-            }
-            Err(exception) => {
-                self.raise(exception);
-                return None;
-            }
-        };
-        Some(if mem.swap { swap(old.into(), bytes) as u64 } else { old })
-    }
-
-    /// A compare-and-exchange of at most 16 bytes, giving the old contents; `None` when an exception was raised.
-    pub fn cmpxchg_slow(&mut self, va: u64, bytes: u8, expected: u128, new: u128, mem: Mem) -> Option<u128> {
-        let order = |v: u128| if mem.swap { swap(v, bytes) } else { v };
-        let (expected, new) = (order(expected), order(new));
-        if let Some(host) = self.first_rmw(va, bytes, mem) {
-            // SAFETY: as in `atomic_slow`.
-            return Some(order(unsafe { exchange_host(host, bytes, expected, new) }));
-        }
-        match self.before_rmw(Gva(va), bytes, mem) {
-            Ok((gpa, Some(host))) => {
-                // SAFETY: resolved as writable RAM of an aligned, in-page location.
-                let old = unsafe { exchange_host(host, bytes, expected, new) };
-                if old == expected {
-                    self.wrote(gpa, bytes);
-                }
-                Some(order(old))
-            }
-            Ok((_, None)) => {
-                let plain = Mem { swap: false, ..mem };
-                let old = self.load_slow(va, bytes, plain)?;
-                if old == expected && !self.store_slow(va, bytes, new, plain) {
-                    return None;
-                }
-                Some(order(old))
-            }
-            Err(exception) => {
-                self.raise(exception);
-                None
-            }
-        }
-    }
 }
 
 const _: () = assert!(TEMPS * 16 <= 4096, "temporaries stay within reach of 16-bit offsets");
@@ -1021,123 +919,6 @@ pub(crate) unsafe fn write_host(host: *mut u8, bytes: u8, value: u128) {
                 }
             }
         }
-    }
-}
-
-/// # Safety
-/// `host` must be valid for `bytes` (1, 2, 4, 8) bytes of guest RAM and aligned to them.
-unsafe fn update_host(host: *mut u8, bytes: u8, apply: impl Fn(u64) -> u64) -> u64 {
-    macro_rules! update {
-        ($atomic:ty, $int:ty) => {{
-            // SAFETY: valid and aligned by the caller.
-            let cell = unsafe { <$atomic>::from_ptr(host.cast()) };
-            let new = |old: $int| Some(apply(old.into()) as $int);
-            cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, new).unwrap_or_else(|old| old).into()
-        }};
-    }
-    match bytes {
-        1 => update!(AtomicU8, u8),
-        2 => update!(AtomicU16, u16),
-        4 => update!(AtomicU32, u32),
-        _ => update!(AtomicU64, u64),
-    }
-}
-
-/// # Safety
-/// `host` must be valid for `bytes` (1, 2, 4, 8, 16) bytes of guest RAM and aligned to them.
-unsafe fn exchange_host(host: *mut u8, bytes: u8, expected: u128, new: u128) -> u128 {
-    macro_rules! exchange {
-        ($atomic:ty, $int:ty) => {{
-            // SAFETY: valid and aligned by the caller.
-            let cell = unsafe { <$atomic>::from_ptr(host.cast()) };
-            let done = cell.compare_exchange(expected as $int, new as $int, Ordering::SeqCst, Ordering::SeqCst);
-            done.unwrap_or_else(|old| old).into()
-        }};
-    }
-    match bytes {
-        1 => exchange!(AtomicU8, u8),
-        2 => exchange!(AtomicU16, u16),
-        4 => exchange!(AtomicU32, u32),
-        8 => exchange!(AtomicU64, u64),
-        // SAFETY: valid and aligned by the caller.
-        _ => unsafe { exchange_16(host.cast(), expected, new) },
-    }
-}
-
-/// # Safety
-/// `host` must be valid and aligned to 16 bytes.
-#[cfg(target_arch = "x86_64")]
-unsafe fn exchange_16(host: *mut u128, expected: u128, new: u128) -> u128 {
-    if std::arch::is_x86_feature_detected!("cmpxchg16b") {
-        // SAFETY: valid and aligned by the caller, the instruction exists.
-        return unsafe { exchange_16_atomic(host, expected, new) };
-    }
-    // SAFETY: by the caller. Deviation: not atomic on the few processors without the instruction.
-    unsafe { exchange_16_plain(host, expected, new) }
-}
-
-/// # Safety
-/// `host` must be valid and aligned to 16 bytes; the processor must have the instruction.
-#[cfg(target_arch = "x86_64")]
-unsafe fn exchange_16_atomic(host: *mut u128, expected: u128, new: u128) -> u128 {
-    let (low, high): (u64, u64);
-    // SAFETY: by the caller. RBX, which the compiler keeps for itself, is exchanged back.
-    unsafe {
-        std::arch::asm!(
-            "xchg {new_low}, rbx",
-            "lock cmpxchg16b xmmword ptr [{host}]",
-            "mov rbx, {new_low}",
-            new_low = inout(reg) new as u64 => _,
-            host = in(reg) host,
-            in("rcx") (new >> 64) as u64,
-            inout("rax") expected as u64 => low,
-            inout("rdx") (expected >> 64) as u64 => high,
-            options(nostack),
-        );
-    }
-    u128::from(low) | u128::from(high) << 64
-}
-
-/// # Safety
-/// `host` must be valid and aligned to 16 bytes.
-#[cfg(not(target_arch = "x86_64"))]
-unsafe fn exchange_16(host: *mut u128, expected: u128, new: u128) -> u128 {
-    // SAFETY: by the caller. Deviation: atomic on x86-64 hosts only.
-    unsafe { exchange_16_plain(host, expected, new) }
-}
-
-/// # Safety
-/// `host` must be valid and aligned to 16 bytes.
-unsafe fn exchange_16_plain(host: *mut u128, expected: u128, new: u128) -> u128 {
-    // SAFETY: by the caller.
-    unsafe {
-        let old = host.read_volatile();
-        if old == expected {
-            host.write_volatile(new);
-        }
-        old
-    }
-}
-
-impl AtomicOp {
-    /// The new contents for `bytes`-wide operands.
-    pub fn eval(self, bytes: u8, old: u64, value: u64) -> u64 {
-        let unused = 64 - 8 * u32::from(bytes);
-        let mask = u64::MAX >> unused;
-        let signed = |v: u64| ((v << unused) as i64) >> unused;
-        let (old, value) = (old & mask, value & mask);
-        let new = match self {
-            AtomicOp::Swap => value,
-            AtomicOp::Add => old.wrapping_add(value),
-            AtomicOp::AndNot => old & !value,
-            AtomicOp::Or => old | value,
-            AtomicOp::Xor => old ^ value,
-            AtomicOp::MinS => signed(old).min(signed(value)) as u64,
-            AtomicOp::MaxS => signed(old).max(signed(value)) as u64,
-            AtomicOp::MinU => old.min(value),
-            AtomicOp::MaxU => old.max(value),
-        };
-        new & mask
     }
 }
 

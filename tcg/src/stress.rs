@@ -6,6 +6,7 @@
 //! - Slices have random lengths, from one instruction up; finding a block may end a slice like a kick.
 //! - Between slices everything is thrown away now and then, more often a single block, a link, translations of
 //!   addresses, the jump cache.
+//! - Atomic accesses are made while all other vCPUs stand aside now and then.
 //! - New optimized code may come with a kick, go again at once, or take everything else with it; with a compiler in the
 //!   background that happens while the vCPU executes host code.
 //!
@@ -37,6 +38,8 @@ const SPACE: u64 = 64;
 const JUMPS: u64 = 64;
 /// When a block is found that the jump cache did not know.
 const KICK_AT_LOOKUP: u64 = 32;
+/// When an atomic access is made: that it is made alone.
+const ALONE: u64 = 64;
 /// When optimized code is installed.
 const KICK_AT_INSTALL: u64 = 4;
 const DISCARD_AT_INSTALL: u64 = 8;
@@ -158,6 +161,11 @@ impl<F: Frontend> Env<F> {
         if self.shared.stress.as_ref().is_some_and(|stress| stress.one_in(KICK_AT_LOOKUP)) {
             self.end_slice();
         }
+    }
+
+    /// Whether an atomic access that the host could make is to be made while all other vCPUs stand aside.
+    pub(crate) fn is_alone_for_stress(&self) -> bool {
+        self.shared.stress.as_ref().is_some_and(|stress| stress.one_in(ALONE))
     }
 
     /// Between slices.

@@ -119,7 +119,7 @@ fn one_dash_or_two_and_every_simple_option() {
     let features = [("crc32", true), ("sve", false), ("pmu", false)].map(|(name, on)| (name.to_string(), on));
     assert_eq!(config.cpu, Cpu { model: "cortex-a57".into(), features: features.to_vec() });
     assert_eq!((config.ram_bytes, config.cpus), (3 << 29, 1));
-    assert_eq!(config.accel, Accel { tier: Some(1), code_bytes: Some(64 << 20), stress: Some(16) });
+    assert_eq!(config.accel, Accel { tier: Some(1), code_bytes: Some(64 << 20), stress: Some(16), one_thread: true });
     assert_eq!(config.kernel, Some("Image".into()));
     assert_eq!(config.initrd, Some("initrd.img".into()));
     assert_eq!(config.append.as_deref(), Some("quiet"));

@@ -19,7 +19,7 @@ compile() {
 }
 
 for common in start.S lib.c mmu.c; do compile $common; done
-for name in demo hello reset timer_loop wfi selfmod faults manyblocks; do
+for name in demo hello reset timer_loop wfi selfmod faults manyblocks smp; do
     compile $name.c
     parts="$objects/start.S.o $objects/$name.c.o $objects/lib.c.o $objects/mmu.c.o"
     if [ -e src/${name}_code.S ]; then

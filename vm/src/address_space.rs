@@ -145,6 +145,15 @@ impl FlatView {
             Backing::Rom { .. } | Backing::Alias(_) => Err(BusError::NoDevice),
         }
     }
+
+    /// Replaces a number in RAM if it is `expected`: see [`Ram::exchange`]. `None` where there is no RAM.
+    pub fn exchange(&self, gpa: Gpa, width: u8, expected: u64, new: u64) -> Option<u64> {
+        let span = self.find(gpa)?;
+        match &span.backing {
+            Backing::Ram { ram, offset } => ram.exchange(offset + (gpa.0 - span.start.0), width, expected, new),
+            _ => None,
+        }
+    }
 }
 
 /// The guest-physical address space of a machine.

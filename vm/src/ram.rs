@@ -266,6 +266,36 @@ impl Ram {
         Some(())
     }
 
+    /// Replaces an aligned little-endian number of 4 or 8 bytes if it is `expected`, atomically, and tells the code watcher;
+    /// gives what it held. `None` when the range leaves the block or is not aligned.
+    pub fn exchange(&self, offset: u64, width: u8, expected: u64, new: u64) -> Option<u64> {
+        let p = self.pointer(offset, usize::from(width))?;
+        if !offset.is_multiple_of(u64::from(width)) {
+            return None;
+        }
+        let (success, failure) = (Ordering::SeqCst, Ordering::Acquire);
+        // SAFETY: in bounds (pointer) and aligned (checked; the mapping is page-aligned).
+        let old = unsafe {
+            match width {
+                4 => {
+                    let (expected, new) = ((expected as u32).to_le(), (new as u32).to_le());
+                    let done = AtomicU32::from_ptr(p.cast()).compare_exchange(expected, new, success, failure);
+                    u32::from_le(done.unwrap_or_else(|old| old)).into()
+                }
+                8 => {
+                    let (expected, new) = (expected.to_le(), new.to_le());
+                    let done = AtomicU64::from_ptr(p.cast()).compare_exchange(expected, new, success, failure);
+                    u64::from_le(done.unwrap_or_else(|old| old))
+                }
+                _ => return None,
+            }
+        };
+        if old == expected {
+            self.code().mark_dirty(offset as usize, usize::from(width));
+        }
+        Some(old)
+    }
+
     /// This block as a region of the rust-vmm view, at guest-physical `gpa`.
     pub fn region(&self, gpa: Gpa) -> Option<Arc<GuestRegionMmap<CodeMap>>> {
         GuestRegionMmap::with_arc(self.map.clone(), GuestAddress(gpa.0)).map(Arc::new)
@@ -321,6 +351,17 @@ mod tests {
         ram.store(4094, 4, 1);
         ram.write(0, &[0; 5000]);
         assert_eq!(*seen.0.lock().unwrap(), [4094..4098, 0..5000]);
+        assert_eq!(
+            (ram.exchange(4096, 4, 7, 8), ram.exchange(4097, 4, 7, 8), ram.exchange(8192, 8, 7, 8)),
+            (Some(0), None, None)
+        );
+        assert_eq!(seen.0.lock().unwrap().len(), 2);
+        assert_eq!(
+            (ram.exchange(4096, 4, 0, 8), ram.exchange(4096, 8, 8, 9), ram.load(4096, 8)),
+            (Some(0), Some(8), Some(9))
+        );
+        assert_eq!(seen.0.lock().unwrap().len(), 4);
+        seen.0.lock().unwrap().truncate(2);
         ram.code().clear(1, chunk_bits(&(4096..4097)));
         ram.store(4096, 4, 1);
         assert_eq!(seen.0.lock().unwrap().len(), 2);

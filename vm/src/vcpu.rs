@@ -45,6 +45,8 @@ pub enum Stop {
     Idle,
     /// Somebody kicked it.
     Kicked,
+    /// The guest gives the processor away (YIELD, PAUSE); only where vCPUs take turns on one thread.
+    Yield,
     /// A breakpoint at this address.
     Breakpoint(Gva),
     /// An access to watched data at this address.

@@ -83,7 +83,7 @@ enum Task {
     },
     /// Measure Mimic against QEMU
     Bench {
-        /// What to measure: rows or groups of rows. Default: all
+        /// What to measure: rows or groups of rows, or `smp`, two processors against one. Default: all but `smp`
         names: Vec<String>,
         /// The guest's system: aarch64 or x86_64
         #[arg(long, alias = "arch", default_value = "aarch64", value_parser = system::find)]

@@ -1,7 +1,7 @@
 //! What the translator sees of the architecture.
 
 use crate::a64;
-use crate::cluster::{Cluster, State};
+use crate::cluster::{Cluster, Start, State};
 use crate::disassemble;
 use crate::exception::{self, Exception};
 use crate::features::Features;
@@ -90,6 +90,9 @@ struct SavedCpu {
     sys: SystemRegisters,
     event: bool,
     off: bool,
+    /// Where it was told to start.
+    #[serde(default)]
+    start: Option<Start>,
     midr: u64,
 }
 
@@ -173,6 +176,10 @@ impl Cpu {
             sys: self.sys.clone(),
             event: self.event,
             off: self.off,
+            start: match self.wires.cluster.state(self.wires.id) {
+                Some(State::Pending(start)) => Some(start),
+                _ => None,
+            },
             midr: self.model.midr,
         }
     }
@@ -376,8 +383,15 @@ impl Frontend for Arm {
         serde_json::to_vec(&cpu.saved()).unwrap_or_default()
     }
     fn load(&self, env: &mut Env, body: &[u8]) -> Result<(), BadState> {
-        let saved = serde_json::from_slice(body).map_err(|error| BadState(error.to_string()))?;
+        let saved: SavedCpu = serde_json::from_slice(body).map_err(|error| BadState(error.to_string()))?;
+        let start = saved.start;
         env.cpu.restore(saved)?;
+        let state = match start {
+            Some(start) => State::Pending(start),
+            None if env.cpu.off => State::Off,
+            None => State::On,
+        };
+        env.cpu.wires.cluster.restore(env.cpu.wires.id, state);
         env.flush_tlb();
         Ok(())
     }

@@ -41,6 +41,7 @@ helpers! {
     AUTH_RETURN = 16, full F2 auth_return;
     READ_AT_EL1 = 17, plain F2 read_at_el1;
     MASK_INTERRUPTS = 18, plain F1 mask_interrupts;
+    GIVE_WAY = 19, plain F0 give_way;
 }
 
 fn refuse(env: &mut Env, syndrome: Syndrome) -> u64 {
@@ -199,7 +200,14 @@ extern "C" fn wfe(env: &mut Env, _unused: u64) -> u64 {
     if !env.cpu.event && wait_traps(&env.cpu, true) {
         return refuse(env, Syndrome::wait(true));
     }
-    env.cpu.event = false;
+    if !std::mem::take(&mut env.cpu.event) {
+        env.give_way();
+    }
+    0
+}
+
+extern "C" fn give_way(env: &mut Env) -> u64 {
+    env.give_way();
     0
 }
 

@@ -99,8 +99,8 @@ helpers! {
     CLEAR_TS = 67, full F0 clear_ts;
     MWAIT = 68, full F0 halt;
     RSM = 69, full F0 rsm;
-    END_UNLOCKED = 70, full F0 end_unlocked;
-    WATCH = 71, plain F2 watch;
+    WATCH = 70, plain F2 watch;
+    GIVE_WAY = 71, plain F0 give_way;
 }
 
 /// What [`decimal`] does.
@@ -191,12 +191,6 @@ extern "C" fn end_shadow(env: &mut Env) -> u64 {
     0
 }
 
-extern "C" fn end_unlocked(env: &mut Env) -> u64 {
-    env.cpu.unlocked = false;
-    env.cpu.update_mode();
-    0
-}
-
 extern "C" fn step_done(env: &mut Env) -> u64 {
     exception::step_done(env);
     0
@@ -236,14 +230,7 @@ extern "C" fn cmpxchg_pair(env: &mut Env, va: u64, wide: u64) -> u64 {
     let new = pair(cpu.gpr[RBX], cpu.gpr[RCX]);
     let order = tcg::ir::Order::AcqRel;
     let mem = tcg::ir::Mem { order, modify: true, ..tcg::ir::Mem::plain(mmu::data_regime(cpu)) };
-    let found = if va.is_multiple_of(bytes.into()) {
-        env.cmpxchg_slow(va, bytes, expected, new, mem)
-    } else {
-        // Deviation: not atomic to other processors.
-        let found = exchange_misaligned(env, va, bytes, expected, new);
-        found.map_err(|exception| env.raise(exception)).ok()
-    };
-    let Some(found) = found else { return 0 };
+    let Some(found) = env.cmpxchg_slow(va, bytes, expected, new, mem) else { return 0 };
     let cpu = &mut env.cpu;
     let equal = found == expected;
     if !equal {
@@ -254,13 +241,6 @@ extern "C" fn cmpxchg_pair(env: &mut Env, va: u64, wide: u64) -> u64 {
     }
     cpu.set_zf(equal);
     0
-}
-
-/// Compares memory with `expected` and replaces it if they are equal; gives what it held.
-fn exchange_misaligned(env: &mut Env, va: u64, bytes: u8, expected: u128, new: u128) -> Result<u128, Exception> {
-    let found = memory::load_to_modify(env, va, bytes)?;
-    memory::store(env, va, bytes, if found == expected { new } else { found }, memory::Who::Program)?;
-    Ok(found)
 }
 
 /// DIV and IDIV of 64 bits: the quotient; the remainder goes to RDX.
@@ -935,6 +915,11 @@ extern "C" fn output(env: &mut Env, port: u64, bytes: u64, value: u64) -> u64 {
     }
     exception::watch_port(&mut env.cpu, port as u16, bytes);
     wires::write_port(env, port as u16, bytes as u8, value);
+    0
+}
+
+extern "C" fn give_way(env: &mut Env) -> u64 {
+    env.give_way();
     0
 }
 

@@ -67,7 +67,6 @@ pub fn deliver(env: &mut Env, event: Event) -> Result<(), Exception> {
         protected(env, event)?;
     }
     env.cpu.shadow = Shadow::None;
-    env.cpu.unlocked = false;
     env.cpu.update_mode();
     Ok(())
 }

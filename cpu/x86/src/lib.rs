@@ -38,6 +38,8 @@ mod access_tests;
 #[cfg(test)]
 mod debug_tests;
 #[cfg(test)]
+mod smp_tests;
+#[cfg(test)]
 mod system_tests;
 #[cfg(test)]
 mod testing;

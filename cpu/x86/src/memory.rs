@@ -45,15 +45,6 @@ pub fn load(env: &mut Env, va: u64, bytes: u8, who: Who) -> Result<u128, Excepti
     Ok(value)
 }
 
-/// Loads `bytes` (1 to 16) bytes that the program will write back.
-///
-/// # Errors
-/// The fault, that of a store.
-pub fn load_to_modify(env: &mut Env, va: u64, bytes: u8) -> Result<u128, Exception> {
-    let mem = Mem { modify: true, ..access(env, Who::Program, bytes) };
-    env.load(va, bytes, mem)
-}
-
 /// Stores `bytes` (1 to 16) bytes at a linear address.
 ///
 /// # Errors

@@ -109,8 +109,13 @@ pub fn walk(env: &mut Env, va: u64, intent: Intent, mmu: u8) -> Result<Translati
         });
     }
     let view = env.view_handle();
-    let walked = Walk::new(&env.cpu, va, intent, mmu).run(&view);
-    walked.map_err(|fault| Exception::page_fault(fault, va))
+    loop {
+        match Walk::new(&env.cpu, va, intent, mmu).run(&view) {
+            Ok(page) => return Ok(page),
+            Err(Stop::Fault(code)) => return Err(Exception::page_fault(code, va)),
+            Err(Stop::Changed) => {}
+        }
+    }
 }
 
 /// 4.4.1 "PDPTE Registers": entries of the page-directory-pointer table have no rights, and of these bits none may be set.
@@ -132,6 +137,20 @@ pub fn check_pointers(env: &mut Env, cr3: u64) -> Result<(), Exception> {
         value & entry::PRESENT != 0 && value & reserved_of_pointers(cpu) != 0
     });
     if bad { Err(Exception::gp(0)) } else { Ok(()) }
+}
+
+/// Why a walk has not come to a page.
+enum Stop {
+    /// A page fault with this error code.
+    Fault(u32),
+    /// An entry is not what it was when it was read: the walk starts anew.
+    Changed,
+}
+
+impl From<u32> for Stop {
+    fn from(code: u32) -> Stop {
+        Stop::Fault(code)
+    }
 }
 
 struct Walk<'a> {
@@ -175,7 +194,7 @@ impl<'a> Walk<'a> {
         self.fault(code::PRESENT | code::RESERVED)
     }
 
-    fn run(mut self, view: &FlatView) -> Result<Translation, u32> {
+    fn run(mut self, view: &FlatView) -> Result<Translation, Stop> {
         let format = Format::of(self.cpu);
         let leaf = self.leaf(view, &format)?;
         let cpu = self.cpu;
@@ -191,14 +210,14 @@ impl<'a> Walk<'a> {
             Intent::Fetch => execute,
         };
         if !allowed {
-            return Err(self.fault(code::PRESENT));
+            return Err(self.fault(code::PRESENT).into());
         }
         let store = self.intent == Intent::Write;
         let mut marks = entry::ACCESSED;
         if store {
             marks |= entry::DIRTY;
         }
-        let value = mark(view, leaf.at, leaf.value, marks);
+        let value = mark(view, leaf.at, 1 << format.entry_log2, leaf.value, marks)?;
         let offset = self.va & ((1 << leaf.page_log2) - 1);
         Ok(Translation {
             gpa: Gpa(gated(cpu, leaf.base | offset)),
@@ -215,7 +234,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Goes down the tables and gathers what they allow.
-    fn leaf(&mut self, view: &FlatView, format: &Format) -> Result<Leaf, u32> {
+    fn leaf(&mut self, view: &FlatView, format: &Format) -> Result<Leaf, Stop> {
         let cpu = self.cpu;
         let physical = cpu.model.address_mask();
         let pae_tables = format.levels == 3;
@@ -234,17 +253,17 @@ impl<'a> Walk<'a> {
             let width = 1 << format.entry_log2;
             let value = view.load(Gpa(at), width).unwrap_or(0);
             if value & entry::PRESENT == 0 {
-                return Err(self.fault(0));
+                return Err(self.fault(0).into());
             }
             let wide = format.entry_log2 == 3;
             if wide && value & ((1 << 52) - 1) & !physical & !0xfff != 0
                 || wide && value & entry::NO_EXECUTE != 0 && !self.nx_enabled()
             {
-                return Err(self.reserved());
+                return Err(self.reserved().into());
             }
             if pae_tables && level == 2 {
                 if value & reserved_of_pointers(cpu) != 0 {
-                    return Err(self.reserved());
+                    return Err(self.reserved().into());
                 }
                 table = value & physical & !0xfff;
                 continue;
@@ -257,7 +276,7 @@ impl<'a> Walk<'a> {
                 let base = self.page_base(value, shift, wide, large)?;
                 return Ok(Leaf { at, value, page_log2: shift, base });
             }
-            mark(view, at, value, entry::ACCESSED);
+            mark(view, at, width, value, entry::ACCESSED)?;
             table = if wide { value & physical & !0xfff } else { value & 0xffff_f000 };
         }
     }
@@ -286,13 +305,49 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Sets bits of a table entry that are not set yet; gives its new value.
-fn mark(view: &FlatView, at: u64, value: u64, bits: u64) -> u64 {
+/// Sets bits of a table entry of `width` bytes that are not set yet; gives its new value. An entry that another processor
+/// changes is never written over (SDM vol. 3A, 4.8 "Accessed and Dirty Flags": a locked operation).
+fn mark(view: &FlatView, at: u64, width: u8, value: u64, bits: u64) -> Result<u64, Stop> {
     let new = value | bits;
-    if new != value {
-        // All bits that are set here are in the lowest byte: a store of it changes nothing else. Deviation: another
-        // processor's change of the same byte at the same moment may be lost.
-        let _ = view.store(Gpa(at), 1, new & 0xff);
+    if new != value && view.exchange(Gpa(at), width, value, new).is_some_and(|found| found != value) {
+        return Err(Stop::Changed);
     }
-    new
+    Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Machine;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn an_entry_that_was_taken_away_does_not_come_back() {
+        const AT: u64 = 0x9000;
+        let m = Machine::new("max");
+        let (view, done) = (m.bus.view(), AtomicBool::new(false));
+        let fresh = 0x1234_5000 | entry::PRESENT | entry::WRITE;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    let value = view.load(Gpa(AT), 8).unwrap();
+                    if value & entry::PRESENT != 0 {
+                        let marked = mark(&view, AT, 8, value, entry::ACCESSED | entry::DIRTY);
+                        assert!(marked.is_err() || marked.is_ok_and(|new| new & !0x60 == fresh));
+                    }
+                }
+            });
+            for _ in 0..20_000 {
+                view.store(Gpa(AT), 8, fresh).unwrap();
+                let mut old = fresh;
+                while let Some(found) = view.exchange(Gpa(AT), 8, old, 0).filter(|found| *found != old) {
+                    old = found;
+                }
+                for _ in 0..20 {
+                    assert_eq!(view.load(Gpa(AT), 8), Ok(0));
+                }
+            }
+            done.store(true, Ordering::Release);
+        });
+    }
 }

@@ -73,8 +73,6 @@ mode! {
     careful with_careful: 29, 1;
     /// Data or I/O breakpoints are set: accesses are compared with them.
     watch with_watch: 30, 1;
-    /// One instruction whose LOCK is ignored, see [`Cpu::unlocked`].
-    unlocked with_unlocked: 31, 1;
 }
 
 /// Rounding control, exception masks, DAZ and FTZ of MXCSR.
@@ -157,7 +155,6 @@ impl Cpu {
             .with_limited_code((!long && code.limit != u32::MAX).into())
             .with_careful((stop || self.pending_debug != 0).into())
             .with_watch(watch.into())
-            .with_unlocked(self.unlocked.into())
             .0;
     }
 }

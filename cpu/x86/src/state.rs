@@ -87,8 +87,6 @@ pub struct Cpu {
     pub stopped: Stopped,
     /// A debug exception that is due after this instruction, as bits of DR6.
     pub pending_debug: u64,
-    /// The next instruction is locked and its operand misaligned: it is executed without the lock.
-    pub unlocked: bool,
     /// The mode bits that translation depends on, kept up to date by [`Cpu::update_mode`].
     pub mode: u64,
     /// Whether code of level 0 may have executed pages of one address space only.
@@ -304,7 +302,6 @@ impl Cpu {
             pins: 0,
             stopped: Stopped::No,
             pending_debug: 0,
-            unlocked: false,
             mode: 0,
             local_kernel_code: false,
             model,
@@ -364,7 +361,6 @@ impl Cpu {
         self.msr.efer = 0;
         self.dr = [0, 0, 0, 0, 0, 0, 0xffff_0ff0, 0x400];
         self.pending_debug = 0;
-        self.unlocked = false;
         self.stopped = Stopped::No;
         self.update_mode();
     }

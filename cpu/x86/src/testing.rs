@@ -30,10 +30,10 @@ impl Entropy for NoEntropy {
     }
 }
 
-fn wiring(model: &str, bus: &Arc<AddressSpace>, sysregs: SysregBus) -> Wiring {
+fn wiring(id: u32, model: &str, bus: &Arc<AddressSpace>, sysregs: SysregBus) -> Wiring {
     let timers = Timers::new(Arc::new(ManualClock::new(0)));
     Wiring {
-        id: 0,
+        id,
         model: model.into(),
         bus: bus.clone(),
         ports: AddressSpace::new(),
@@ -50,7 +50,7 @@ fn wiring(model: &str, bus: &Arc<AddressSpace>, sysregs: SysregBus) -> Wiring {
 impl Cpu {
     /// A processor of the default model that nothing is connected to.
     pub fn for_tests() -> Cpu {
-        let wiring = wiring("max", &AddressSpace::new(), SysregBus::default());
+        let wiring = wiring(0, "max", &AddressSpace::new(), SysregBus::default());
         Cpu::new(Model::parse("max").unwrap(), Wires::new(&wiring))
     }
 }
@@ -59,25 +59,49 @@ impl Cpu {
 pub struct Machine {
     pub vcpu: TcgVcpu<X86>,
     pub bus: Arc<AddressSpace>,
+    tcg: Tcg<X86>,
+    model: String,
 }
 
 impl Machine {
     /// A processor as after reset.
     pub fn new(model: &str) -> Machine {
+        Machine::stressed(model, None)
+    }
+
+    /// The same under stress, if a seed is given.
+    fn stressed(model: &str, seed: Option<u64>) -> Machine {
         let bus = AddressSpace::new();
         let ram = Ram::new(RAM_LEN).unwrap();
         let backing = Backing::Ram { ram, offset: 0 };
         bus.map(Mapping { name: "ram".into(), gpa: Gpa(0), len: RAM_LEN, priority: 0, backing }).unwrap();
         let tiers = Tiers { template_after: None, trace_after: None, compile_after: None, synchronous: false };
-        let tcg = Tcg::new(X86::new(model).unwrap(), tiers, None, None);
-        let wiring = wiring(model, &bus, SysregBus::default());
-        Machine { vcpu: tcg.vcpu_of(wiring).unwrap(), bus }
+        let mut tcg = Tcg::new(X86::new(model).unwrap(), tiers, None, None);
+        if let Some(seed) = seed {
+            tcg.set_stress(seed);
+        }
+        let wiring = wiring(0, model, &bus, SysregBus::default());
+        Machine { vcpu: tcg.vcpu_of(wiring).unwrap(), bus, tcg, model: model.into() }
+    }
+
+    /// Another processor in the same state.
+    pub fn other(&self, id: u32) -> TcgVcpu<X86> {
+        let wiring = wiring(id, &self.model, &self.bus, SysregBus::default());
+        let mut vcpu = self.tcg.vcpu_of(wiring).unwrap();
+        vcpu.load(&self.vcpu.save()).unwrap();
+        vcpu.env.wake();
+        vcpu
     }
 
     /// A processor at [`CODE`] in flat code of 16, 32 or 64 bits at level 0, without paging (for 64 bits with the first 1 GiB
     /// mapped as it is).
     pub fn flat(model: &str, bits: u32) -> Machine {
-        let mut m = Machine::new(model);
+        Machine::flat_stressed(model, bits, None)
+    }
+
+    /// The same under stress, if a seed is given.
+    pub fn flat_stressed(model: &str, bits: u32, seed: Option<u64>) -> Machine {
+        let mut m = Machine::stressed(model, seed);
         let size = match bits {
             16 => 0,
             32 => Attributes::BIG,

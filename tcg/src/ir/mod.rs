@@ -276,6 +276,10 @@ pub enum Order {
     AcqRel,
 }
 
+/// Whether the host makes all accesses in their order, but for loads that may pass earlier stores (Intel SDM vol. 3A, 8.2.2 "Memory
+/// Ordering in P6 and More Recent Processor Families"): a barrier that does not order loads after stores needs no fence.
+pub const HOST_KEEPS_ORDER: bool = cfg!(target_arch = "x86_64");
+
 /// Read-modify-write operations; each gives the old value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AtomicOp {

@@ -11,6 +11,7 @@ mod iperf;
 mod machine;
 mod report;
 mod rows;
+mod scaling;
 mod source;
 mod statistics;
 
@@ -73,6 +74,9 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if options.sides[1].is_qemu {
         host::ensure_qemu(options.system)?;
+    }
+    if options.names == ["smp"] {
+        return scaling::run(options);
     }
     let mut measured = work(options)?;
     let machines: Vec<Machine> = measured.iter().map(|one| one.row.place.machine()).collect();

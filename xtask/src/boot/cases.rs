@@ -148,6 +148,17 @@ fn several_cpus(case: Case) -> Case {
     }
 }
 
+/// The same in turns on one thread.
+fn on_one_thread(case: Case) -> Case {
+    Case {
+        name: format!("{} thread=single", case.name),
+        accel: Some("tcg,thread=single"),
+        only_mimic: true,
+        timeout_s: 2 * case.timeout_s,
+        ..case
+    }
+}
+
 /// A reboot that ends the machine, as the command line asks.
 fn no_reboot(case: Case) -> Case {
     Case {
@@ -311,6 +322,9 @@ fn arm() -> Vec<Case> {
     for (kernel, cpu, gic) in [("debian-12", "cortex-a57", "2"), ("debian-13", "max", "3")] {
         cases.push(several_cpus(poweroff(kernel, cpu, gic)));
     }
+    cases.push(on_one_thread(several_cpus(poweroff("debian-12", "max", "3"))));
+    let twice = reboot_twice(poweroff("debian-12", "max", "3"));
+    cases.push(Case { name: "reboot twice debian-12 smp 4".into(), arguments: &["-smp", "4"], ..twice });
     for kernel in KERNELS {
         let once = no_reboot(poweroff(kernel, "cortex-a57", "2"));
         cases.push(Case { name: format!("no-reboot {kernel}"), ..once });
@@ -390,6 +404,17 @@ fn pc() -> Vec<Case> {
         cases.push(several_cpus(amd64(kernel, "pc", "max")));
     }
     cases.push(several_cpus(poweroff(&X86_64, I686, "pc", "pentium3")));
+    cases.push(on_one_thread(several_cpus(amd64("debian-12-amd64", "pc", "max"))));
+    let twice = reboot_twice(amd64("debian-12-amd64", "pc", "max"));
+    cases.push(Case { name: "reboot twice debian-12-amd64 pc smp 4".into(), arguments: &["-smp", "4"], ..twice });
+    // By the MP tables, for there are none of ACPI. Only Mimic has them.
+    cases.push(Case {
+        append: "mimic.test=reboot".into(),
+        arguments: &["-smp", "4", "-no-reboot"],
+        expect: &[r"Brought up 1 node, 4 CPUs", USERSPACE, r"reboot: Restarting system"],
+        only_mimic: true,
+        ..several_cpus(amd64("debian-12-amd64", MICROVM, "max"))
+    });
     // Below and above the hole for PCI.
     cases.push(Case {
         name: "large memory debian-13-amd64 pc".into(),

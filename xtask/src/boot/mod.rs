@@ -4,6 +4,7 @@
 mod cases;
 mod guest_network;
 mod screen;
+mod torture;
 mod warnings;
 mod whole_disk;
 mod workloads;
@@ -103,6 +104,7 @@ pub fn run(options: &Options) -> Result<Tally> {
     }
     let mut tally = tally.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     tally += workloads::run(options.only.as_ref(), &options.emulator, &work)?;
+    tally += torture::run(options.only.as_ref(), &options.emulator, &work)?;
     Ok(tally)
 }
 

@@ -27,11 +27,11 @@ const MACHINES: &[(&System, &str)] =
 const WORKLOADS: &[&str] = &["apt", "gcc", "sqlite", "files", "openssl", "stress", "python"];
 /// All workloads of one machine.
 const TIMEOUT: Duration = Duration::from_secs(2 * 3600);
-const PROMPT: &str = r"root@debian:~# ";
+pub const PROMPT: &str = r"root@debian:~# ";
 /// The second: the scripts did not get onto the disk.
 const END: &str = r"(workloads: finished\s|cannot open workloads)[\s\S]*root@debian:~# ";
 /// systemd gives up on the console's device after 90 s, which a loaded host may need.
-const PATIENCE: &str = "systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900";
+pub const PATIENCE: &str = "systemd.default_device_timeout_sec=900 systemd.default_timeout_start_sec=900";
 
 /// What one script printed, and whether it ran to its end.
 #[derive(Debug, Default, PartialEq)]
@@ -104,7 +104,7 @@ pub fn run(only: Option<&Regex>, emulator: &Path, work: &Path) -> Result<Tally> 
 }
 
 /// The kernel that the root file system is from.
-fn kernel(system: &System) -> String {
+pub fn kernel(system: &System) -> String {
     format!("debian-12{}", system.suffix)
 }
 
@@ -119,7 +119,7 @@ fn outcomes(
     let kernel = fetch::kernel(&kernel(system));
     let mut machine = Emulator::new(system, emulator);
     let file = work.join(format!("workloads{}_{cpu}_{}", system.suffix, machine.name()));
-    let disk = disk(system, &file.with_extension("img"))?;
+    let disk = disk(system, "workloads", &file.with_extension("img"))?;
     let log = file.with_extension("log");
     machine
         .args(["-M", system.machine, "-cpu", cpu, "-m", "1024", "-nographic", "-no-reboot"])
@@ -147,17 +147,17 @@ fn outcomes(
     collect(serial)
 }
 
-/// A copy of the root file system that holds the scripts in /root/workloads; nothing is mounted for that.
-fn disk(system: &System, image: &Path) -> Result<PathBuf> {
+/// A copy of the root file system that holds what is in `tests/FOLDER` in /root/FOLDER; nothing is mounted for that.
+pub fn disk(system: &System, folder: &str, image: &Path) -> Result<PathBuf> {
     let original = places::guests().join(system.rootfs()).join("disk.img");
     output(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(original).arg(image))?;
-    let scripts = places::repository().join("tests/workloads");
-    let mut commands = "mkdir /root/workloads\n".to_owned();
+    let scripts = places::repository().join("tests").join(folder);
+    let mut commands = format!("mkdir /root/{folder}\n");
     for entry in fs::read_dir(&scripts).with_context(|| format!("cannot read {}", scripts.display()))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         // debugfs splits at blanks; it takes a name in quotes.
-        commands += &format!("write \"{}\" /root/workloads/{name}\n", path.display());
+        commands += &format!("write \"{}\" /root/{folder}/{name}\n", path.display());
     }
     let list = image.with_extension("debugfs");
     fs::write(&list, commands)?;

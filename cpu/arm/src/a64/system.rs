@@ -8,7 +8,7 @@ use crate::mmu;
 use crate::state::{self, C, EXCLUSIVE_ADDR, N, NOT_EXCLUSIVE, V, Z};
 use crate::sysreg::{self, After, FPSR, REGISTERS, User, id, trap_iss};
 use tcg::Slot;
-use tcg::ir::{Binary, Mem, Order, Terminal, Ty, Val};
+use tcg::ir::{Binary, HOST_KEEPS_ORDER, Mem, Order, Terminal, Ty, Val};
 
 /// SCTLR_EL1 bits that let EL0 use DC ZVA, and the other cache instructions.
 const SCTLR_DZE: u64 = 14;
@@ -65,6 +65,7 @@ impl Translator<'_> {
         Next::Continue
     }
     pub fn yield_op(&mut self) -> Next {
+        self.ir.call(helpers::GIVE_WAY, &[]);
         self.resync_next()
     }
     pub fn wfe(&mut self) -> Next {
@@ -101,8 +102,11 @@ impl Translator<'_> {
         self.ir.fence();
         Next::Continue
     }
-    pub fn dmb(&mut self, _: Barrier) -> Next {
-        self.ir.fence();
+    /// DMB, C6.2: bits 1:0 of CRm say whether it orders loads with what follows (LD), stores with stores (ST), or all.
+    pub fn dmb(&mut self, i: Barrier) -> Next {
+        if !HOST_KEEPS_ORDER || !matches!(i.crm & 3, 1 | 2) {
+            self.ir.fence();
+        }
         Next::Continue
     }
     pub fn isb(&mut self, _: Barrier) -> Next {

@@ -17,7 +17,7 @@ use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mne
 /// - An address that is not canonical raises #SS instead of #GP where the access is through SS (SDM vol. 1, 3.3.7.1
 ///   "Canonical Addressing").
 /// - A misaligned access of less than 16 bytes is #AC where alignment is checked (SDM vol. 3A, 6.15 "Interrupt 17").
-/// - Another misaligned access is refused, unless it is locked: then the instruction is executed without the lock.
+/// - Another misaligned access is refused.
 pub fn refine(env: &mut Env, exception: Exception) -> Exception {
     match exception {
         Exception::Fault { vector: exception::PF, address: Some(address), .. }
@@ -36,12 +36,6 @@ pub fn refine(env: &mut Env, exception: Exception) -> Exception {
         }
         Exception::Misaligned if env.cpu.checks_alignment() && instruction(env).memory_size().size() < 16 => {
             Exception::with_error(exception::AC, 0)
-        }
-        Exception::Misaligned if is_locked(env) && instruction(env).memory_size().size() < 16 => {
-            // Deviation: such an access is not atomic to other processors.
-            env.cpu.unlocked = true;
-            env.cpu.update_mode();
-            Exception::Resume
         }
         Exception::Misaligned => Exception::gp(0),
         other => other,
@@ -63,12 +57,6 @@ fn instruction(env: &mut Env) -> Instruction {
         code[..len].copy_from_slice(&bytes);
     }
     Decoder::with_ip(bits, &code[..len], rip, DecoderOptions::NONE).decode()
-}
-
-fn is_locked(env: &mut Env) -> bool {
-    let insn = instruction(env);
-    let in_memory = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Memory);
-    insn.has_lock_prefix() || insn.mnemonic() == Mnemonic::Xchg && in_memory
 }
 
 /// Whether an address is in the last page of the lower half.

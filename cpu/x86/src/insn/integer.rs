@@ -253,11 +253,6 @@ impl Translator<'_> {
         let (a, b) = (self.place(memory), self.place(other));
         let v = self.load(b, ty);
         let old = match a {
-            Place::Memory(_) if self.mode.unlocked() != 0 => {
-                let old = self.load(a, ty);
-                self.store(a, ty, v);
-                old
-            }
             Place::Memory(va) => {
                 let mut mem = self.mem_to_modify();
                 mem.order = Order::AcqRel;

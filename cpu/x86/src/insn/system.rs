@@ -510,6 +510,7 @@ impl Translator<'_> {
 
     /// PAUSE: the engine may look around.
     pub(super) fn pause(&mut self) -> Next {
+        self.ir.call(helpers::GIVE_WAY, &[]);
         self.resync_next()
     }
 

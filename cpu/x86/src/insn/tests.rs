@@ -174,8 +174,8 @@ fn page_faults_of_read_modify_writes_are_those_of_writes() {
 
 #[test]
 fn locked_accesses_may_be_misaligned() {
-    // lock add [rbx], rax; xchg [rbx], rax; lock cmpxchg8b [rbx]; each also over the end of a page
-    for at in [0x5003u64, 0x5ffd] {
+    // lock add [rbx], rax; xchg [rbx], rax; lock cmpxchg8b [rbx]; each also over the end of a line and of a page
+    for at in [0x5003u64, 0x503d, 0x5ffd] {
         for (code, memory, rax) in [
             ("f0 48 01 03", 0x1122_3344_5566_7789, 1),
             ("48 87 03", 1, 0x1122_3344_5566_7788),
@@ -184,14 +184,9 @@ fn locked_accesses_may_be_misaligned() {
             let mut m = Machine::flat("max", 64);
             m.write(at, &0x1122_3344_5566_7788u64.to_le_bytes());
             (m.cpu().gpr[RAX], m.cpu().gpr[RBX]) = (1, at);
-            // One attempt to do it with the lock, which counts as well, and a NOP after it.
             let code = hex(&format!("{code} 90 f4"));
             m.run(&code, 2);
-            if m.cpu().rip() != CODE + code.len() as u64 - 1 {
-                m.step(1);
-            }
             assert_eq!((m.read(at), m.cpu().gpr[RAX]), (memory, rax), "{code:x?} at {at:#x}");
-            assert!(!m.cpu().unlocked);
         }
     }
 }

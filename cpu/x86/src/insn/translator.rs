@@ -53,7 +53,7 @@ pub fn translate(features: Features, mode: u64, code: &[u8], limit: u32, ir: &mu
     ir.watch = (mode.watch() != 0).then_some(helpers::WATCH);
     let insn = Instruction::default();
     let mut t = Translator { ir, features, mode, insn, pc: 0, next: 0, status: Status::default(), first_of_two: false };
-    let alone = mode.step() != 0 || mode.shadow() != 0 || mode.careful() != 0 || mode.unlocked() != 0;
+    let alone = mode.step() != 0 || mode.shadow() != 0 || mode.careful() != 0;
     t.block(code, if alone { 1 } else { limit });
 }
 
@@ -121,14 +121,10 @@ impl Translator<'_> {
         if self.mode.shadow() != 0 {
             self.ir.call(helpers::END_SHADOW, &[]);
         }
-        if self.mode.unlocked() != 0 {
-            self.ir.call(helpers::END_UNLOCKED, &[]);
-            self.insn.set_has_lock_prefix(false);
-        }
         let next =
             if self.insn.is_invalid() || !self.is_implemented() { self.undefined() } else { dispatch::translate(self) };
         let mode = self.mode;
-        let alone = mode.step() != 0 || mode.shadow() != 0 || mode.careful() != 0 || mode.unlocked() != 0;
+        let alone = mode.step() != 0 || mode.shadow() != 0 || mode.careful() != 0;
         if alone || mode.watch() != 0 {
             return self.end_alone(next);
         }
