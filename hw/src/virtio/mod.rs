@@ -23,6 +23,7 @@ pub mod net;
 pub mod pci;
 pub mod queue;
 pub mod rng;
+pub mod scsi;
 #[cfg(test)]
 pub mod testing;
 pub mod transport;
