@@ -120,5 +120,6 @@ pub fn host() -> Host {
         chardevs: BTreeMap::from([("serial0".into(), Arc::new(CharPort::null()))]),
         drives: BTreeMap::from([("hd0".into(), disk.clone()), ("hd1".into(), disk)]),
         netdevs: BTreeMap::new(),
+        folders: BTreeMap::new(),
     }
 }

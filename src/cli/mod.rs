@@ -9,10 +9,12 @@ pub mod config;
 pub mod device;
 pub mod drive;
 pub mod fields;
+mod fsdev;
 pub mod help;
 pub mod img;
 pub mod netdev;
 pub mod options;
+mod scsi;
 pub mod suggest;
 pub mod value;
 

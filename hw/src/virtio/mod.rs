@@ -16,10 +16,12 @@
 use crate::virtio::queue::{Malformed, Rings};
 use vm::Regs;
 
+pub mod balloon;
 pub mod blk;
 pub mod console;
 pub mod mmio;
 pub mod net;
+pub mod ninep;
 pub mod pci;
 pub mod queue;
 pub mod rng;
