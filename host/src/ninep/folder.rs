@@ -14,6 +14,9 @@ use std::path::Path;
 /// Bytes of a path from the folder on at most.
 pub const PATH_MAX: usize = 4095;
 
+/// How often a path is resolved while others rename what it leads through.
+const TRIES: u32 = 100;
+
 /// The folder.
 pub struct Folder {
     root: OwnedFd,
@@ -59,13 +62,14 @@ impl Folder {
         let place: &[u8] = if place.is_empty() { b"." } else { place };
         let inside = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
         let flags = flags | OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        loop {
+        for _ in 0..TRIES {
             // EAGAIN: something was renamed while a `..` was resolved. Places have none, but the kernel may say so.
             match fs::openat2(&self.root, place, flags, Mode::empty(), inside) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 result => return result,
             }
         }
+        Err(Errno::AGAIN)
     }
 
     /// A handle of the file at `place`, which may be a symbolic link.

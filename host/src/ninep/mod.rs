@@ -351,7 +351,7 @@ impl Server {
                 out.u32(0x0102_1997); // V9FS_MAGIC
                 out.u32(stat.f_bsize as u32);
                 let counts = [stat.f_blocks, stat.f_bfree, stat.f_bavail, stat.f_files, stat.f_ffree];
-                counts.into_iter().for_each(|count| out.u64(count as u64));
+                counts.into_iter().for_each(|count| out.u64(count));
                 out.u64(0);
                 out.u32(stat.f_namelen as u32);
             }
@@ -488,13 +488,12 @@ impl Server {
         out.u32(stat.st_mode);
         out.u32(stat.st_uid);
         out.u32(stat.st_gid);
-        let numbers =
-            [stat.st_nlink as u64, stat.st_rdev, stat.st_size as u64, stat.st_blksize as u64, stat.st_blocks as u64];
+        let numbers = [stat.st_nlink, stat.st_rdev, stat.st_size as u64, stat.st_blksize as u64, stat.st_blocks as u64];
         numbers.into_iter().for_each(|number| out.u64(number));
         let times = [
-            (stat.st_atime as u64, stat.st_atime_nsec as u64),
-            (stat.st_mtime as u64, stat.st_mtime_nsec as u64),
-            (stat.st_ctime as u64, stat.st_ctime_nsec as u64),
+            (stat.st_atime as u64, stat.st_atime_nsec),
+            (stat.st_mtime as u64, stat.st_mtime_nsec),
+            (stat.st_ctime as u64, stat.st_ctime_nsec),
         ];
         for (seconds, nanoseconds) in times {
             out.u64(seconds);

@@ -11,8 +11,6 @@ use vm::{AddressSpace, Backing, Gpa, Regs};
 // Queues (5.5.2).
 const INFLATE: usize = 0;
 const DEFLATE: usize = 1;
-/// 5.5.3: a guest that runs out of memory may take pages out of the balloon.
-const F_DEFLATE_ON_OOM: u64 = 1 << 2;
 /// Bytes of a page, whatever pages the guest has (5.5.6).
 pub const PAGE: u64 = 4096;
 /// Pages of one request at most; drivers keep to far less.
@@ -74,8 +72,9 @@ impl VirtioDevice for VirtioBalloon {
     const DEVICE_ID: u32 = 5;
     const QUEUE_SIZES: &'static [u16] = &[128, 128];
 
+    /// 5.5.3: none of them, as QEMU's. A guest counts what is in the balloon as gone then.
     fn features(&self) -> u64 {
-        F_DEFLATE_ON_OOM
+        0
     }
 
     /// 5.5.4: num_pages, actual.
