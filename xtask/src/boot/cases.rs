@@ -438,7 +438,7 @@ macro_rules! disk_steps {
                 ),
             ),
             (
-                r"8388608 bytes[\s\S]*# ",
+                r"128\+0 records out[\s\S]*# ",
                 concat!(
                     "dd if=/dev/",
                     $disk,
