@@ -3,7 +3,7 @@
 mod firmware;
 mod x86;
 
-use crate::cli::config::{Config, DeviceKind, Gic, Interface, RtcBase, System};
+use crate::cli::config::{Config, DeviceKind, Gic, Interface, RtcBase, ScsiUnit, System};
 use crate::cli::suggest;
 use anyhow::{Context as _, Result, anyhow, bail};
 use host::chardev::{Backend, Spec};
@@ -14,6 +14,7 @@ use host::entropy::{FileEntropy, HostEntropy};
 use host::terminal::{Keys, Terminal};
 use machines::arm_virt::{self, Files, GicVersion, Virtio, VirtioKind};
 use machines::boot::File;
+use machines::devices::ScsiKind;
 use machines::error::Role;
 use machines::{Board, Boot, Host, Machine};
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use tcg::x64::Template;
 use vm::chardev::CharPort;
 use vm::entropy::Entropy;
 use vm::netdev::NetDev;
+use vm::ninep::NinepServer;
 use vm::power::Power;
 use vm::timer::Timers;
 use vm::vcpu::Accelerator;
@@ -256,8 +258,13 @@ fn virtio(config: &Config) -> Result<Vec<Virtio>> {
             DeviceKind::VirtioNet { mac, netdev: Some(netdev) } => {
                 VirtioKind::Net { netdev: netdev.clone(), mac: macs.next(*mac) }
             }
-            // Refused by the command line.
-            DeviceKind::VirtioNet { .. }
+            DeviceKind::VirtioScsi { units } => VirtioKind::Scsi { units: units.iter().map(scsi_unit).collect() },
+            DeviceKind::Virtio9p { fsdev, tag } => VirtioKind::Ninep { folder: fsdev.clone(), tag: tag.clone() },
+            DeviceKind::VirtioBalloon => VirtioKind::Balloon,
+            // On its host; the others are refused by the command line.
+            DeviceKind::Scsi { .. }
+            | DeviceKind::Nvme { .. }
+            | DeviceKind::VirtioNet { .. }
             | DeviceKind::E1000 { .. }
             | DeviceKind::Debugcon { .. }
             | DeviceKind::DebugExit { .. }
@@ -266,6 +273,25 @@ fn virtio(config: &Config) -> Result<Vec<Virtio>> {
         all.push(Virtio { kind, pci: false });
     }
     Ok(all)
+}
+
+/// A unit as the boards have it.
+fn scsi_unit(unit: &ScsiUnit) -> machines::devices::ScsiUnit {
+    let kind = match (unit.cdrom, &unit.drive) {
+        (false, Some(drive)) => ScsiKind::Disk { drive: drive.clone() },
+        (_, drive) => ScsiKind::Cdrom { drive: drive.clone() },
+    };
+    let serial = unit.serial.clone().or_else(|| unit.drive.clone()).unwrap_or_default();
+    machines::devices::ScsiUnit { target: unit.target, lun: unit.lun, kind, serial }
+}
+
+/// The open shared folders by id.
+fn folders(config: &Config) -> Result<BTreeMap<String, Arc<dyn NinepServer>>> {
+    let mut open: BTreeMap<String, Arc<dyn NinepServer>> = BTreeMap::new();
+    for fsdev in &config.fsdevs {
+        open.insert(fsdev.id.clone(), Arc::new(host::ninep::open(&fsdev.folder)?));
+    }
+    Ok(open)
 }
 
 /// Builds the machine that `config` describes.
@@ -297,6 +323,7 @@ pub fn assemble(config: &Config) -> Result<Assembly> {
         chardevs: ports,
         drives,
         netdevs: netdevs(config)?,
+        folders: folders(config)?,
     };
     let machine = machines::build(board, boot, &host, &*accel)?;
     Ok(Assembly { machine, clock, disks, ends, terminal, serial })

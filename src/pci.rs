@@ -10,6 +10,7 @@ const CONFIG_DATA: Gpa = Gpa(0xcfc);
 const CLASSES: &[(u16, &str)] = &[
     (0x0100, "SCSI controller"),
     (0x0101, "IDE controller"),
+    (0x0108, "NVMe controller"),
     (0x0200, "Ethernet controller"),
     (0x0300, "VGA controller"),
     (0x0380, "Display controller"),

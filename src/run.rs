@@ -28,6 +28,9 @@ use vm::power::PowerRequest;
 /// How long the end of the program waits for somebody to take the guest's last output.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Bytes of a page of a balloon, whatever pages the guest has.
+const BALLOON_PAGE: u64 = 4096;
+
 /// Something that the loop decides about.
 pub(crate) enum Event {
     /// The guest or a device asks for power-off or reset.
@@ -86,6 +89,8 @@ struct RunLoop {
     running: bool,
     /// The machine is off but the program goes on (`-no-shutdown`).
     off: bool,
+    /// RAM of the guest, with what is in the balloon.
+    ram_bytes: u64,
     /// The mouse's buttons as the monitor left them.
     buttons: u8,
     _timers: TimerThread,
@@ -162,6 +167,7 @@ impl RunLoop {
             no_shutdown: config.no_shutdown,
             running: false,
             off: false,
+            ram_bytes: config.ram_bytes,
             buttons: 0,
             _timers: timers,
             _signals: signals,
@@ -354,6 +360,26 @@ impl RunLoop {
         written.err().map_or_else(String::new, |why| format!("screendump {file}: {why}\n"))
     }
 
+    /// MiB of RAM that are left with so many pages in the balloon.
+    fn without_balloon(&self, pages: u32) -> u64 {
+        self.ram_bytes.saturating_sub(u64::from(pages) * BALLOON_PAGE) >> 20
+    }
+
+    /// Asks the guest to make do with `mib` MiB.
+    fn balloon(&self, mib: &str) -> String {
+        let Some(balloon) = &self.machine.balloon else {
+            return "this machine has no balloon; start it with -device virtio-balloon-pci\n".into();
+        };
+        match mib.parse::<u64>() {
+            Ok(mib @ 1..) => {
+                let pages = self.ram_bytes.saturating_sub(mib.saturating_mul(1 << 20)) / BALLOON_PAGE;
+                balloon(Some(u32::try_from(pages).unwrap_or(u32::MAX)));
+                String::new()
+            }
+            _ => format!("balloon {mib}: no size; write the MiB that the guest is to keep, such as balloon 256\n"),
+        }
+    }
+
     /// Presses the keys in order and releases them.
     fn sendkey(&self, text: &str) -> String {
         let Some(input) = &self.machine.input else { return "this machine has no keyboard\n".into() };
@@ -395,8 +421,8 @@ impl RunLoop {
             [] => String::new(),
             ["help" | "?"] => {
                 "quit, stop, cont, system_reset, system_powerdown, screendump FILE [-f png|ppm], sendkey KEY[-KEY…],\n\
-                 mouse_move DX DY [DZ], mouse_button MASK, change DRIVE FILE, eject DRIVE,\n\
-                 info status|registers|mtree|pci|block|jit\n"
+                 mouse_move DX DY [DZ], mouse_button MASK, balloon MIB, change DRIVE FILE, eject DRIVE,\n\
+                 info status|registers|mtree|pci|block|balloon|jit\n"
                     .into()
             }
             ["quit" | "q"] => return Ok(None),
@@ -436,6 +462,11 @@ impl RunLoop {
                 self.change(drive, file, rest.first().copied()).unwrap_or_else(|error| error)
             }
             ["info", "block"] => self.machine.media.keys().map(|name| format!("{name}: removable\n")).collect(),
+            ["balloon", mib] => self.balloon(mib),
+            ["info", "balloon"] => match &self.machine.balloon {
+                Some(balloon) => format!("balloon: actual={}\n", self.without_balloon(balloon(None))),
+                None => "this machine has no balloon; start it with -device virtio-balloon-pci\n".into(),
+            },
             ["screendump", rest @ ..] => self.screendump(rest),
             ["sendkey", keys] | ["sendkey", keys, _] => self.sendkey(keys),
             ["mouse_move", motion @ ..] => self.mouse_move(motion),

@@ -16,6 +16,7 @@ pub mod entropy;
 pub mod error;
 pub mod image;
 pub mod mux;
+pub mod ninep;
 pub mod output;
 mod overlay;
 pub mod pidfile;

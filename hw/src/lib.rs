@@ -25,7 +25,8 @@
 //!
 //! To add a chip: write `KIND/PART.rs` with `impl Device` and `impl Mmio`; end it with tests of the manual's reset values,
 //! of each interrupt's cause, mask and clear, of saving and loading, and with the generic access test (the crate's
-//! `testing` module has all of these but the first two ready-made). Then name it in a board.
+//! `testing` module has all of these but the first two ready-made; a device that reads and writes memory also has a test
+//! with `fuzz`). Then name it in a board.
 
 #![forbid(unsafe_code)]
 
@@ -44,6 +45,8 @@ pub mod rtc;
 pub mod timer;
 pub mod virtio;
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod testing;
 

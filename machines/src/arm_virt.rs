@@ -21,6 +21,7 @@
 use crate::board::{Board, CpuDesc, Pin};
 use crate::boot::{Blob, File, arm64, kernel::Kernel};
 use crate::builder::{Boot, Made, Wires};
+use crate::devices::{self, Reach, ScsiUnit};
 use crate::error::{Error, Role};
 use crate::fdt::{Fdt, Node};
 use arm::wiring;
@@ -32,11 +33,14 @@ use hw::intc::gicv3::{Gicv3, Processor, icc};
 use hw::intc::wiring::{CpuLines, Gic, ppi_pins, spi_pins};
 use hw::misc::fw_cfg::{FwCfg, key};
 use hw::rtc::pl031::Pl031;
+use hw::virtio::balloon::VirtioBalloon;
 use hw::virtio::blk::{BlkOptions, VirtioBlk};
 use hw::virtio::console::VirtioConsole;
 use hw::virtio::mmio::VirtioMmio;
 use hw::virtio::net::VirtioNet;
+use hw::virtio::ninep::Virtio9p;
 use hw::virtio::rng::VirtioRng;
+use hw::virtio::scsi::VirtioScsi;
 use hw::virtio::{NoDevice, VirtioDevice};
 use std::sync::Arc;
 use vm::chardev::CharPort;
@@ -103,6 +107,12 @@ pub enum VirtioKind {
     Console { chardev: String },
     /// A network card on the network `netdev`.
     Net { netdev: String, mac: [u8; 6] },
+    /// A SCSI host.
+    Scsi { units: Vec<ScsiUnit> },
+    /// The shared folder `folder`, mounted as `tag`.
+    Ninep { folder: String, tag: String },
+    /// A memory balloon.
+    Balloon,
 }
 
 /// A virtio device that the user asked for.
@@ -280,6 +290,22 @@ fn board(config: &Config, for_firmware: ForFirmware) -> Result<Board, Error> {
                     Ok(virtio(w, device, legacy))
                 })
                 .netdev(&netdev),
+            Some(VirtioKind::Scsi { units }) => b.add::<VirtioMmio<VirtioScsi>>(path, move |w| {
+                let (device, name) = (devices::scsi(w, &units, synchronous)?, format!("scsi{slot:x}"));
+                let (mut made, reach) = virtio_reached(w, device, legacy);
+                made.media = devices::scsi_media(&name, &units, &reach);
+                Ok(made)
+            }),
+            Some(VirtioKind::Ninep { folder, tag }) => b.add::<VirtioMmio<Virtio9p>>(path, move |w| {
+                let device = devices::ninep(w, &folder, tag, synchronous)?;
+                Ok(virtio(w, device, legacy))
+            }),
+            Some(VirtioKind::Balloon) => b.add::<VirtioMmio<VirtioBalloon>>(path, move |w| {
+                let device = VirtioBalloon::new(w.bus().clone());
+                let (mut made, reach) = virtio_reached(w, device, legacy);
+                made.balloon = Some(devices::balloon(reach));
+                Ok(made)
+            }),
         };
         part.at(VIRTIO + VIRTIO_LEN * slot as u64)
             .irq(spi(SPI_VIRTIO + slot as u32).edge())
@@ -327,12 +353,19 @@ fn slots(devices: &[Virtio]) -> Result<Vec<Option<VirtioKind>>, Error> {
 }
 
 fn virtio<D: VirtioDevice>(w: &mut Wires<'_>, device: D, legacy: bool) -> Made {
+    virtio_reached(w, device, legacy).0
+}
+
+/// The same with a way to the device.
+fn virtio_reached<D: VirtioDevice>(w: &mut Wires<'_>, device: D, legacy: bool) -> (Made, Reach<D>) {
     let cell = VirtioMmio::cell(device, w.bus().clone(), w.irq(0), legacy);
     let drained = cell.clone();
     let drain = move || {
         let _ = drained.with(|transport| transport.drain());
     };
-    Made { drain: Some(Box::new(drain)), ..Made::cell(cell) }
+    let reached = cell.clone();
+    let reach: Reach<D> = Arc::new(move |f| _ = reached.with(|transport| f(transport.device())));
+    (Made { drain: Some(Box::new(drain)), ..Made::cell(cell) }, reach)
 }
 
 /// A bank that holds the disk that the board names, or zeros.

@@ -15,6 +15,7 @@ use vm::display::Display;
 use vm::entropy::Entropy;
 use vm::input::Input;
 use vm::netdev::NetDev;
+use vm::ninep::NinepServer;
 use vm::power::Power;
 use vm::sysreg::SysregBus;
 use vm::timer::Timers;
@@ -35,6 +36,8 @@ pub struct Host {
     pub drives: BTreeMap<String, Arc<dyn BlockDev>>,
     /// Networks by name.
     pub netdevs: BTreeMap<String, Arc<dyn NetDev>>,
+    /// Shared folders by name.
+    pub folders: BTreeMap<String, Arc<dyn NinepServer>>,
 }
 
 /// What is in memory and in the first vCPU's registers at every reset.
@@ -68,7 +71,12 @@ pub struct Made {
     pub input: Option<Arc<dyn Input>>,
     /// Drives in it whose medium can be changed, by name.
     pub media: Vec<(String, SetMedium)>,
+    /// The memory balloon in it.
+    pub balloon: Option<Balloon>,
 }
+
+/// Asks for so many pages of 4 KiB in the balloon, if any are named; gives the number that is in it.
+pub type Balloon = Box<dyn Fn(Option<u32>) -> u32 + Send + Sync>;
 
 /// Puts another medium into a drive, or takes it out.
 pub type SetMedium = Box<dyn Fn(Option<Arc<dyn BlockDev>>) + Send + Sync>;
@@ -90,6 +98,7 @@ impl Made {
             display: None,
             input: None,
             media: Vec::new(),
+            balloon: None,
         }
     }
 }
@@ -171,6 +180,18 @@ impl<'a> Wires<'a> {
             path: self.path.into(),
             id: id.into(),
             known: list(self.host.netdevs.keys()),
+        })
+    }
+
+    /// The shared folder called `id`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFolder`].
+    pub fn folder_called(&self, id: &str) -> Result<Arc<dyn NinepServer>, Error> {
+        self.host.folders.get(id).cloned().ok_or_else(|| Error::UnknownFolder {
+            path: self.path.into(),
+            id: id.into(),
+            known: list(self.host.folders.keys()),
         })
     }
 
@@ -262,7 +283,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
     let mut sysregs = SysregBus::default();
     let mut parts: BTreeMap<String, Arc<dyn Part>> = BTreeMap::new();
     let mut drains = Vec::new();
-    let (mut display, mut input, mut media) = (None, None, BTreeMap::new());
+    let (mut display, mut input, mut media, mut balloon) = (None, None, BTreeMap::new(), None);
     for index in order(&board)? {
         let make = board.parts[index].take_make().expect("each part is made once");
         let desc = &board.parts[index];
@@ -303,6 +324,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
         display = display.or(made.display);
         input = input.or(made.input);
         media.extend(made.media);
+        balloon = balloon.or(made.balloon);
         parts.insert(desc.path.clone(), made.part);
     }
 
@@ -345,6 +367,7 @@ pub fn build(mut board: Board, boot: Boot, host: &Host, accel: &dyn Accelerator)
         display,
         input,
         media,
+        balloon,
     };
     machine.write_boot()?;
     machine.settle();

@@ -177,6 +177,9 @@ pub enum Error {
     /// No network of that name.
     #[error("`{path}` needs the network `{id}`, which does not exist; known: {known}")]
     UnknownNetdev { path: String, id: String, known: String },
+    /// No shared folder of that name.
+    #[error("`{path}` needs the folder `{id}`, which does not exist; known: {known}")]
+    UnknownFolder { path: String, id: String, known: String },
     /// A device refused to be made.
     #[error("cannot make `{path}`: {why}")]
     Part { path: String, why: String },

@@ -13,6 +13,7 @@ pub mod arm_virt;
 pub mod board;
 pub mod boot;
 pub mod builder;
+pub mod devices;
 pub mod error;
 pub mod fdt;
 pub mod machine;

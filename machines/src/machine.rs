@@ -1,6 +1,6 @@
 //! A machine that was built: reset, snapshot, power button.
 
-use crate::builder::{Boot, SetMedium};
+use crate::builder::{Balloon, Boot, SetMedium};
 use crate::error::Error;
 use crate::fdt::BadFdt;
 use crate::power_key::PowerKey;
@@ -44,6 +44,8 @@ pub struct Machine {
     pub input: Option<Arc<dyn Input>>,
     /// Drives whose medium can be changed, by name.
     pub media: BTreeMap<String, SetMedium>,
+    /// Its memory balloon, if it has one.
+    pub balloon: Option<Balloon>,
 }
 
 impl Machine {

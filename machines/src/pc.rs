@@ -30,6 +30,7 @@ use crate::board::Board;
 use crate::boot::x86::{self, Kind, MemoryMap, Module};
 use crate::boot::{Blob, File};
 use crate::builder::{Boot, MAX_VCPUS};
+use crate::devices::ScsiUnit;
 use crate::error::Error;
 pub use hw::rtc::cmos::BootDevice;
 use std::sync::Arc;
@@ -102,6 +103,14 @@ pub enum IdeDrive {
 pub enum PciDevice {
     /// virtio-blk with the disk `drive`; `serial` is what GET_ID gives.
     VirtioBlk { drive: String, serial: String },
+    /// An NVMe controller whose namespace is the disk `drive`.
+    Nvme { drive: String, serial: String },
+    /// A SCSI host.
+    VirtioScsi { units: Vec<ScsiUnit> },
+    /// The shared folder `folder`, mounted as `tag`.
+    Virtio9p { folder: String, tag: String },
+    /// A memory balloon.
+    VirtioBalloon,
     /// virtio-net on the network `netdev`, or with its cable unplugged.
     VirtioNet { netdev: Option<String>, mac: [u8; 6] },
     /// virtio-rng.

@@ -48,6 +48,15 @@ impl vm::blockdev::BlockDev for Disk {
     }
 }
 
+/// A server that answers nothing.
+pub struct Folder;
+impl vm::ninep::NinepServer for Folder {
+    fn serve(&self, _: &[u8], _: usize) -> Vec<u8> {
+        Vec::new()
+    }
+    fn reset(&self) {}
+}
+
 /// A vCPU with two registers that executes nothing and whose wiring a test can reach.
 pub struct Idle {
     regs: [u64; 2],
@@ -120,5 +129,6 @@ pub fn host() -> Host {
         chardevs: BTreeMap::from([("serial0".into(), Arc::new(CharPort::null()))]),
         drives: BTreeMap::from([("hd0".into(), disk.clone()), ("hd1".into(), disk)]),
         netdevs: BTreeMap::new(),
+        folders: BTreeMap::from([("f".into(), Arc::new(Folder) as _)]),
     }
 }

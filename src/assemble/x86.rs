@@ -1,6 +1,6 @@
 //! PCs.
 
-use super::{Macs, check_machine, firmware, read};
+use super::{Macs, check_machine, firmware, read, scsi_unit};
 use crate::cli::config::{Config, DeviceKind, Drive, Interface};
 use anyhow::{Result, anyhow, bail};
 use machines::boot::x86::Module;
@@ -149,7 +149,21 @@ fn devices(config: &Config) -> Result<(Vec<PciDevice>, Vec<PortDevice>)> {
                 pci.push(PciDevice::VirtioBlk { drive: drive.clone(), serial: serial.clone().unwrap_or_default() });
             }
             DeviceKind::VirtioRng { .. } => pci.push(PciDevice::VirtioRng),
-            DeviceKind::VirtioSerial => {}
+            DeviceKind::Nvme { drive, serial } => {
+                // Two controllers of one serial number would be one for the guest.
+                let of_drive =
+                    config.drives.iter().find(|other| other.id == *drive).and_then(|drive| drive.serial.clone());
+                let serial = serial.clone().or(of_drive).unwrap_or_else(|| drive.clone());
+                pci.push(PciDevice::Nvme { drive: drive.clone(), serial });
+            }
+            DeviceKind::VirtioScsi { units } => {
+                pci.push(PciDevice::VirtioScsi { units: units.iter().map(scsi_unit).collect() });
+            }
+            DeviceKind::Virtio9p { fsdev, tag } => {
+                pci.push(PciDevice::Virtio9p { folder: fsdev.clone(), tag: tag.clone() });
+            }
+            DeviceKind::VirtioBalloon => pci.push(PciDevice::VirtioBalloon),
+            DeviceKind::Scsi { .. } | DeviceKind::VirtioSerial => {}
             DeviceKind::Virtconsole { chardev, .. } => {
                 pci.push(PciDevice::VirtioConsole { chardev: chardev.clone() });
             }

@@ -3,8 +3,8 @@
 use super::CliError;
 use super::chardev::{self, Short};
 use super::config::*;
-use super::drive;
 use super::netdev::Networks;
+use super::{drive, scsi};
 use host::chardev::Spec;
 use std::path::PathBuf;
 use vm::log::Item;
@@ -44,6 +44,7 @@ pub struct Builder {
     pub drives: Vec<Drive>,
     pub devices: Vec<(String, Device)>,
     pub networks: Networks,
+    pub fsdevs: Vec<Fsdev>,
     pub rngs: Vec<Rng>,
     pub chardevs: Vec<Chardev>,
     pub serial_options: Vec<String>,
@@ -83,6 +84,7 @@ impl Builder {
         let usual = if is_pc { "e1000" } else { "virtio-net-device" };
         let cards = std::mem::take(&mut self.networks.cards).into_iter();
         self.devices.extend(cards.map(|card| card.device(usual)));
+        scsi::attach(&mut self.devices)?;
         self.check_buses(is_pc, &machine)?;
         self.check_firmware(is_pc, &machine)?;
         let parallel = self.parallel(is_pc)?;
@@ -102,6 +104,11 @@ impl Builder {
         }
         for drive in &mut self.drives {
             drive.disk.snapshot |= self.snapshot;
+            // Discs are not written.
+            drive.disk.read_only |= self.devices.iter().any(|(_, device)| match &device.kind {
+                DeviceKind::Scsi { unit, .. } => unit.cdrom && unit.drive.as_ref() == Some(&drive.id),
+                _ => false,
+            });
         }
         Ok(Config {
             system: self.system,
@@ -126,6 +133,7 @@ impl Builder {
             serials,
             monitors,
             netdevs: self.networks.netdevs,
+            fsdevs: self.fsdevs,
             rngs: self.rngs,
             rtc: self.rtc,
             no_reboot: self.no_reboot,
@@ -167,6 +175,7 @@ impl Builder {
                 (
                     false,
                     DeviceKind::E1000 { .. }
+                    | DeviceKind::Nvme { .. }
                     | DeviceKind::Debugcon { .. }
                     | DeviceKind::DebugExit { .. }
                     | DeviceKind::Pvpanic { .. },
@@ -341,7 +350,9 @@ impl Builder {
                 device_ids.push(id);
             }
             match &device.kind {
-                DeviceKind::VirtioBlk { drive, .. } => {
+                DeviceKind::VirtioBlk { drive, .. }
+                | DeviceKind::Nvme { drive, .. }
+                | DeviceKind::Scsi { unit: ScsiUnit { drive: Some(drive), .. }, .. } => {
                     let ids = self.drives.iter().filter(|drive| drive.interface == Interface::None);
                     let ids: Vec<&str> = ids.map(|drive| drive.id.as_str()).collect();
                     if let Some(other) =
@@ -365,7 +376,17 @@ impl Builder {
                     let advice = known("objects", ids, &format!("-object rng-random,id={rng}"));
                     return Err(CliError::new(object, format!("there is no object `{rng}`"), advice));
                 }
-                DeviceKind::VirtioRng { .. } => {}
+                DeviceKind::Virtio9p { fsdev, .. } if !self.fsdevs.iter().any(|other| other.id == *fsdev) => {
+                    let ids = self.fsdevs.iter().map(|fsdev| fsdev.id.as_str()).collect();
+                    let advice =
+                        known("folders", ids, &format!("-fsdev local,id={fsdev},path=DIR,security_model=none"));
+                    return Err(CliError::new(object, format!("there is no folder `{fsdev}`"), advice));
+                }
+                DeviceKind::VirtioRng { .. }
+                | DeviceKind::VirtioScsi { .. }
+                | DeviceKind::Scsi { .. }
+                | DeviceKind::Virtio9p { .. }
+                | DeviceKind::VirtioBalloon => {}
                 DeviceKind::VirtioNet { netdev: Some(id), .. } | DeviceKind::E1000 { netdev: Some(id), .. } => {
                     if !self.networks.netdevs.iter().any(|netdev| netdev.id == *id) {
                         let ids = self.networks.netdevs.iter().map(|netdev| netdev.id.as_str()).collect();

@@ -4,6 +4,7 @@ use super::img::Img;
 use super::run::Run;
 use host::chardev::Spec;
 use host::disk::DiskOptions;
+use host::ninep::FolderOptions;
 use std::path::PathBuf;
 use vm::log::Item;
 
@@ -128,6 +129,8 @@ pub struct Config {
     pub monitors: Vec<String>,
     /// Every network, those of `-nic` and `-net` included. Ids are unique.
     pub netdevs: Vec<Netdev>,
+    /// Shared folders.
+    pub fsdevs: Vec<Fsdev>,
     /// Sources of entropy.
     pub rngs: Vec<Rng>,
     pub rtc: RtcBase,
@@ -250,6 +253,28 @@ pub enum DeviceKind {
     VirtioRng {
         rng: Option<String>,
     },
+    /// An NVMe controller with the drive `drive`.
+    Nvme {
+        drive: String,
+        serial: Option<String>,
+    },
+    /// A SCSI host with the units that name it.
+    VirtioScsi {
+        units: Vec<ScsiUnit>,
+    },
+    /// A unit of the SCSI host `bus` (the last one before it if `None`), at a target of its own if `None`. It is among that
+    /// host's units too, with its target.
+    Scsi {
+        unit: ScsiUnit,
+        bus: Option<String>,
+        target: Option<u8>,
+    },
+    /// The folder of the [`Fsdev`] `fsdev`, which guests mount as `tag`.
+    Virtio9p {
+        fsdev: String,
+        tag: String,
+    },
+    VirtioBalloon,
     /// The bus for the consoles that follow.
     VirtioSerial,
     /// A console on the virtio-serial bus `bus` (the last one before it if `None`).
@@ -306,6 +331,23 @@ pub struct LogFile {
 pub struct Netdev {
     pub id: String,
     pub net: usernet::Config,
+}
+
+/// A disk or CD-ROM drive on a SCSI host, with `drive` in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScsiUnit {
+    pub cdrom: bool,
+    pub drive: Option<String>,
+    pub serial: Option<String>,
+    pub target: u8,
+    pub lun: u8,
+}
+
+/// A folder of the host for guests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fsdev {
+    pub id: String,
+    pub folder: FolderOptions,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! `-device`: a driver and its properties, as `key=value` or as a JSON object.
 
-use super::config::{Device, DeviceKind, List};
+use super::config::{Device, DeviceKind, List, ScsiUnit};
 use super::fields::Fields;
 use super::{CliError, suggest};
 use serde_json::Value;
@@ -27,13 +27,62 @@ pub const DRIVERS: &[Driver] = &[
         parse: |fields| {
             let drive = fields.need("drive", "name a -drive with if=none: drive=ID")?;
             fields.number("bootindex", u64::from(u32::MAX))?;
-            let serial = fields.take("serial");
-            if let Some(serial) = serial.as_ref().filter(|serial| serial.len() > 20) {
-                // Virtual I/O Device 1.3, 5.2.6 "Device Operation": the id has 20 bytes.
-                return Err(fields.error(format!("serial={serial} is too long"), "use at most 20 characters"));
-            }
-            Ok(DeviceKind::VirtioBlk { drive, serial })
+            Ok(DeviceKind::VirtioBlk { drive, serial: serial(fields)? })
         },
+    },
+    Driver {
+        names: &["nvme"],
+        help: "NVMe disk on PCI",
+        properties: &[
+            ("drive", "id of a -drive with if=none"),
+            ("serial", "serial number, at most 20 characters; the drive's, or its id, if not given"),
+            ("bootindex", "ignored: firmware goes by -boot"),
+        ],
+        parse: |fields| {
+            let drive = fields.need("drive", "name a -drive with if=none: drive=ID")?;
+            fields.number("bootindex", u64::from(u32::MAX))?;
+            Ok(DeviceKind::Nvme { drive, serial: serial(fields)? })
+        },
+    },
+    Driver {
+        names: &["virtio-scsi-pci", "virtio-scsi-device", "virtio-scsi"],
+        help: "SCSI host, on PCI or virtio-mmio",
+        properties: &[],
+        parse: |_| Ok(DeviceKind::VirtioScsi { units: Vec::new() }),
+    },
+    Driver {
+        names: &["scsi-hd"],
+        help: "disk on a SCSI host",
+        properties: SCSI_PROPERTIES,
+        parse: |fields| {
+            fields.number("rotation_rate", 0xffff)?;
+            let drive = fields.need("drive", "name a -drive with if=none: drive=ID")?;
+            scsi(fields, false, Some(drive))
+        },
+    },
+    Driver {
+        names: &["scsi-cd"],
+        help: "CD-ROM drive on a SCSI host",
+        properties: SCSI_PROPERTIES,
+        parse: |fields| {
+            let drive = fields.take("drive");
+            scsi(fields, true, drive)
+        },
+    },
+    Driver {
+        names: &["virtio-9p-pci", "virtio-9p-device", "virtio-9p"],
+        help: "folder of the host, on PCI or virtio-mmio",
+        properties: &[("fsdev", "id of a -fsdev"), ("mount_tag", "what the guest mounts: mount -t 9p TAG DIR")],
+        parse: |fields| {
+            let fsdev = fields.need("fsdev", "name a -fsdev: fsdev=ID")?;
+            Ok(DeviceKind::Virtio9p { fsdev, tag: super::fsdev::tag(fields)? })
+        },
+    },
+    Driver {
+        names: &["virtio-balloon-pci", "virtio-balloon-device", "virtio-balloon"],
+        help: "memory balloon, on PCI or virtio-mmio: `balloon N` in the monitor",
+        properties: &[],
+        parse: |_| Ok(DeviceKind::VirtioBalloon),
     },
     Driver {
         names: &["virtio-rng-device", "virtio-rng-pci", "virtio-rng"],
@@ -120,6 +169,37 @@ pub fn address(fields: &mut Fields<'_>, key: &'static str) -> Result<Option<[u8;
         // A group's address is no card's.
         Some(mac) if mac[0] & 1 == 0 => Ok(Some(mac)),
         _ => Err(fields.error(format!("{key}={text} is no address"), format!("write {key}=52:54:00:12:34:56"))),
+    }
+}
+
+/// Properties of units of a SCSI host.
+const SCSI_PROPERTIES: &[(&str, &str)] = &[
+    ("drive", "id of a -drive with if=none"),
+    ("serial", "serial number, at most 20 characters"),
+    ("bus", "id of the SCSI host, as ID.0; the last one before it if not given"),
+    ("channel", "0"),
+    ("scsi-id", "target, 0 to 255; the next free one if not given"),
+    ("lun", "logical unit, 0 to 255, 0 if not given"),
+    ("bootindex", "ignored: firmware goes by -boot"),
+];
+
+/// A unit of a SCSI host.
+fn scsi(fields: &mut Fields<'_>, cdrom: bool, drive: Option<String>) -> Result<DeviceKind, CliError> {
+    fields.number("bootindex", u64::from(u32::MAX))?;
+    fields.number("channel", 0)?;
+    let bus = fields.take("bus").map(|bus| bus.strip_suffix(".0").unwrap_or(&bus).to_string());
+    let target = fields.number("scsi-id", 255)?.map(|target| target as u8);
+    let lun = fields.number("lun", 255)?.unwrap_or(0) as u8;
+    let unit = ScsiUnit { cdrom, drive, serial: serial(fields)?, target: target.unwrap_or(0), lun };
+    Ok(DeviceKind::Scsi { unit, bus, target })
+}
+
+/// Virtual I/O Device 1.3, 5.2.6 "Device Operation", and NVMe's "Identify Controller": the serial number has 20 bytes.
+fn serial(fields: &mut Fields<'_>) -> Result<Option<String>, CliError> {
+    let serial = fields.take("serial");
+    match serial.as_ref().filter(|serial| serial.len() > 20) {
+        Some(serial) => Err(fields.error(format!("serial={serial} is too long"), "use at most 20 characters")),
+        None => Ok(serial),
     }
 }
 

@@ -9,11 +9,13 @@ pub mod config;
 pub mod device;
 pub mod drive;
 pub mod fields;
+mod fsdev;
 pub mod help;
 pub mod img;
 pub mod netdev;
 pub mod options;
 pub mod run;
+mod scsi;
 pub mod suggest;
 pub mod value;
 

@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::config::*;
 use super::device::{self, Parsed};
 use super::fields::Fields;
-use super::{CliError, chardev, suggest, value};
+use super::{CliError, chardev, fsdev, suggest, value};
 use vm::log::ITEMS;
 
 /// One option.
@@ -48,6 +48,8 @@ options! {
     ["pflash"] Some("FILE"), "short for -drive file=FILE,if=pflash,format=raw", |b, v| short_drive(b, "pflash", v, "if=pflash,format=raw");
     ["snapshot"] None, "keep every drive's writes in a temporary file", |b, _| set_flag(&mut b.snapshot);
     ["device"] Some("DRIVER[,PROPERTY=VALUE]"), "a device: `help` lists them, `DRIVER,help` its properties", add_device;
+    ["fsdev"] Some("local,PROPERTIES"), "folder of the host: id=, path=, security_model=none|passthrough, readonly=", fsdev::fsdev;
+    ["virtfs"] Some("local,PROPERTIES"), "-fsdev and -device virtio-9p in one: mount_tag= too", fsdev::virtfs;
     ["object"] Some("rng-random,id=ID[,filename=FILE]"), "a source of randomness for virtio-rng-device", object;
     ["chardev"] Some("BACKEND,id=ID[,PROPERTY=VALUE][,mux=on]"), "a character host end: `help` lists them", add_chardev;
     ["serial"] Some("stdio|mon:stdio|null|none|file:FILE|pty|unix:FILE|tcp:HOST:PORT|pipe:NAME|chardev:ID"), "the next serial port", |b, v| push(&mut b.serial_options, v);
@@ -96,8 +98,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("usbdevice", "USB"),
     ("audio", "sound"),
     ("audiodev", "sound"),
-    ("virtfs", "shared folders"),
-    ("fsdev", "shared folders"),
     ("tpmdev", "a TPM"),
     ("numa", "NUMA"),
     ("global", "global properties"),

@@ -317,6 +317,32 @@ fn devices() {
 }
 
 #[test]
+fn storage_and_folders() {
+    let words = "-drive if=none,id=a,file=a -drive if=none,id=b,file=b -drive if=none,id=c,file=c -device nvme,drive=a,serial=S1 \
+                 -device virtio-scsi-pci,id=s0 -device virtio-scsi-pci,id=s1 -device scsi-hd,drive=b,bus=s0.0,lun=3 \
+                 -device scsi-cd,drive=c -device scsi-cd,scsi-id=0,lun=1 -device scsi-cd \
+                 -fsdev local,id=f,path=/x,security_model=passthrough,readonly=on -device virtio-9p-pci,fsdev=f,mount_tag=t \
+                 -virtfs local,path=/y,security_model=none,mount_tag=u -device virtio-balloon-pci";
+    let line: Vec<&str> = ["mimic", "system-x86_64"].into_iter().chain(words.split_whitespace()).collect();
+    let Command::System(config) = command(&line) else { panic!("no machine") };
+    let units = |n: usize| match &config.devices[n].kind {
+        DeviceKind::VirtioScsi { units } => {
+            units.iter().map(|unit| (unit.cdrom, unit.drive.as_deref(), unit.target, unit.lun)).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(config.devices[0].kind, DeviceKind::Nvme { drive: "a".into(), serial: Some("S1".into()) });
+    assert_eq!(units(1), [(false, Some("b"), 0, 3)]);
+    assert_eq!(units(2), [(true, Some("c"), 0, 0), (true, None, 0, 1), (true, None, 1, 0)]);
+    assert_eq!(config.drives.iter().map(|drive| drive.disk.read_only).collect::<Vec<_>>(), [false, false, true]);
+    let folders: Vec<_> = config.fsdevs.iter().map(|fsdev| (fsdev.id.as_str(), fsdev.folder.read_only)).collect();
+    assert_eq!(folders, [("f", true), ("u", false)]);
+    let last: Vec<_> = config.devices.iter().skip(7).map(|device| device.kind.clone()).collect();
+    let ninep = |fsdev: &str, tag: &str| DeviceKind::Virtio9p { fsdev: fsdev.into(), tag: tag.into() };
+    assert_eq!(last, [ninep("f", "t"), ninep("u", "u"), DeviceKind::VirtioBalloon]);
+}
+
+#[test]
 fn no_words_make_the_parser_panic() {
     let pieces: Vec<String> = include_str!("errors.in")
         .lines()

@@ -16,6 +16,7 @@ pub mod input;
 pub mod irq;
 pub mod log;
 pub mod netdev;
+pub mod ninep;
 pub mod power;
 pub mod ram;
 pub mod snapshot;

@@ -223,6 +223,21 @@ impl Ram {
         Some(())
     }
 
+    /// Gives the whole pages within `range` back to the host and tells the code watcher: they read as zeros from now on.
+    /// `None` when the range leaves the block, or the host keeps the pages as they are.
+    pub fn discard(&self, range: Range<u64>) -> Option<()> {
+        let start = range.start.checked_next_multiple_of(PAGE_SIZE)?;
+        let end = range.end / PAGE_SIZE * PAGE_SIZE;
+        let Some(len) = end.checked_sub(start).and_then(|len| usize::try_from(len).ok()).filter(|len| *len != 0) else {
+            return Some(());
+        };
+        let at = self.pointer(start, len)?;
+        // SAFETY: whole pages of the mapping, which stays as it is; contents of guest RAM may change at any time.
+        unsafe { rustix::mm::madvise(at.cast(), len, rustix::mm::Advice::LinuxDontNeed) }.ok()?;
+        self.code().mark_dirty(start as usize, len);
+        Some(())
+    }
+
     /// One little-endian load of 1, 2, 4 or 8 bytes, single-copy atomic when `offset` is aligned.
     #[inline]
     pub fn load(&self, offset: u64, width: u8) -> Option<u64> {
@@ -332,6 +347,21 @@ mod tests {
         fn code_written(&self, _: RamId, range: Range<u64>) {
             self.0.lock().unwrap().push(range);
         }
+    }
+
+    #[test]
+    fn discarded_pages_are_zeros() {
+        let ram = Ram::new(4 * PAGE_SIZE).unwrap();
+        ram.write(0, &[7; 4 * PAGE_SIZE as usize]).unwrap();
+        let seen = Arc::new(Seen(Mutex::default()));
+        ram.watch_code(seen.clone());
+        ram.code().set(2 * PAGE_SIZE..2 * PAGE_SIZE + 4);
+        assert_eq!(ram.discard(PAGE_SIZE - 1..3 * PAGE_SIZE + 5), Some(()));
+        let firsts = [0, 1, 2, 3].map(|page| ram.load(page * PAGE_SIZE, 1).unwrap());
+        assert_eq!((firsts, &*seen.0.lock().unwrap()), ([7, 0, 0, 7], &vec![PAGE_SIZE..3 * PAGE_SIZE]));
+        assert_eq!(ram.discard(1..PAGE_SIZE), Some(()), "no whole page");
+        assert_eq!((ram.load(0, 1), ram.discard(0..5 * PAGE_SIZE)), (Some(7), None));
+        assert_eq!(ram.discard(u64::MAX - 1..u64::MAX), None);
     }
 
     #[test]

@@ -3,3 +3,5 @@
 pub mod cfi_flash;
 pub mod fdc;
 pub mod ide;
+pub mod nvme;
+pub mod scsi;

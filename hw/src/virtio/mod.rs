@@ -16,13 +16,16 @@
 use crate::virtio::queue::{Malformed, Rings};
 use vm::Regs;
 
+pub mod balloon;
 pub mod blk;
 pub mod console;
 pub mod mmio;
 pub mod net;
+pub mod ninep;
 pub mod pci;
 pub mod queue;
 pub mod rng;
+pub mod scsi;
 #[cfg(test)]
 pub mod testing;
 pub mod transport;

@@ -343,3 +343,23 @@ fn firmware_starts_at_the_reset_vector_with_the_device_tree_in_ram() {
     assert!(Fdt::is_fdt(&bytes));
     machine.reset(ResetKind::Warm).unwrap();
 }
+
+#[test]
+fn scsi_folders_and_a_balloon() {
+    use crate::devices::ScsiKind;
+    let unit = |target, kind| ScsiUnit { target, lun: 0, kind, serial: String::new() };
+    let units =
+        vec![unit(0, ScsiKind::Disk { drive: "hd0".into() }), unit(1, ScsiKind::Cdrom { drive: Some("hd1".into()) })];
+    let kinds =
+        [VirtioKind::Scsi { units }, VirtioKind::Ninep { folder: "f".into(), tag: "t".into() }, VirtioKind::Balloon];
+    let virtio = kinds.map(|kind| Virtio { kind, pci: true }).to_vec();
+    let config = Config { virtio, ..config(GicVersion::V2) };
+    let (board, boot) = machine(&config, files()).unwrap();
+    let m = build(board, boot, &host(), &IdleAccel::default()).unwrap();
+    let ids = [0, 1, 2].map(|slot| m.bus.view().load(Gpa(VIRTIO + VIRTIO_LEN * slot + 8), 4));
+    assert_eq!(ids, [Ok(8), Ok(9), Ok(5)]);
+    assert_eq!(
+        (m.media.keys().map(String::as_str).collect::<Vec<_>>(), m.balloon.is_some()),
+        (vec!["scsi0-cd1.0"], true)
+    );
+}

@@ -4,7 +4,9 @@ use super::board::{Shared, VGA_AT, VGA_PRIORITY};
 use super::{Config, PciDevice, PortDevice, PortKind};
 use crate::board::{Board, PartDesc};
 use crate::builder::{Made, Wires};
+use crate::devices::{self, Reach};
 use crate::error::Error;
+use hw::block::nvme::{Nvme, NvmeOptions};
 use hw::display::vga::{self, Vga};
 use hw::misc::debug_exit::DebugExit;
 use hw::misc::debugcon::Debugcon;
@@ -12,6 +14,7 @@ use hw::misc::pvpanic::{PANICKED, Pvpanic};
 use hw::net::e1000::E1000;
 use hw::pci::function::{PciFunction, PciSlot};
 use hw::virtio::VirtioDevice;
+use hw::virtio::balloon::VirtioBalloon;
 use hw::virtio::blk::{BlkOptions, VirtioBlk};
 use hw::virtio::console::VirtioConsole;
 use hw::virtio::net::VirtioNet;
@@ -93,6 +96,7 @@ fn function<'a, T: PciFunction + Mmio>(
     (path, n): (String, u8),
     make: impl FnOnce(&mut Wires<'_>, PciSlot) -> Result<Arc<DeviceCell<T>>, Error> + 'static,
     drain: Option<fn(&mut T)>,
+    finish: impl FnOnce(&Arc<DeviceCell<T>>, &mut Made) + 'static,
 ) -> &'a mut PartDesc {
     let of = shared.clone();
     b.add::<T>(path, move |w| {
@@ -101,7 +105,9 @@ fn function<'a, T: PciFunction + Mmio>(
         of.bus(w)?.plug(&cell);
         let drained = cell.clone();
         let drain = drain.map(|drain| -> Box<dyn Fn() + Send + Sync> { Box::new(move || _ = drained.with(drain)) });
-        Ok(Made { drain, ..Made::part(cell) })
+        let mut made = Made { drain, ..Made::part(cell.clone()) };
+        finish(&cell, &mut made);
+        Ok(made)
     })
     .by_guest(T::WINDOWS.len())
     .after("pic")
@@ -113,8 +119,23 @@ fn virtio<'a, D: VirtioDevice>(
     at: (String, u8),
     make: impl FnOnce(&mut Wires<'_>) -> Result<D, Error> + 'static,
 ) -> &'a mut PartDesc {
+    virtio_with(b, shared, at, make, |_, _| {})
+}
+
+/// The same with further things that the machine knows the device by.
+fn virtio_with<'a, D: VirtioDevice>(
+    b: &'a mut Board,
+    shared: &Arc<Shared>,
+    at: (String, u8),
+    make: impl FnOnce(&mut Wires<'_>) -> Result<D, Error> + 'static,
+    finish: impl FnOnce(Reach<D>, &mut Made) + 'static,
+) -> &'a mut PartDesc {
     let make = move |w: &mut Wires<'_>, slot| Ok(VirtioPci::cell(make(w)?, slot, true));
-    function::<VirtioPci<D>>(b, shared, at, make, Some(VirtioPci::drain))
+    let finish = move |cell: &Arc<DeviceCell<VirtioPci<D>>>, made: &mut Made| {
+        let cell = cell.clone();
+        finish(Arc::new(move |f| _ = cell.with(|transport| f(transport.device()))), made);
+    };
+    function::<VirtioPci<D>>(b, shared, at, make, Some(VirtioPci::drain), finish)
 }
 
 fn pci(b: &mut Board, shared: &Arc<Shared>, device: &PciDevice, n: u8, synchronous: bool) {
@@ -134,7 +155,29 @@ fn pci(b: &mut Board, shared: &Arc<Shared>, device: &PciDevice, n: u8, synchrono
         }
         PciDevice::E1000 { netdev, mac } => {
             let make = move |w: &mut Wires<'_>, slot| Ok(E1000::cell(slot, network(w)?, mac));
-            connect(function::<E1000>(b, shared, at("e1000"), make, None), netdev)
+            connect(function::<E1000>(b, shared, at("e1000"), make, None, |_, _| {}), netdev)
+        }
+        PciDevice::Nvme { drive, serial } => {
+            let make = move |w: &mut Wires<'_>, slot| {
+                Nvme::cell(slot, w.drive()?, NvmeOptions { serial, synchronous }).map_err(|e| w.fail(e))
+            };
+            function::<Nvme>(b, shared, at("nvme"), make, Some(Nvme::drain), |_, _| {}).drive(&drive)
+        }
+        PciDevice::VirtioScsi { units } => {
+            let (asked, name) = (units.clone(), format!("scsi{n:x}"));
+            let make = move |w: &mut Wires<'_>| devices::scsi(w, &asked, synchronous);
+            virtio_with(b, shared, at("virtio-scsi"), make, move |reach, made| {
+                made.media = devices::scsi_media(&name, &units, &reach);
+            })
+        }
+        PciDevice::Virtio9p { folder, tag } => {
+            virtio(b, shared, at("virtio-9p"), move |w| devices::ninep(w, &folder, tag, synchronous))
+        }
+        PciDevice::VirtioBalloon => {
+            let make = |w: &mut Wires<'_>| Ok(VirtioBalloon::new(w.bus().clone()));
+            virtio_with(b, shared, at("virtio-balloon"), make, |reach, made| {
+                made.balloon = Some(devices::balloon(reach));
+            })
         }
     };
 }

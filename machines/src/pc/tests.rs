@@ -329,3 +329,37 @@ fn no_accesses_break_the_board() {
         m.load(&saved).unwrap();
     }
 }
+
+/// A SCSI host with a disk and an empty CD-ROM drive.
+pub fn scsi_units() -> Vec<ScsiUnit> {
+    use crate::devices::ScsiKind;
+    let unit = |target, kind| ScsiUnit { target, lun: 0, kind, serial: String::new() };
+    vec![unit(0, ScsiKind::Disk { drive: "hd0".into() }), unit(2, ScsiKind::Cdrom { drive: None })]
+}
+
+#[test]
+fn storage_folders_and_a_balloon() {
+    let mut config = Config { ide: [None, None, None, None], ..config(true) };
+    config.devices = vec![
+        PciDevice::Nvme { drive: "hd1".into(), serial: "S1".into() },
+        PciDevice::VirtioScsi { units: scsi_units() },
+        PciDevice::Virtio9p { folder: "f".into(), tag: "t".into() },
+        PciDevice::VirtioBalloon,
+    ];
+    let (board, boot) = machine(&config, files()).unwrap();
+    let m = build(board, boot, &host(), &IdleAccel::default()).unwrap();
+    let ids = [3, 4, 5, 6].map(|device| config_read(&m, device, 0, 0, 4));
+    assert_eq!(ids, [0x0010_1b36, 0x1004_1af4, 0x1009_1af4, 0x1002_1af4]);
+    let drives: Vec<&str> = m.media.keys().map(String::as_str).collect();
+    assert_eq!(drives, ["floppy0", "floppy1", "scsi4-cd2.0"]);
+    m.media["scsi4-cd2.0"](Some(std::sync::Arc::new(crate::testing::Disk)));
+    assert_eq!(m.balloon.as_ref().map(|balloon| (balloon(Some(7)), balloon(None))), Some((0, 0)));
+    let saved = m.save();
+    let mut m = m;
+    m.load(&saved).unwrap();
+    // What does not exist.
+    config.devices = vec![PciDevice::Virtio9p { folder: "g".into(), tag: "t".into() }];
+    let (board, boot) = machine(&config, files()).unwrap();
+    let error = build(board, boot, &host(), &IdleAccel::default()).err().unwrap();
+    assert_eq!(error.to_string(), "`virtio-9p-3` needs the folder `g`, which does not exist; known: f");
+}

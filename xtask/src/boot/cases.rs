@@ -53,6 +53,8 @@ pub enum Software {
 pub enum Initrd {
     Busybox,
     Modules,
+    /// With modules for NVMe, SCSI, shared folders and the memory balloon.
+    Devices,
 }
 
 #[derive(Clone, Copy)]
@@ -64,13 +66,15 @@ pub enum Disk {
     Bootable,
     /// Nothing but zeros, as the machine's first.
     Blank,
+    /// 64 MiB of zeros, behind the `-device` that is named.
+    BlankOn(&'static str),
 }
 
 impl Disk {
     /// The fetched image that it is a copy of.
     pub fn image(self, system: &System) -> Option<String> {
         match self {
-            Disk::None | Disk::Blank => None,
+            Disk::None | Disk::Blank | Disk::BlankOn(_) => None,
             Disk::Rootfs => Some(system.rootfs()),
             Disk::Bootable => Some(system.bootable()),
         }
@@ -104,7 +108,7 @@ pub const NEVER: &[&str] = &[
 /// All cases.
 pub fn all() -> Vec<Case> {
     let again = pc_firmware().into_iter().filter(|case| !case.slow).map(interpreted);
-    let cases = [arm(), pc(), pc_firmware(), pc_refusals()].into_iter().flatten();
+    let cases = [arm(), pc(), devices(), pc_firmware(), pc_refusals()].into_iter().flatten();
     cases.chain(again).collect()
 }
 
@@ -472,6 +476,109 @@ fn pc() -> Vec<Case> {
         cases.push(Case { name: format!("systemd login {kernel}"), ..login });
     }
     cases
+}
+
+/// Steps that write to a disk and read it again, past the cache. The answer is something that the typed line does not contain.
+macro_rules! disk_steps {
+    ($disk:literal) => {
+        &[
+            (PROMPT, "dd if=/dev/urandom of=/tmp/a bs=1M count=8 2>/dev/null; echo ready-$((2 + 3))\r"),
+            (
+                r"ready-5\r[\s\S]*# ",
+                concat!(
+                    "dd if=/tmp/a of=/dev/",
+                    $disk,
+                    " bs=64k seek=37 conv=fsync && echo 3 >/proc/sys/vm/drop_caches\r"
+                ),
+            ),
+            (
+                r"128\+0 records out[\s\S]*# ",
+                concat!(
+                    "dd if=/dev/",
+                    $disk,
+                    " bs=4k skip=592 count=2048 2>/dev/null | cmp - /tmp/a && ",
+                    "dd if=/dev/",
+                    $disk,
+                    " bs=1M skip=32 count=8 2>/dev/null | tr -d '\\0' | wc -c && ",
+                    "echo same-$((6 * 7))-$(cat /sys/block/",
+                    $disk,
+                    "/size)\r"
+                ),
+            ),
+            (r"\n0\r\nsame-42-131072\r[\s\S]*# ", "poweroff -f\r"),
+        ]
+    };
+}
+
+/// Disks, a CD and a folder of the host, each behind a device that needs a module.
+fn devices() -> Vec<Case> {
+    const KERNEL: &str = "debian-13-amd64";
+    let on = |name: &str| Case {
+        name: format!("{name} {KERNEL}"),
+        software: Software::Kernel { name: KERNEL, initrd: Initrd::Devices, gzip: false },
+        append: "quiet".into(),
+        expect: &[USERSPACE],
+        forbid: &[r"I/O error", r"timeout", r"reset controller"],
+        ..poweroff(&X86_64, KERNEL, "pc", "max")
+    };
+    vec![
+        Case {
+            disk: Disk::BlankOn("nvme,serial=S1"),
+            arguments: &["-smp", "2"],
+            steps: disk_steps!("nvme0n1"),
+            ..on("nvme")
+        },
+        Case {
+            disk: Disk::BlankOn("scsi-hd,bus=scsi0.0"),
+            arguments: &["-device", "virtio-scsi-pci,id=scsi0"],
+            steps: disk_steps!("sda"),
+            ..on("virtio-scsi")
+        },
+        Case {
+            needs: &["grub-rescue"],
+            arguments: &[
+                "-drive",
+                "if=none,id=cd,format=raw,readonly=on,file={guests}/grub-rescue/cdrom.iso",
+                "-device",
+                "virtio-scsi-pci",
+                "-device",
+                "scsi-cd,drive=cd",
+            ],
+            steps: &[
+                (PROMPT, "mount -t iso9660 /dev/sr0 /tmp && ls -d /tmp/boot/grub && echo mounted-$((6 * 7))\r"),
+                (r"\n/tmp/boot/grub\r\nmounted-42\r[\s\S]*# ", "poweroff -f\r"),
+            ],
+            ..on("scsi-cd")
+        },
+        Case {
+            needs: &["busybox-amd64"],
+            arguments: &[
+                "-fsdev",
+                "local,id=f,path={guests}/busybox-amd64,security_model=none,readonly=on",
+                "-device",
+                "virtio-9p-pci,fsdev=f,mount_tag=host",
+            ],
+            steps: &[
+                (PROMPT, "mount -t 9p -o trans=virtio,version=9p2000.L,ro host /tmp && ls /tmp\r"),
+                (r"busybox +initrd\.cpio +stamp\r[\s\S]*# ", "cmp /tmp/busybox /bin/busybox && echo same-$((6 * 7))\r"),
+                (r"\nsame-42\r[\s\S]*# ", "poweroff -f\r"),
+            ],
+            ..on("virtio-9p")
+        },
+        Case {
+            arguments: &["-device", "virtio-balloon-pci"],
+            steps: &[
+                (PROMPT, "\x01cballoon 256\n\x01c"),
+                (
+                    r"balloon 256",
+                    "until [ $(grep MemTotal /proc/meminfo | tr -dc 0-9) -lt 262144 ]; do sleep 1; done; echo left-$((6 * 7))\r",
+                ),
+                (r"\nleft-42\r[\s\S]*# ", "\x01cinfo balloon\n"),
+                (r"balloon: actual=256", "quit\n"),
+            ],
+            ..on("virtio-balloon")
+        },
+    ]
 }
 
 /// The same, for those who ask for it.

@@ -153,6 +153,7 @@ fn boot(case: &Case, emulator: &Path, work: &Path) -> Result<Duration> {
             let initrd = match initrd {
                 Initrd::Busybox => &kernel.initrd,
                 Initrd::Modules => &kernel.initrd_modules,
+                Initrd::Devices => &kernel.initrd_devices,
             };
             let append = format!("console={} {}", case.system.console, case.append);
             machine.args(["-nographic"]).kernel(&image, initrd).append(&append);
@@ -169,6 +170,10 @@ fn boot(case: &Case, emulator: &Path, work: &Path) -> Result<Duration> {
     if let Some(disk) = &disk {
         match case.disk {
             Disk::Rootfs => machine.disk(disk),
+            Disk::BlankOn(device) => {
+                let drive = format!("if=none,format=raw,cache=unsafe,id=blank,file={}", disk.to_string_lossy());
+                machine.args(["-drive", &drive, "-device", &format!("{device},drive=blank")])
+            }
             _ => machine.args(["-hda", &disk.to_string_lossy()]),
         };
     }
@@ -202,6 +207,8 @@ fn verdict(machine: &Emulator, run: Run, log: &Path, stop: Stop, expect: &[&str]
 fn disk(case: &Case, file: &Path) -> Result<Option<PathBuf>> {
     if let Disk::Blank = case.disk {
         fs::File::create(file)?.set_len(1 << 20)?;
+    } else if let Disk::BlankOn(_) = case.disk {
+        fs::File::create(file)?.set_len(64 << 20)?;
     } else if let Some(name) = case.disk.image(case.system) {
         let original = places::guests().join(name).join("disk.img");
         output(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(original).arg(file))?;

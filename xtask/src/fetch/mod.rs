@@ -171,6 +171,8 @@ pub struct Kernel {
     pub initrd: PathBuf,
     /// Busybox and the modules needed for a root file system on a virtio disk.
     pub initrd_modules: PathBuf,
+    /// The same, and modules for NVMe, SCSI, shared folders and the memory balloon.
+    pub initrd_devices: PathBuf,
 }
 
 /// Where the parts of a kernel are, fetched or not.
@@ -184,6 +186,7 @@ pub fn kernel(name: &str) -> Kernel {
         image: dir.join("vmlinuz"),
         initrd: places::guests().join(busybox_name(arch)).join("initrd.cpio"),
         initrd_modules: dir.join("initrd-modules.cpio"),
+        initrd_devices: dir.join("initrd-devices.cpio"),
     }
 }
 
@@ -254,8 +257,10 @@ fn debian_kernel(archive: &Archive, metapackage: &str, arch: &str, artefact: &Ar
         let merged = tree.join("usr/lib/modules");
         let all = if merged.exists() { merged } else { tree.join("lib/modules") };
         let version_dir = only_entry(&all, "")?;
-        let modules = modules::closure(&version_dir)?;
+        let modules = modules::closure(&version_dir, modules::WANTED)?;
         fs::write(new.join("initrd-modules.cpio"), initrd(&busybox, &modules))?;
+        let more = modules::closure(&version_dir, &[modules::WANTED, modules::DEVICES].concat())?;
+        fs::write(new.join("initrd-devices.cpio"), initrd(&busybox, &more))?;
         // The same modules as files, for root file systems.
         let version = version_dir.file_name().context("no kernel version")?;
         let kept = new.join("modules").join(version);
@@ -329,7 +334,9 @@ fn recipe(artefact: &Artefact) -> String {
         Make::Image(image) => image.hash(&mut hasher),
         Make::Files { files, .. } => files.hash(&mut hasher),
         Make::Mirror => (mirror::PACKAGES, mirror::ARCHITECTURES).hash(&mut hasher),
-        Make::Busybox(_) | Make::Kernel { .. } => (include_str!("init.sh"), modules::WANTED).hash(&mut hasher),
+        Make::Busybox(_) | Make::Kernel { .. } => {
+            (include_str!("init.sh"), modules::WANTED, modules::DEVICES).hash(&mut hasher)
+        }
     }
     format!("recipe {:016x}\n", hasher.finish())
 }

@@ -24,6 +24,10 @@ pub const WANTED: &[&str] = &[
     "evdev",
 ];
 
+/// What it needs besides for NVMe, SCSI and CDs, shared folders and the memory balloon.
+pub const DEVICES: &[&str] =
+    &["nvme", "virtio_scsi", "sd_mod", "sr_mod", "isofs", "9pnet_virtio", "9p", "virtio_balloon"];
+
 /// A module, uncompressed.
 pub struct Module {
     /// Name with underscores, as in `depends=`.
@@ -33,12 +37,12 @@ pub struct Module {
     pub content: Vec<u8>,
 }
 
-/// The wanted modules found below `dir` (`lib/modules/VERSION`) and all they depend on, dependencies first.
-pub fn closure(dir: &Path) -> Result<Vec<Module>> {
+/// The modules `wanted` found below `dir` (`lib/modules/VERSION`) and all they depend on, dependencies first.
+pub fn closure(dir: &Path, wanted: &[&str]) -> Result<Vec<Module>> {
     let mut files = BTreeMap::new();
     index(&dir.join("kernel"), &mut files)?;
     let mut loaded = Vec::new();
-    for name in WANTED {
+    for name in wanted {
         add(name, dir, &mut files, &mut loaded)?;
     }
     Ok(loaded)
@@ -110,7 +114,7 @@ mod tests {
         fs::write(kernel.join("jbd2.ko"), b"\0depends=ext4\0").unwrap();
         fs::write(kernel.join("mbcache.ko"), b"\0depends=\0").unwrap();
         fs::write(kernel.join("virtio-rng.ko"), b"\0depends=mbcache\0").unwrap();
-        let names: Vec<String> = closure(&dir).unwrap().into_iter().map(|module| module.path).collect();
+        let names: Vec<String> = closure(&dir, WANTED).unwrap().into_iter().map(|module| module.path).collect();
         fs::remove_dir_all(&dir).unwrap();
         assert_eq!(
             names,
