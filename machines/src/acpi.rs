@@ -32,6 +32,8 @@ pub struct Pc {
     pub cpus: u32,
     /// First address of the PCI devices' memory below 4 GiB; it ends where the I/O APIC is.
     pub pci_memory: u32,
+    /// PCI devices' memory above 4 GiB, if there is any.
+    pub pci_memory_64: Option<Range<u64>>,
     /// First I/O port of the power management function.
     pub pm_base: u16,
     /// Serial ports in use, of the four.
@@ -65,6 +67,8 @@ pub struct Acpi {
     xsdt: usize,
 }
 
+/// Bytes of the tables' file: room for what firmware's choices add.
+const TABLES_LEN: usize = 32 << 10;
 /// File names in fw_cfg.
 pub const TABLES_FILE: &str = "etc/acpi/tables";
 /// See [`TABLES_FILE`].
@@ -143,7 +147,7 @@ impl Acpi {
         all
     }
 
-    /// The files for firmware: name and contents.
+    /// The files for firmware: name and contents. Their sizes are always the same.
     pub fn files(&self) -> [(&'static str, Vec<u8>); 3] {
         let mut loader = Loader::default();
         loader.allocate(TABLES_FILE, 64, Zone::High);
@@ -158,7 +162,9 @@ impl Acpi {
         loader.add_pointer(RSDP_FILE, RSDP_XSDT, 8);
         loader.add_checksum(RSDP_FILE, 8, 0..RSDP_V1_LEN);
         loader.add_checksum(RSDP_FILE, 32, 0..RSDP_LEN);
-        [(TABLES_FILE, self.tables.clone()), (RSDP_FILE, self.rsdp(0)), (LOADER_FILE, loader.commands)]
+        let mut tables = self.tables.clone();
+        tables.resize(TABLES_LEN.max(tables.len()), 0);
+        [(TABLES_FILE, tables), (RSDP_FILE, self.rsdp(0)), (LOADER_FILE, loader.commands)]
     }
 }
 
@@ -321,6 +327,7 @@ mod tests {
         Pc {
             cpus: 2,
             pci_memory: 0x8000_0000,
+            pci_memory_64: None,
             pm_base: 0x600,
             serial: [true, false, false, false],
             parallel: true,
@@ -392,7 +399,9 @@ mod tests {
             }
         }
         let placed = acpi.placed(AT);
-        assert_eq!(files[0].1, placed[64..]);
+        let (found, rest) = files[0].1.split_at(placed.len() - 64);
+        assert_eq!(found, &placed[64..]);
+        assert!(rest.iter().all(|byte| *byte == 0));
         assert_eq!(files[1].1, placed[..36]);
     }
 }

@@ -43,8 +43,8 @@ const PCI_MEMORY: u64 = 2 << 30;
 /// Where the firmware's end can be seen, and the tables if there is no firmware.
 const ROM: u64 = 0xe_0000;
 const ROM_LEN: u64 = 0x2_0000;
-/// Firmware at most, in bytes.
-pub const FIRMWARE_MAX: u64 = 8 << 20;
+/// Firmware at most, in bytes, in a ROM or in both flash chips together.
+pub const FIRMWARE_MAX: u64 = 16 << 20;
 /// An adapter's BIOS at most, in bytes.
 pub const OPTION_ROM_MAX: u64 = 1 << 16;
 /// I/O ports of power management, as SeaBIOS chooses them too.
@@ -82,6 +82,8 @@ pub struct Config {
     pub devices: Vec<PciDevice>,
     /// Devices at I/O ports.
     pub ports: Vec<PortDevice>,
+    /// Disks in the flash that holds firmware and below it the flash for its variables, in place of a ROM.
+    pub flash: [Option<String>; 2],
     /// Where firmware looks for a system.
     pub boot: BootOrder,
     /// Disk requests run inside the guest's access, so that runs can be repeated.
@@ -201,6 +203,7 @@ impl Config {
         acpi::Pc {
             cpus: self.cpus,
             pci_memory: if self.ram > PCI_MEMORY { LOW_RAM as u32 } else { PCI_MEMORY as u32 },
+            pci_memory_64: None,
             pm_base: PM_BASE,
             serial,
             parallel: self.parallel.is_some(),
@@ -247,6 +250,10 @@ pub fn machine(config: &Config, files: Files) -> Result<(Board, Boot), Error> {
     let vga = files.vga_bios.map(|file| file.bytes);
     if let Some(kernel) = files.kernel {
         return with_kernel(config, vga, kernel, files.modules, &files.cmdline);
+    }
+    if config.flash[0].is_some() {
+        let told = firmware::told(config, vga.as_deref());
+        return Ok((board::board(config, Roms { vga, ..Roms::default() }, told), Boot::default()));
     }
     let firmware = files.firmware.ok_or(Error::NoFirmware)?;
     let len = firmware.bytes.len() as u64;

@@ -36,7 +36,9 @@ pub fn machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
     let board_config = pc_config(config, cpu, &model)?;
     let mut files = pc::Files { kernel, modules, cmdline, ..pc::Files::default() };
     if files.kernel.is_none() {
-        files.firmware = Some(firmware::system(config, board_config.pci)?);
+        if board_config.flash[0].is_none() {
+            files.firmware = Some(firmware::system(config, board_config.pci)?);
+        }
         files.vga_bios = board_config.vga.then(|| firmware::vga(config)).flatten();
     } else if config.bios.is_some() {
         eprintln!("mimic: -kernel starts without firmware: -bios is ignored");
@@ -80,9 +82,7 @@ fn pc_config(config: &Config, cpu: &str, model: &Model) -> Result<pc::Config> {
     for drive in drives(config, Interface::Floppy) {
         floppies[drive.index as usize & 1] = Some(Some(drive.id.clone()));
     }
-    if drives(config, Interface::Pflash).next().is_some() {
-        bail!("-drive if=pflash: flash memory is not implemented yet on this machine; use -bios FILE");
-    }
+    let flash = flash(config)?;
     Ok(pc::Config {
         pci: config.machine.name != "isapc",
         cpu: cpu.to_owned(),
@@ -98,6 +98,7 @@ fn pc_config(config: &Config, cpu: &str, model: &Model) -> Result<pc::Config> {
         floppies,
         devices,
         ports,
+        flash,
         boot: BootOrder {
             order: boot_order(config.boot.order.as_deref().unwrap_or("cad"))?,
             menu: config.boot.menu,
@@ -106,6 +107,24 @@ fn pc_config(config: &Config, cpu: &str, model: &Model) -> Result<pc::Config> {
         },
         synchronous: false,
     })
+}
+
+/// The flash chips of the board.
+fn flash(config: &Config) -> Result<[Option<String>; 2]> {
+    let mut flash = [None, None];
+    for drive in drives(config, Interface::Pflash) {
+        match flash.get_mut(drive.index as usize) {
+            Some(chip) => *chip = Some(drive.id.clone()),
+            None => bail!("-drive if=pflash,unit={}: this machine has units 0 and 1; choose one", drive.index),
+        }
+    }
+    match &flash {
+        [None, None] => Ok(flash),
+        _ if config.machine.name == "isapc" => bail!("-drive if=pflash: this machine has no flash; use -bios FILE"),
+        [None, Some(_)] => bail!("-drive if=pflash,unit=1: it is for variables of firmware; add one with unit=0"),
+        _ if config.bios.is_some() => bail!("-bios: the first -drive if=pflash is the firmware; leave one of them out"),
+        _ => Ok(flash),
+    }
 }
 
 /// The drives of an interface in order.

@@ -120,7 +120,11 @@ fn pci(code: &mut Vec<u8>, pc: &Pc) {
         &AddressSpace::new_memory(AddressSpaceCacheable::Cacheable, true, 0xa_0000_u32, 0xb_ffff, None),
         &AddressSpace::new_memory(AddressSpaceCacheable::NotCacheable, true, pc.pci_memory, IOAPIC - 1, None),
     ];
-    let resources = ResourceTemplate::new(resources.to_vec());
+    let high = pc.pci_memory_64.as_ref().map(|range| {
+        AddressSpace::new_memory(AddressSpaceCacheable::Cacheable, true, range.start, range.end - 1, None)
+    });
+    let resources = resources.into_iter().chain(high.as_ref().map(|high| high as &dyn Aml)).collect();
+    let resources = ResourceTemplate::new(resources);
     let mut routes = Vec::new();
     for (slot, pin) in (0..32_u8).flat_map(|slot| (0..4_u8).map(move |pin| (slot, pin))) {
         let address = u32::from(slot) << 16 | 0xffff;

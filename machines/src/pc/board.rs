@@ -1,12 +1,13 @@
 //! The mainboard.
 
-use super::firmware::{PM, Told};
+use super::firmware::{self, PM, Told};
 use super::interrupts::{self, CPU_LINES, Interrupts, SmiPin, gsi, made, of_hpet, routed};
-use super::{Config, HIGH_RAM, IdeDrive, ROM, ROM_LEN, Roms, devices};
+use super::{Config, FIRMWARE_MAX, HIGH_RAM, IdeDrive, ROM, ROM_LEN, Roms, devices};
 use crate::acpi;
 use crate::board::{Board, CpuDesc, Pin};
 use crate::builder::{Made, SetMedium, Wires};
 use crate::error::Error;
+use hw::block::cfi_flash::{Bank, CfiFlash};
 use hw::block::fdc::{Fdc, media::Format};
 use hw::block::ide::Drive;
 use hw::char::ns16550a::Ns16550a;
@@ -27,6 +28,7 @@ use hw::rtc::cmos::{FloppyDrive, PcSetup, pc_cmos};
 use hw::rtc::mc146818::{self, Mc146818};
 use hw::timer::hpet::{self, Hpet};
 use hw::timer::i8254::{self, I8254};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use vm::chardev::CharPort;
 use vm::{Backing, DeviceCell, Gpa, IrqLine, IrqSink, Mapping, Ram};
@@ -39,6 +41,8 @@ const HOLE_AT: u64 = 0xa_0000;
 const HOLE_LEN: u64 = 0x6_0000;
 /// Inputs of the I/O APIC that HPET timers can be routed to: those that nothing else has.
 const HPET_ROUTES: u32 = 0xf << 20;
+/// Flash is a multiple of this.
+const FLASH_UNIT: u64 = 4 << 10;
 /// The floppy drives' DMA channel.
 const FDC_DMA: u8 = 2;
 /// Ports and interrupts of the serial ports.
@@ -135,17 +139,27 @@ pub fn board(config: &Config, roms: Roms, told: Told) -> Board {
     let shared = Arc::<Shared>::default();
     interrupts::add(&mut b, cpus, &shared.interrupts);
     let (of, pci) = (shared.clone(), config.pci);
-    b.add::<Rom>("firmware", move |w| {
-        let rom = rom(&roms.system, roms.system.len() as u64)?;
-        map_rom(w, &rom, pci)?;
-        let _ = of.rom.set(rom);
-        Ok(Made::part(Arc::new(DeviceCell::new(Rom::default()))))
-    });
+    if let [Some(first), second] = &config.flash {
+        flash(&mut b, &shared, first, second.as_deref());
+    } else {
+        b.add::<Rom>("firmware", move |w| {
+            let rom = rom(&roms.system, roms.system.len() as u64)?;
+            let len = rom.len();
+            let backing = Backing::Rom { ram: rom.clone(), offset: 0, writes: None };
+            let gpa = Gpa(HIGH_RAM - len);
+            w.bus().map(Mapping { name: "firmware".into(), gpa, len, priority: 0, backing })?;
+            if pci {
+                map_below_1m(w, &rom)?;
+            }
+            let _ = of.rom.set(rom);
+            Ok(Made::part(Arc::new(DeviceCell::new(Rom::default()))))
+        });
+    }
     if config.pci {
         chip_set(&mut b, config, &shared);
     }
     classic(&mut b, config, &shared);
-    fw_cfg(&mut b, told);
+    fw_cfg(&mut b, told, &shared);
     drives(&mut b, config, &shared);
     for (n, serial) in config.serials.iter().take(SERIAL.len()).enumerate() {
         let (port, irq) = SERIAL[n];
@@ -170,20 +184,52 @@ pub fn board(config: &Config, roms: Roms, told: Told) -> Board {
     b
 }
 
-/// Maps ROM from the end of the space of 32 bits downwards, and its last part where processors look for it after a reset to
-/// real mode.
-fn map_rom(w: &Wires<'_>, system: &Arc<Ram>, below_1m: bool) -> Result<(), Error> {
+/// Maps the last part of the firmware, which ends at 4 GiB, where programs in real mode look for it.
+fn map_below_1m(w: &Wires<'_>, system: &Arc<Ram>) -> Result<(), Error> {
     let len = system.len();
-    let backing = |offset| Backing::Rom { ram: system.clone(), offset, writes: None };
-    let gpa = Gpa((4 << 30) - len);
-    w.bus().map(Mapping { name: "firmware".into(), gpa, len, priority: 0, backing: backing(0) })?;
-    if below_1m {
-        let seen = len.min(ROM_LEN);
-        let gpa = Gpa(ROM + ROM_LEN - seen);
-        let backing = backing(len - seen);
-        w.bus().map(Mapping { name: "firmware".into(), gpa, len: seen, priority: IN_HOLE, backing })?;
-    }
+    let seen = len.min(ROM_LEN);
+    let gpa = Gpa(ROM + ROM_LEN - seen);
+    let backing = Backing::Rom { ram: system.clone(), offset: len - seen, writes: None };
+    w.bus().map(Mapping { name: w.path().into(), gpa, len: seen, priority: IN_HOLE, backing })?;
     Ok(())
+}
+
+/// Adds flash that ends at 4 GiB with the disk `first` in it, and below that the chip with the disk `second`.
+fn flash(b: &mut Board, shared: &Arc<Shared>, first: &str, second: Option<&str>) {
+    // Where the next chip ends.
+    let end = Arc::new(AtomicU64::new(HIGH_RAM));
+    for (n, drive) in [Some(first), second].into_iter().enumerate() {
+        let Some(drive) = drive else { continue };
+        let (of, end) = (shared.clone(), end.clone());
+        let part = b.add::<CfiFlash>(if n == 0 { "firmware" } else { "flash1" }, move |w| {
+            let disk = w.drive()?;
+            let (len, at) = (disk.len_bytes(), end.load(Ordering::Relaxed));
+            if len == 0 || !len.is_multiple_of(FLASH_UNIT) || len > FIRMWARE_MAX - (HIGH_RAM - at) {
+                let (unit, max) = (FLASH_UNIT >> 10, FIRMWARE_MAX >> 20);
+                let why = format!(
+                    "its image has {len} bytes, and flash a multiple of {unit} KiB up to {max} MiB in all; use an image \
+                     such as OVMF"
+                );
+                return Err(w.fail(why));
+            }
+            let at = at - len;
+            end.store(at, Ordering::Relaxed);
+            let mut bytes = vec![0; len as usize];
+            disk.read_at(0, &mut bytes).map_err(|e| w.fail(e))?;
+            let contents = Ram::new(len)?;
+            contents.write(0, &bytes).ok_or_else(|| w.fail("the image is larger than the chip"))?;
+            let cell = CfiFlash::map_bank(Bank::BYTES, w.bus(), w.path(), Gpa(at), contents.clone(), Some(disk))?;
+            if n == 0 {
+                map_below_1m(w, &contents)?;
+                let _ = of.rom.set(contents.clone());
+            }
+            Ok(Made { memory: Some(contents), ..Made::part(cell) })
+        });
+        part.by_guest(1).drive(drive);
+        if n != 0 {
+            part.after("firmware");
+        }
+    }
 }
 
 /// The host bridge with what it decodes, the ISA bridge, power management, HPET.
@@ -332,7 +378,8 @@ fn cmos(config: &Config, w: &Wires<'_>) -> Result<PcSetup, Error> {
     Ok(setup)
 }
 
-fn fw_cfg(b: &mut Board, told: Told) {
+fn fw_cfg(b: &mut Board, told: Told, shared: &Arc<Shared>) {
+    let of = shared.clone();
     b.add::<FwCfg>("fw_cfg", move |w| {
         let mut device = FwCfg::new(w.bus().clone());
         for (key, contents) in told.items {
@@ -341,13 +388,19 @@ fn fw_cfg(b: &mut Board, told: Told) {
         for (name, contents) in told.files {
             device.add_file(&name, contents).map_err(|e| w.fail(e))?;
         }
+        if let Some(acpi) = told.acpi {
+            for (name, make) in firmware::acpi_files(&acpi, of.bus(w)?) {
+                device.add_made_file(name, make).map_err(|e| w.fail(e))?;
+            }
+        }
         let cell = Arc::new(DeviceCell::new(device));
         let backing = Backing::Mmio { port: Arc::new(FwCfgPorts(cell.clone())), window: 0, offset: 0 };
         let (gpa, len) = (Gpa(0x510), FwCfgPorts::LEN);
         w.ports().map(Mapping { name: "fw_cfg".into(), gpa, len, priority: 0, backing })?;
         Ok(Made::part(cell))
     })
-    .by_guest(1);
+    .by_guest(1)
+    .after("pic");
 }
 
 /// Floppy and IDE drives.

@@ -2,20 +2,28 @@
 //! are those that SeaBIOS reads (its documentation, "Runtime config", and `paravirt.c`).
 
 use super::{Config, HIGH_RAM, PM_BASE, SMBUS_BASE};
+use crate::acpi::{self, Acpi};
 use hw::misc::fw_cfg::key;
-use hw::pci::bus::devfn;
+use hw::pci::bus::{PciBus, devfn};
+use hw::pci::config::{BAR0, BARS};
+use std::sync::Arc;
 
 /// The power management function of PIIX4 is device 1, function 3.
 pub const PM: (u8, u8) = (1, 3);
+const PMBA: u8 = 0x40;
+/// No window of a device is larger.
+const HIGH_UNIT: u64 = 1 << 30;
 
 /// Fixed items and named files.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     pub items: Vec<(u16, Vec<u8>)>,
     pub files: Vec<(String, Vec<u8>)>,
+    /// What the ACPI tables say, as far as firmware does not decide it.
+    pub acpi: Option<acpi::Pc>,
 }
 
-/// What SeaBIOS is told of the machine.
+/// What firmware is told of the machine.
 pub fn told(config: &Config, vga_bios: Option<&[u8]>) -> Told {
     let cpus = (config.cpus as u16).to_le_bytes().to_vec();
     let items = vec![
@@ -27,14 +35,10 @@ pub fn told(config: &Config, vga_bios: Option<&[u8]>) -> Told {
         // Interrupt 0 is on input 2 of the I/O APIC.
         (key::IRQ0_OVERRIDE, vec![1]),
     ];
-    let mut told = Told { items, files: Vec::new() };
+    let mut told = Told { items, files: Vec::new(), acpi: config.pci.then(|| config.described()) };
     let mut file = |name: &str, contents: Vec<u8>| told.files.push((name.into(), contents));
     file("etc/e820", e820(config));
-    if config.pci {
-        for (name, contents) in config.acpi().files() {
-            file(name, contents);
-        }
-    } else if let Some(rom) = vga_bios {
+    if let Some(rom) = vga_bios.filter(|_| !config.pci) {
         file("vgaroms/vgabios.bin", rom.to_vec());
     }
     if let Some(wait) = config.boot.menu_wait_ms {
@@ -42,6 +46,49 @@ pub fn told(config: &Config, vga_bios: Option<&[u8]>) -> Told {
     }
     file("etc/boot-fail-wait", config.boot.retry_ms.unwrap_or(-1).to_le_bytes().to_vec());
     told
+}
+
+/// The files of ACPI tables, made when firmware asks for them: when it has placed the devices.
+pub fn acpi_files(pc: &acpi::Pc, bus: &Arc<PciBus>) -> Vec<(&'static str, hw::misc::fw_cfg::Make)> {
+    let names = [acpi::TABLES_FILE, acpi::RSDP_FILE, acpi::LOADER_FILE];
+    let file = |(n, name)| {
+        let (pc, bus) = (pc.clone(), bus.clone());
+        let make = move || Acpi::new(&placed(&pc, &bus)).files().into_iter().nth(n).map(|(_, file)| file);
+        (name, Box::new(move || make().unwrap_or_default()) as hw::misc::fw_cfg::Make)
+    };
+    names.into_iter().enumerate().map(file).collect()
+}
+
+/// What the tables say after firmware has programmed the chip set: SeaBIOS and edk2 choose different addresses.
+fn placed(pc: &acpi::Pc, bus: &PciBus) -> acpi::Pc {
+    let mut pc = pc.clone();
+    let pm_base = bus.read_config(devfn(PM.0, PM.1), PMBA, 4) & 0xffc0;
+    if pm_base != 0 {
+        pc.pm_base = pm_base as u16;
+    }
+    pc.pci_memory_64 = high_windows(bus);
+    pc
+}
+
+/// Memory above 4 GiB that holds all windows of devices there, in whole units of [`HIGH_UNIT`].
+fn high_windows(bus: &PciBus) -> Option<std::ops::Range<u64>> {
+    let mut bases = Vec::new();
+    for function in bus.functions() {
+        let mut bar = BAR0;
+        while bar < BAR0 + 4 * (BARS as u8 - 1) {
+            let low = bus.read_config(function, bar, 4);
+            bar += 4;
+            // A 64-bit window takes two registers (PCI Local Bus 3.0, 6.2.5.1).
+            if low & 7 == 4 {
+                let high = bus.read_config(function, bar, 4);
+                bar += 4;
+                bases.extend((high != 0).then_some(u64::from(high) << 32 | u64::from(low & !0xf)));
+            }
+        }
+    }
+    let (first, last) = (bases.iter().min()?, bases.iter().max()?);
+    let end = (last / HIGH_UNIT).saturating_add(1).saturating_mul(HIGH_UNIT);
+    Some(first / HIGH_UNIT * HIGH_UNIT..end)
 }
 
 /// RAM as (address, bytes, 1), little-endian, 20 bytes each.

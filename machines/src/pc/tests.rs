@@ -121,7 +121,7 @@ fn what_cannot_be() {
     check(|_, f| f.firmware = None, "no firmware; install SeaBIOS, or name its image with -bios FILE");
     check(
         |_, f| f.firmware = file(Role::Firmware, vec![0; 100]),
-        "firmware `f` has 100 bytes, and ROMs a multiple of 64 KiB up to 8 MiB; use an image such as SeaBIOS",
+        "firmware `f` has 100 bytes, and ROMs a multiple of 64 KiB up to 16 MiB; use an image such as SeaBIOS",
     );
     check(
         |_, f| f.kernel = file(Role::Kernel, vec![0; 4096]),
