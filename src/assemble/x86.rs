@@ -37,7 +37,7 @@ pub fn machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
     let mut files = pc::Files { kernel, modules, cmdline, ..pc::Files::default() };
     if files.kernel.is_none() {
         if board_config.flash[0].is_none() {
-            files.firmware = Some(firmware::system(config, board_config.pci)?);
+            files.firmware = Some(firmware::system(config, board_config.chip_set.has_pci())?);
         }
         files.vga_bios = board_config.vga.then(|| firmware::vga(config)).flatten();
     } else if config.bios.is_some() {
@@ -67,7 +67,7 @@ fn modules(config: &Config, kernel: Option<&File>) -> Result<Vec<Module>> {
 fn pc_config(config: &Config, cpu: &str, model: &Model) -> Result<pc::Config> {
     let (devices, ports) = devices(config)?;
     let defaults = !config.nodefaults;
-    let mut ide = [None, None, None, None];
+    let mut ide = [const { None }; pc::IDE_MAX];
     // As QEMU: an empty CD-ROM drive, an empty floppy drive.
     ide[2] = defaults.then(|| IdeDrive::Cdrom { drive: None, serial: ide_serial(2) });
     for drive in drives(config, Interface::Ide) {
@@ -84,7 +84,7 @@ fn pc_config(config: &Config, cpu: &str, model: &Model) -> Result<pc::Config> {
     }
     let flash = flash(config)?;
     Ok(pc::Config {
-        pci: config.machine.name != "isapc",
+        chip_set: if config.machine.name == "isapc" { pc::ChipSet::Isa } else { pc::ChipSet::I440fx },
         cpu: cpu.to_owned(),
         physical_bits: model.physical_bits,
         long_mode: model.features.has(Feature::LM),

@@ -619,6 +619,7 @@ mod tests {
         assert_eq!(flash.read_n(0x1240, 4), Ok(0x77ff_66ff));
         put(0x1000, 0x98);
         assert_eq!((get(0x10), get(0x28), get(0x2c), get(0x2d), get(0x2f)), (u64::from(b'Q'), 0, 1, 2, 16));
+        put(0x1000, 0xff);
         check_reset(&flash, || put(0, 0x90));
         hammer(&flash, 5_000, |random| put(random.below(0x3000), random.next() & 0xff));
     }

@@ -1,16 +1,17 @@
 //! What firmware is told through fw_cfg, and what is done in its place when a kernel is started directly. Names of files
 //! are those that SeaBIOS reads (its documentation, "Runtime config", and `paravirt.c`).
 
-use super::{Config, HIGH_RAM, PM_BASE, SMBUS_BASE};
+use super::chip_set::ChipSet;
+use super::{Config, ECAM, HIGH_RAM, PM_BASE, SMBUS_BASE};
 use crate::acpi::{self, Acpi};
 use hw::misc::fw_cfg::key;
 use hw::pci::bus::{PciBus, devfn};
 use hw::pci::config::{BAR0, BARS};
+use hw::pci::q35::{PCIEXBAR, ecam_window};
 use std::sync::Arc;
 
-/// The power management function of PIIX4 is device 1, function 3.
-pub const PM: (u8, u8) = (1, 3);
-const PMBA: u8 = 0x40;
+/// Where the chip set's own registers are, as firmware has them.
+const RCBA: u32 = 0xfed1_c000;
 /// No window of a device is larger.
 const HIGH_UNIT: u64 = 1 << 30;
 
@@ -35,10 +36,10 @@ pub fn told(config: &Config, vga_bios: Option<&[u8]>) -> Told {
         // Interrupt 0 is on input 2 of the I/O APIC.
         (key::IRQ0_OVERRIDE, vec![1]),
     ];
-    let mut told = Told { items, files: Vec::new(), acpi: config.pci.then(|| config.described()) };
+    let mut told = Told { items, files: Vec::new(), acpi: config.has_pci().then(|| config.described()) };
     let mut file = |name: &str, contents: Vec<u8>| told.files.push((name.into(), contents));
     file("etc/e820", e820(config));
-    if let Some(rom) = vga_bios.filter(|_| !config.pci) {
+    if let Some(rom) = vga_bios.filter(|_| !config.has_pci()) {
         file("vgaroms/vgabios.bin", rom.to_vec());
     }
     if let Some(wait) = config.boot.menu_wait_ms {
@@ -62,9 +63,15 @@ pub fn acpi_files(pc: &acpi::Pc, bus: &Arc<PciBus>) -> Vec<(&'static str, hw::mi
 /// What the tables say after firmware has programmed the chip set: SeaBIOS and edk2 choose different addresses.
 fn placed(pc: &acpi::Pc, bus: &PciBus) -> acpi::Pc {
     let mut pc = pc.clone();
-    let pm_base = bus.read_config(devfn(PM.0, PM.1), PMBA, 4) & 0xffc0;
+    let pm = pc.chip_set.pm();
+    let (register, mask) = pm.base;
+    let pm_base = bus.read_config(pm.function, register, 4) & mask;
     if pm_base != 0 {
         pc.pm_base = pm_base as u16;
+    }
+    if pc.chip_set == ChipSet::Q35 {
+        let half = |at| u64::from(bus.read_config(devfn(0, 0), at, 4));
+        pc.ecam = ecam_window(half(PCIEXBAR) | half(PCIEXBAR + 4) << 32);
     }
     pc.pci_memory_64 = high_windows(bus);
     pc
@@ -106,19 +113,34 @@ fn e820(config: &Config) -> Vec<u8> {
 
 /// Writes to the configuration mechanism's ports that do what a kernel leaves to firmware: power management appears where
 /// the ACPI tables say. Addresses of PCI devices and the routing of their interrupts are the kernel's to choose.
-pub fn pci_setup() -> Vec<(u16, u8, u32)> {
-    let (device, function) = PM;
+pub fn pci_setup(chip_set: ChipSet) -> Vec<(u16, u8, u32)> {
     let mut writes = Vec::new();
-    let mut config = |register: u8, width: u8, value: u32| {
-        let address = 1 << 31 | u32::from(devfn(device, function)) << 8 | u32::from(register & 0xfc);
+    let mut config = |function: u8, register: u8, width: u8, value: u32| {
+        let address = 1 << 31 | u32::from(function) << 8 | u32::from(register & 0xfc);
         writes.extend([(0xcf8, 4, address), (0xcfc + u16::from(register & 3), width, value)]);
     };
-    // "PMBA", "PMREGMISC", "SMBBA", "SMBHSTCFG" (on, its interrupt is number 9), command, interrupt line.
-    config(0x40, 4, u32::from(PM_BASE) | 1);
-    config(0x80, 1, 1);
-    config(0x90, 4, u32::from(SMBUS_BASE) | 1);
-    config(0xd2, 1, 0x09);
-    config(0x04, 2, 1);
-    config(0x3c, 1, crate::acpi::SCI.into());
+    let (pm, smbus) = (u32::from(PM_BASE) | 1, u32::from(SMBUS_BASE) | 1);
+    match chip_set {
+        ChipSet::Isa => {}
+        // "PMBA", "PMREGMISC", "SMBBA", "SMBHSTCFG" (on, its interrupt is number 9), command, interrupt line.
+        ChipSet::I440fx => {
+            let function = chip_set.pm().function;
+            for (register, width, value) in
+                [(0x40, 4, pm), (0x80, 1, 1), (0x90, 4, smbus), (0xd2, 1, 9), (0x04, 2, 1), (0x3c, 1, acpi::SCI.into())]
+            {
+                config(function, register, width, value);
+            }
+        }
+        // "PCIEXBAR"; "PMBASE", "ACPI_CNTL", "RCBA"; "SMB_BASE", "HOSTC", command of the SMBus controller.
+        ChipSet::Q35 => {
+            config(devfn(0, 0), PCIEXBAR, 4, ECAM as u32 | 1);
+            for (register, width, value) in [(0x40, 4, pm), (0x44, 1, 0x80), (0xf0, 4, RCBA | 1)] {
+                config(devfn(31, 0), register, width, value);
+            }
+            for (register, width, value) in [(0x20, 4, smbus), (0x40, 1, 1), (0x04, 2, 1)] {
+                config(devfn(31, 3), register, width, value);
+            }
+        }
+    }
     writes
 }
