@@ -26,6 +26,7 @@ use tcg::frontend::Frontend;
 use tcg::x64::Template;
 use vm::chardev::CharPort;
 use vm::entropy::Entropy;
+use vm::netdev::NetDev;
 use vm::power::Power;
 use vm::timer::Timers;
 use vm::vcpu::Accelerator;
@@ -196,6 +197,29 @@ fn chardevs(config: &Config) -> Result<Chardevs> {
     Ok((ports, ends, terminal))
 }
 
+/// Addresses of network cards: those that were given, otherwise QEMU's first ones.
+#[derive(Default)]
+struct Macs {
+    cards: u8,
+}
+
+impl Macs {
+    fn next(&mut self, given: Option<[u8; 6]>) -> [u8; 6] {
+        let last = 0x56u8.wrapping_add(self.cards);
+        self.cards = self.cards.wrapping_add(1);
+        given.unwrap_or([0x52, 0x54, 0, 0x12, 0x34, last])
+    }
+}
+
+/// The open networks by id.
+fn netdevs(config: &Config) -> Result<BTreeMap<String, Arc<dyn NetDev>>> {
+    let mut open: BTreeMap<String, Arc<dyn NetDev>> = BTreeMap::new();
+    for netdev in &config.netdevs {
+        open.insert(netdev.id.clone(), Arc::new(usernet::Network::open(netdev.net.clone())?));
+    }
+    Ok(open)
+}
+
 fn entropy(config: &Config) -> Result<Arc<dyn Entropy>> {
     let named = config.devices.iter().find_map(|device| match &device.kind {
         DeviceKind::VirtioRng { rng: Some(rng) } => config.rngs.iter().find(|r| r.id == *rng)?.filename.as_deref(),
@@ -210,6 +234,7 @@ fn entropy(config: &Config) -> Result<Arc<dyn Entropy>> {
 /// The virtio devices in the order of the command line; drives of their own come first, as they do under QEMU.
 fn virtio(config: &Config) -> Result<Vec<Virtio>> {
     let mut all = Vec::new();
+    let mut macs = Macs::default();
     let mut drives: Vec<_> = config.drives.iter().filter(|drive| drive.interface == Interface::Virtio).collect();
     drives.sort_by_key(|drive| drive.index);
     for drive in drives {
@@ -223,6 +248,9 @@ fn virtio(config: &Config) -> Result<Vec<Virtio>> {
             DeviceKind::VirtioRng { .. } => VirtioKind::Rng,
             DeviceKind::VirtioSerial => continue,
             DeviceKind::Virtconsole { chardev, .. } => VirtioKind::Console { chardev: chardev.clone() },
+            DeviceKind::VirtioNet { mac, netdev: Some(netdev) } => {
+                VirtioKind::Net { netdev: netdev.clone(), mac: macs.next(*mac) }
+            }
             // Refused by the command line.
             DeviceKind::VirtioNet { .. }
             | DeviceKind::E1000 { .. }
@@ -262,7 +290,7 @@ pub fn assemble(config: &Config) -> Result<Assembly> {
         power: Power::default(),
         chardevs: ports,
         drives,
-        netdevs: BTreeMap::new(),
+        netdevs: netdevs(config)?,
     };
     let machine = machines::build(board, boot, &host, &*accel)?;
     Ok(Assembly { machine, clock, disks, ends, terminal })

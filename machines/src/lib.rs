@@ -23,6 +23,6 @@ pub mod power_key;
 mod testing;
 
 pub use board::Board;
-pub use builder::{Boot, Host, build};
+pub use builder::{Boot, Host, SetMedium, build};
 pub use error::Error;
 pub use machine::Machine;

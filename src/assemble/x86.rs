@@ -1,6 +1,6 @@
 //! PCs.
 
-use super::{check_machine, firmware, read};
+use super::{Macs, check_machine, firmware, read};
 use crate::cli::config::{Config, DeviceKind, Drive, Interface};
 use anyhow::{Result, anyhow, bail};
 use machines::boot::x86::Module;
@@ -10,9 +10,6 @@ use machines::pc::{self, BootDevice, BootOrder, IdeDrive, PciDevice, PortDevice,
 use machines::{Board, Boot, microvm};
 use std::path::Path;
 use x86::model::{Feature, Model};
-
-/// First of the addresses of network cards, as QEMU chooses them.
-const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
 /// A PC, and what is in its memory at the start.
 pub fn machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
@@ -163,13 +160,7 @@ fn devices(config: &Config) -> Result<(Vec<PciDevice>, Vec<PortDevice>)> {
         let serial = drive.serial.clone().unwrap_or_default();
         pci.push(PciDevice::VirtioBlk { drive: drive.id.clone(), serial });
     }
-    let mut cards = 0;
-    let mut mac = |given: &Option<[u8; 6]>| {
-        let mut mac = MAC;
-        mac[5] = mac[5].wrapping_add(cards);
-        cards += 1;
-        given.unwrap_or(mac)
-    };
+    let mut macs = Macs::default();
     let port = |port, kind| PortDevice { port, kind };
     for device in &config.devices {
         match &device.kind {
@@ -181,8 +172,12 @@ fn devices(config: &Config) -> Result<(Vec<PciDevice>, Vec<PortDevice>)> {
             DeviceKind::Virtconsole { chardev, .. } => {
                 pci.push(PciDevice::VirtioConsole { chardev: chardev.clone() });
             }
-            DeviceKind::VirtioNet { mac: given } => pci.push(PciDevice::VirtioNet { netdev: None, mac: mac(given) }),
-            DeviceKind::E1000 { mac: given } => pci.push(PciDevice::E1000 { netdev: None, mac: mac(given) }),
+            DeviceKind::VirtioNet { mac, netdev } => {
+                pci.push(PciDevice::VirtioNet { netdev: netdev.clone(), mac: macs.next(*mac) });
+            }
+            DeviceKind::E1000 { mac, netdev } => {
+                pci.push(PciDevice::E1000 { netdev: netdev.clone(), mac: macs.next(*mac) });
+            }
             DeviceKind::Debugcon { chardev, iobase } => {
                 ports.push(port(*iobase, PortKind::Debugcon { chardev: chardev.clone() }));
             }
