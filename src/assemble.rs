@@ -254,6 +254,7 @@ fn virtio(config: &Config) -> Result<Vec<Virtio>> {
             // Refused by the command line.
             DeviceKind::VirtioNet { .. }
             | DeviceKind::E1000 { .. }
+            | DeviceKind::Ide { .. }
             | DeviceKind::Debugcon { .. }
             | DeviceKind::DebugExit { .. }
             | DeviceKind::Pvpanic { .. } => continue,

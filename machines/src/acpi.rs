@@ -171,9 +171,12 @@ impl Acpi {
         loader.add_pointer(RSDP_FILE, RSDP_XSDT, 8);
         loader.add_checksum(RSDP_FILE, 8, 0..RSDP_V1_LEN);
         loader.add_checksum(RSDP_FILE, 32, 0..RSDP_LEN);
-        let mut tables = self.tables.clone();
+        // Checksums are zero: edk2 replaces them by that of all bytes, these among them; SeaBIOS subtracts.
+        let (mut tables, mut rsdp) = (self.tables.clone(), self.rsdp(0));
+        self.checked.iter().for_each(|range| tables[range.start + CHECKSUM] = 0);
+        (rsdp[8], rsdp[32]) = (0, 0);
         tables.resize(TABLES_LEN.max(tables.len()), 0);
-        [(TABLES_FILE, tables), (RSDP_FILE, self.rsdp(0)), (LOADER_FILE, loader.commands)]
+        [(TABLES_FILE, tables), (RSDP_FILE, rsdp), (LOADER_FILE, loader.commands)]
     }
 }
 
@@ -419,7 +422,7 @@ mod tests {
                 }
                 3 => {
                     let [at, start, len] = [60, 64, 68].map(|at| u32_at(command, at) as usize);
-                    file[at] = 0;
+                    assert_eq!(file[at], 0);
                     file[at] = checksum(&file[start..start + len]);
                 }
                 other => panic!("command {other}"),

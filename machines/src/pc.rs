@@ -144,11 +144,22 @@ pub enum PortKind {
     Pvpanic,
 }
 
+/// A drive or card from which a system may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootPlace {
+    /// The function with this place in [`Config::devices`].
+    Pci(usize),
+    /// The drive with this place in [`Config::ide`].
+    Ide(usize),
+}
+
 /// Where firmware looks for a system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BootOrder {
     /// Kinds of drives in this order.
     pub order: [BootDevice; 3],
+    /// Before them these drives, in this order.
+    pub first: Vec<BootPlace>,
     /// Show a menu.
     pub menu: bool,
     /// How long the menu can be asked for, in ms.

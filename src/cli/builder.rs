@@ -77,7 +77,7 @@ impl Builder {
         let machine = self.machine.clone().unwrap_or_else(|| self.system.default_machine().to_string());
         let is_pc = self.system.is_pc(&machine);
         for (option, text) in std::mem::take(&mut self.drive_options) {
-            drive::add(&mut self.drives, is_pc, &option, &text)?;
+            drive::add(&mut self.drives, self.system.ide_places(&machine), &option, &text)?;
         }
         self.networks.finish(&mut self.warnings)?;
         let usual = if is_pc { "e1000" } else { "virtio-net-device" };
@@ -147,6 +147,7 @@ impl Builder {
             let driver = &device.driver;
             let base = driver.trim_end_matches("-pci").trim_end_matches("-device");
             match (is_pc, &device.kind) {
+                (true, DeviceKind::Ide { .. }) => {}
                 (true, _) if machine == "isapc" && !driver.starts_with("isa-") && driver != "pvpanic" => {
                     let reason = format!("the machine {machine} has no PCI bus");
                     return Err(CliError::new(object, reason, "use -M pc"));
@@ -167,6 +168,7 @@ impl Builder {
                 (
                     false,
                     DeviceKind::E1000 { .. }
+                    | DeviceKind::Ide { .. }
                     | DeviceKind::Debugcon { .. }
                     | DeviceKind::DebugExit { .. }
                     | DeviceKind::Pvpanic { .. },
@@ -235,7 +237,8 @@ impl Builder {
                 |device: &Device| matches!(device.kind, DeviceKind::Debugcon { iobase: other, .. } if other == iobase);
             if !self.devices.iter().any(|(_, device)| taken(device)) {
                 let kind = DeviceKind::Debugcon { chardev: chardev.clone(), iobase };
-                self.devices.push((object.clone(), Device { id: None, driver: "isa-debugcon".into(), kind }));
+                self.devices
+                    .push((object.clone(), Device { id: None, driver: "isa-debugcon".into(), kind, bootindex: None }));
             }
         }
         Ok(())
@@ -341,7 +344,8 @@ impl Builder {
                 device_ids.push(id);
             }
             match &device.kind {
-                DeviceKind::VirtioBlk { drive, .. } => {
+                DeviceKind::Ide { drive: None, .. } => {}
+                DeviceKind::VirtioBlk { drive, .. } | DeviceKind::Ide { drive: Some(drive), .. } => {
                     let ids = self.drives.iter().filter(|drive| drive.interface == Interface::None);
                     let ids: Vec<&str> = ids.map(|drive| drive.id.as_str()).collect();
                     if let Some(other) =

@@ -2,7 +2,7 @@
 //! are those that SeaBIOS reads (its documentation, "Runtime config", and `paravirt.c`).
 
 use super::chip_set::ChipSet;
-use super::{Config, ECAM, HIGH_RAM, PM_BASE, SMBUS_BASE};
+use super::{BootPlace, Config, ECAM, HIGH_RAM, PM_BASE, PciDevice, SMBUS_BASE};
 use crate::acpi::{self, Acpi};
 use hw::misc::fw_cfg::key;
 use hw::pci::bus::{PciBus, devfn};
@@ -42,6 +42,9 @@ pub fn told(config: &Config, vga_bios: Option<&[u8]>) -> Told {
     if let Some(rom) = vga_bios.filter(|_| !config.has_pci()) {
         file("vgaroms/vgabios.bin", rom.to_vec());
     }
+    if !config.boot.first.is_empty() {
+        file("bootorder", boot_order(config));
+    }
     if let Some(wait) = config.boot.menu_wait_ms {
         file("etc/boot-menu-wait", wait.to_le_bytes().to_vec());
     }
@@ -71,7 +74,8 @@ fn placed(pc: &acpi::Pc, bus: &PciBus) -> acpi::Pc {
     }
     if pc.chip_set == ChipSet::Q35 {
         let half = |at| u64::from(bus.read_config(devfn(0, 0), at, 4));
-        pc.ecam = ecam_window(half(PCIEXBAR) | half(PCIEXBAR + 4) << 32);
+        // The same tables, whether it is enabled or not.
+        pc.ecam = ecam_window(half(PCIEXBAR) | half(PCIEXBAR + 4) << 32).or(pc.ecam);
     }
     pc.pci_memory_64 = high_windows(bus);
     pc
@@ -96,6 +100,28 @@ fn high_windows(bus: &PciBus) -> Option<std::ops::Range<u64>> {
     let (first, last) = (bases.iter().min()?, bases.iter().max()?);
     let end = (last / HIGH_UNIT).saturating_add(1).saturating_mul(HIGH_UNIT);
     Some(first / HIGH_UNIT * HIGH_UNIT..end)
+}
+
+/// Paths of drives and cards, a line each and a final NUL, as SeaBIOS and edk2 compare them (IEEE 1275, "PCI Bus Binding").
+fn boot_order(config: &Config) -> Vec<u8> {
+    let path = |place: &BootPlace| match *place {
+        BootPlace::Pci(n) => {
+            let slot = config.chip_set.slots().nth(n)?;
+            Some(match config.devices.get(n)? {
+                PciDevice::VirtioBlk { .. } => format!("/pci@i0cf8/scsi@{slot:x}/disk@0,0"),
+                PciDevice::VirtioNet { .. } | PciDevice::E1000 { .. } => {
+                    format!("/pci@i0cf8/ethernet@{slot:x}/ethernet-phy@0")
+                }
+                PciDevice::VirtioRng | PciDevice::VirtioConsole { .. } => return None,
+            })
+        }
+        BootPlace::Ide(n) if config.chip_set == ChipSet::Q35 => {
+            Some(format!("/pci@i0cf8/pci8086,2922@1f,2/drive@{n:x}/disk@0"))
+        }
+        BootPlace::Ide(n) => Some(format!("/pci@i0cf8/ide@1,1/drive@{:x}/disk@{:x}", n / 2, n % 2)),
+    };
+    let lines: Vec<String> = config.boot.first.iter().filter_map(path).collect();
+    [lines.join("\n").as_bytes(), &[0]].concat()
 }
 
 /// RAM as (address, bytes, 1), little-endian, 20 bytes each.

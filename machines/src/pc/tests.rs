@@ -209,9 +209,13 @@ fn flash_and_what_firmware_decides() {
         let bytes = |n| (0..n).map(|_| inb(&m, 0x511) as u8).collect::<Vec<u8>>();
         let count = bytes(4)[3];
         let files: Vec<_> = (0..count).map(|_| bytes(64)).collect();
-        let tables = files.iter().find(|file| file[8..].starts_with(b"etc/acpi/tables")).unwrap();
-        port(0x510, 2, u16::from_be_bytes([tables[4], tables[5]]).into());
-        let tables = bytes(u32::from_be_bytes([tables[0], tables[1], tables[2], tables[3]]) as usize);
+        let file = |name: &str| {
+            let file = files.iter().find(|file| file[8..].starts_with(name.as_bytes())).unwrap();
+            port(0x510, 2, u16::from_be_bytes([file[4], file[5]]).into());
+            bytes(u32::from_be_bytes([file[0], file[1], file[2], file[3]]) as usize)
+        };
+        let tables = file("etc/acpi/tables");
+        assert_eq!(file("etc/table-loader"), config.acpi().files()[2].1, "as many tables as before");
         let find = |name: &[u8]| tables.windows(4).position(|at| at == name);
         let fadt = find(b"FACP").unwrap();
         assert_eq!(tables[fadt + 56..fadt + 60], 0xb000_u32.to_le_bytes());

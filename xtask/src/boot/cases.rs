@@ -361,6 +361,16 @@ fn pc() -> Vec<Case> {
         cases.push(several_cpus(amd64(kernel, "pc", "max")));
     }
     cases.push(several_cpus(poweroff(&X86_64, I686, "pc", "pentium3")));
+    cases.push(Case {
+        expect: &[
+            USERSPACE,
+            r"reboot: Power down",
+            r"Brought up 1 node, 4 CPUs",
+            r"PCI: (MMCONFIG|ECAM) .* at \[mem 0xb0000000-0xbfffffff\]",
+            r"ACPI: PCI: Interrupt link LNKE configured",
+        ],
+        ..several_cpus(amd64("debian-12-amd64", "q35", "max"))
+    });
     // Below and above the hole for PCI.
     cases.push(Case {
         name: "large memory debian-13-amd64 pc".into(),
@@ -460,6 +470,24 @@ fn pc_firmware() -> Vec<Case> {
         ..firmware(name)
     };
     const LOGIN: &str = r"root@debian:~# ";
+    // A variable is there after a reset: written to flash, read from it.
+    let uefi = |machine: &str| Case {
+        machine: machine.into(),
+        arguments: &[
+            "-drive",
+            "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+            "-drive",
+            "if=pflash,format=raw,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd",
+        ],
+        steps: &[
+            (r"Shell> ", "setvar Kept -guid 8be4df61-93ca-11d2-aa0d-00e098032b8c -nv -bs =\"mimic\"\r"),
+            (r"Shell> ", "reset\r"),
+            (r"Shell> ", "setvar Kept -guid 8be4df61-93ca-11d2-aa0d-00e098032b8c\r"),
+            (r"6D 69 6D 69 63", ""),
+        ],
+        stop: Stop::Done,
+        ..firmware(&format!("uefi variables {machine}"))
+    };
     vec![
         disk(
             "disk poweroff",
@@ -471,6 +499,16 @@ fn pc_firmware() -> Vec<Case> {
         ),
         // The power key: ACPI's interrupt, the kernel's button, systemd.
         disk("disk system_powerdown", &[(LOGIN, "\x01csystem_powerdown\n\x01c")]),
+        Case {
+            machine: "q35".into(),
+            expect: &[r"ahci 0000:00:1f\.2: AHCI 0001\.0000", r"reboot: Power down"],
+            ..disk(
+                "disk system_powerdown q35",
+                &[(LOGIN, "dmesg | grep ahci\r"), (LOGIN, "\x01csystem_powerdown\n\x01c")],
+            )
+        },
+        uefi("pc"),
+        uefi("q35"),
         Case {
             name: "installer debian-12".into(),
             // With less it begins with a warning.
@@ -491,6 +529,13 @@ fn pc_firmware() -> Vec<Case> {
         },
         // A letter is 0.02 per cent of the screen, a line of text about one. Versions of BIOS and GRUB may differ a little.
         Case {
+            needs: &["grub-rescue"],
+            arguments: &["-cdrom", "{guests}/grub-rescue/cdrom.iso"],
+            ..screen("grub-rescue-cd", 0.002)
+        },
+        Case {
+            name: "screen grub-rescue-cd q35".into(),
+            machine: "q35".into(),
             needs: &["grub-rescue"],
             arguments: &["-cdrom", "{guests}/grub-rescue/cdrom.iso"],
             ..screen("grub-rescue-cd", 0.002)

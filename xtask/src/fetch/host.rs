@@ -25,6 +25,8 @@ pub const ROOTFS: &[Need] = &[
 pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The BIOS of a PC.
 pub const SEABIOS: &[Need] = &[("/usr/share/seabios/bios-256k.bin", "seabios")];
+/// UEFI of a PC, for flash.
+pub const PFLASH: &[Need] = &[("/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf")];
 
 /// Installs a system's QEMU, the oracle.
 pub fn ensure_qemu(system: &System) -> Result<()> {
