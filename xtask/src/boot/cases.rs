@@ -480,9 +480,9 @@ fn pc_firmware() -> Vec<Case> {
             "if=pflash,format=raw,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd",
         ],
         steps: &[
-            (r"Shell> ", "setvar Kept -guid 8be4df61-93ca-11d2-aa0d-00e098032b8c -nv -bs =\"mimic\"\r"),
+            (r"Shell> ", "setvar Kept -guid 6d696d69-6300-4000-8000-000000000001 -nv -bs =\"mimic\"\r"),
             (r"Shell> ", "reset\r"),
-            (r"Shell> ", "setvar Kept -guid 8be4df61-93ca-11d2-aa0d-00e098032b8c\r"),
+            (r"Shell> ", "setvar Kept -guid 6d696d69-6300-4000-8000-000000000001\r"),
             (r"6D 69 6D 69 63", ""),
         ],
         stop: Stop::Done,
