@@ -266,6 +266,7 @@ fn virtio(config: &Config) -> Result<Vec<Virtio>> {
             | DeviceKind::Nvme { .. }
             | DeviceKind::VirtioNet { .. }
             | DeviceKind::E1000 { .. }
+            | DeviceKind::Ide { .. }
             | DeviceKind::Debugcon { .. }
             | DeviceKind::DebugExit { .. }
             | DeviceKind::Pvpanic { .. } => continue,

@@ -32,6 +32,7 @@ fn list(what: &List) -> String {
                 System::Aarch64 => &[("virt", "Arm virtual machine, as QEMU's (default)")],
                 System::X86_64 | System::I386 => &[
                     ("pc", "PC with 440FX and PIIX3, as QEMU's (default)"),
+                    ("q35", "PC with Q35 and ICH9: PCI Express, Serial ATA"),
                     ("isapc", "PC without PCI"),
                     ("microvm", "PC without PCI and firmware, for kernels that are started directly"),
                 ],

@@ -9,6 +9,7 @@
 
 pub mod dsdt;
 
+use crate::pc::ChipSet;
 use acpi_tables::sdt::Sdt;
 use std::ops::Range;
 
@@ -28,10 +29,16 @@ const RSDP_XSDT: usize = 24;
 /// What of a PC the tables describe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pc {
+    /// Its chips.
+    pub chip_set: ChipSet,
     /// Processors, with APIC IDs from 0 on.
     pub cpus: u32,
     /// First address of the PCI devices' memory below 4 GiB; it ends where the I/O APIC is.
     pub pci_memory: u32,
+    /// Where configuration registers are in memory: first address and bytes. It may lie in the PCI devices' memory.
+    pub ecam: Option<(u64, u64)>,
+    /// PCI devices' memory above 4 GiB, if there is any.
+    pub pci_memory_64: Option<Range<u64>>,
     /// First I/O port of the power management function.
     pub pm_base: u16,
     /// Serial ports in use, of the four.
@@ -65,6 +72,8 @@ pub struct Acpi {
     xsdt: usize,
 }
 
+/// Bytes of the tables' file: room for what firmware's choices add.
+const TABLES_LEN: usize = 32 << 10;
 /// File names in fw_cfg.
 pub const TABLES_FILE: &str = "etc/acpi/tables";
 /// See [`TABLES_FILE`].
@@ -87,10 +96,14 @@ impl Acpi {
         new.pointers.extend([(fadt + 36, 4), (fadt + 40, 4), (fadt + 140, 8)]);
         let madt = new.add(madt(pc).as_slice());
         let hpet = new.add(hpet().as_slice());
-        let all = [fadt, madt, hpet];
+        let mut all = vec![fadt, madt, hpet];
+        if let Some((at, len)) = pc.ecam {
+            all.push(new.add(mcfg(at, len).as_slice()));
+        }
         let mut rsdt = Sdt::new(*b"RSDT", HEADER as u32, 1, OEM, OEM_TABLE, 1);
         let mut xsdt = Sdt::new(*b"XSDT", HEADER as u32, 1, OEM, OEM_TABLE, 1);
-        for at in all {
+        for at in &all {
+            let at = *at;
             rsdt.append(at as u32);
             xsdt.append(at as u64);
         }
@@ -143,7 +156,7 @@ impl Acpi {
         all
     }
 
-    /// The files for firmware: name and contents.
+    /// The files for firmware: name and contents. Their sizes are always the same.
     pub fn files(&self) -> [(&'static str, Vec<u8>); 3] {
         let mut loader = Loader::default();
         loader.allocate(TABLES_FILE, 64, Zone::High);
@@ -158,7 +171,12 @@ impl Acpi {
         loader.add_pointer(RSDP_FILE, RSDP_XSDT, 8);
         loader.add_checksum(RSDP_FILE, 8, 0..RSDP_V1_LEN);
         loader.add_checksum(RSDP_FILE, 32, 0..RSDP_LEN);
-        [(TABLES_FILE, self.tables.clone()), (RSDP_FILE, self.rsdp(0)), (LOADER_FILE, loader.commands)]
+        // Checksums are zero: edk2 replaces them by that of all bytes, these among them; SeaBIOS subtracts.
+        let (mut tables, mut rsdp) = (self.tables.clone(), self.rsdp(0));
+        self.checked.iter().for_each(|range| tables[range.start + CHECKSUM] = 0);
+        (rsdp[8], rsdp[32]) = (0, 0);
+        tables.resize(TABLES_LEN.max(tables.len()), 0);
+        [(TABLES_FILE, tables), (RSDP_FILE, rsdp), (LOADER_FILE, loader.commands)]
     }
 }
 
@@ -240,18 +258,20 @@ fn fadt(pc: &Pc, dsdt: u32) -> Sdt {
 
     let mut t = Sdt::new(*b"FACP", 244, 3, OEM, OEM_TABLE, 1);
     let pm = u32::from(pc.pm_base);
-    let (event, control, timer, gpe) = (pm, pm + 4, pm + 8, pm + 0xc);
+    let chips = pc.chip_set.pm();
+    let (gpe, gpe_len) = chips.events;
+    let (event, control, timer, gpe) = (pm, pm + 4, pm + 8, pm + u32::from(gpe));
     t.write_u32(40, dsdt);
     t.write_u8(45, 1); // Preferred_PM_Profile: desktop
     t.write_u16(46, SCI.into());
     t.write_u32(48, SMI_PORT);
-    t.write_u8(52, hw::pci::piix4_pm::ACPI_ENABLE);
-    t.write_u8(53, hw::pci::piix4_pm::ACPI_DISABLE);
+    t.write_u8(52, chips.acpi.0);
+    t.write_u8(53, chips.acpi.1);
     for (at, port) in [(56, event), (64, control), (76, timer), (80, gpe)] {
         t.write_u32(at, port);
     }
     // Bytes of these blocks.
-    for (at, len) in [(88, 4), (89, 2), (91, 4), (92, 4)] {
+    for (at, len) in [(88, 4), (89, 2), (91, 4), (92, gpe_len)] {
         t.write_u8(at, len);
     }
     // No power states beyond C1.
@@ -263,7 +283,7 @@ fn fadt(pc: &Pc, dsdt: u32) -> Sdt {
     t.write_bytes(116, &port_gas(RESET_PORT, 8));
     t.write_u8(128, RESET_VALUE);
     t.write_u64(140, dsdt.into());
-    for (at, port, bits) in [(148, event, 32), (172, control, 16), (208, timer, 32), (220, gpe, 32)] {
+    for (at, port, bits) in [(148, event, 32), (172, control, 16), (208, timer, 32), (220, gpe, 8 * gpe_len)] {
         t.write_bytes(at, &port_gas(port.into(), bits));
     }
     t
@@ -303,6 +323,18 @@ fn madt(pc: &Pc) -> Sdt {
     t
 }
 
+/// "PCI Express Memory Mapped Configuration Space base address Description Table", in the PCI Firmware Specification,
+/// revision 3.3, 4.1.2: all buses whose registers are in the `len` bytes from `at` on.
+fn mcfg(at: u64, len: u64) -> Sdt {
+    let mut t = Sdt::new(*b"MCFG", HEADER as u32, 1, OEM, OEM_TABLE, 1);
+    t.append(0_u64);
+    t.append(at);
+    t.append(0_u16); // segment group
+    t.append_slice(&[0, ((len >> 20).saturating_sub(1)) as u8]);
+    t.append(0_u32);
+    t
+}
+
 /// "IA-PC High Precision Event Timer Table", in Intel's IA-PC HPET specification, 3.2.4.
 fn hpet() -> Sdt {
     let mut t = Sdt::new(*b"HPET", HEADER as u32, 1, OEM, OEM_TABLE, 1);
@@ -319,8 +351,11 @@ mod tests {
 
     fn pc() -> Pc {
         Pc {
+            chip_set: ChipSet::Q35,
+            ecam: Some((0xb000_0000, 256 << 20)),
             cpus: 2,
             pci_memory: 0x8000_0000,
+            pci_memory_64: None,
             pm_base: 0x600,
             serial: [true, false, false, false],
             parallel: true,
@@ -349,13 +384,15 @@ mod tests {
         let (rsdt, xsdt) = (table(u32_at(&image, 16)), table(u32_at(&image, 24)));
         assert_eq!((checksum(rsdt), checksum(xsdt)), (0, 0));
         let mut found = Vec::new();
-        for n in 0..3 {
+        for n in 0..4 {
             let at = u32_at(rsdt, 36 + 4 * n);
             assert_eq!(at, u32_at(xsdt, 36 + 8 * n));
             assert_eq!(checksum(table(at)), 0);
             found.push(&table(at)[..4]);
         }
-        assert_eq!(found, [b"FACP", b"APIC", b"HPET"]);
+        assert_eq!(found, [b"FACP", b"APIC", b"HPET", b"MCFG"]);
+        let mcfg = table(u32_at(rsdt, 36 + 4 * 3));
+        assert_eq!((mcfg.len(), u32_at(mcfg, 44), &mcfg[52..56]), (60, 0xb000_0000, [0, 0, 0, 255].as_slice()));
         let fadt = table(u32_at(rsdt, 36));
         assert_eq!(u32_at(fadt, 36) % 64, 0);
         assert_eq!(&image[(u32_at(fadt, 36) - AT) as usize..][..4], b"FACS");
@@ -385,14 +422,16 @@ mod tests {
                 }
                 3 => {
                     let [at, start, len] = [60, 64, 68].map(|at| u32_at(command, at) as usize);
-                    file[at] = 0;
+                    assert_eq!(file[at], 0);
                     file[at] = checksum(&file[start..start + len]);
                 }
                 other => panic!("command {other}"),
             }
         }
         let placed = acpi.placed(AT);
-        assert_eq!(files[0].1, placed[64..]);
+        let (found, rest) = files[0].1.split_at(placed.len() - 64);
+        assert_eq!(found, &placed[64..]);
+        assert!(rest.iter().all(|byte| *byte == 0));
         assert_eq!(files[1].1, placed[..36]);
     }
 }

@@ -122,7 +122,7 @@ pub enum Error {
     NoFirmware,
     /// Not an image of a ROM.
     #[error(
-        "firmware `{name}` has {len} bytes, and ROMs a multiple of 64 KiB up to 8 MiB; use an image such as SeaBIOS"
+        "firmware `{name}` has {len} bytes, and ROMs a multiple of 64 KiB up to 16 MiB; use an image such as SeaBIOS"
     )]
     NotFirmware { name: String, len: u64 },
 

@@ -22,10 +22,11 @@ impl Entropy for Counting {
     }
 }
 
-pub struct Disk;
+/// A disk with so many zeros.
+pub struct Disk(pub u64);
 impl vm::blockdev::BlockDev for Disk {
     fn len_bytes(&self) -> u64 {
-        512
+        self.0
     }
     fn read_only(&self) -> bool {
         true
@@ -121,7 +122,7 @@ impl Accelerator for IdleAccel {
 }
 
 pub fn host() -> Host {
-    let disk: Arc<dyn vm::blockdev::BlockDev> = Arc::new(Disk);
+    let disk: Arc<dyn vm::blockdev::BlockDev> = Arc::new(Disk(512));
     Host {
         timers: Timers::new(Arc::new(ManualClock::new(0))),
         entropy: Arc::new(Counting(Mutex::new(0))),

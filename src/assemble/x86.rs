@@ -1,19 +1,21 @@
 //! PCs.
 
 use super::{Macs, check_machine, firmware, read, scsi_unit};
-use crate::cli::config::{Config, DeviceKind, Drive, Interface};
+use crate::cli::config::{Config, DeviceKind, Drive, Interface, System};
 use anyhow::{Result, anyhow, bail};
 use machines::boot::x86::Module;
 use machines::boot::{File, multiboot};
 use machines::error::Role;
-use machines::pc::{self, BootDevice, BootOrder, IdeDrive, PciDevice, PortDevice, PortKind};
+use machines::pc::{
+    self, BootDevice, BootOrder, BootPlace, ChipSet, IDE_MAX, IdeDrive, PciDevice, PortDevice, PortKind,
+};
 use machines::{Board, Boot, microvm};
 use std::path::Path;
 use x86::model::{Feature, Model};
 
 /// A PC, and what is in its memory at the start.
 pub fn machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
-    check_machine(config, &["pc", "isapc", "microvm"])?;
+    check_machine(config, &["pc", "q35", "isapc", "microvm"])?;
     let model = Model::parse(cpu).map_err(|error| anyhow!("-cpu {cpu}: {error}"))?;
     let limit = config.ram_bytes;
     let kernel = read(Role::Kernel, config.kernel.as_deref(), limit)?;
@@ -33,7 +35,9 @@ pub fn machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
     let board_config = pc_config(config, cpu, &model)?;
     let mut files = pc::Files { kernel, modules, cmdline, ..pc::Files::default() };
     if files.kernel.is_none() {
-        files.firmware = Some(firmware::system(config, board_config.pci)?);
+        if board_config.flash[0].is_none() {
+            files.firmware = Some(firmware::system(config, board_config.chip_set.has_pci())?);
+        }
         files.vga_bios = board_config.vga.then(|| firmware::vga(config)).flatten();
     } else if config.bios.is_some() {
         eprintln!("mimic: -kernel starts without firmware: -bios is ignored");
@@ -60,28 +64,27 @@ fn modules(config: &Config, kernel: Option<&File>) -> Result<Vec<Module>> {
 }
 
 fn pc_config(config: &Config, cpu: &str, model: &Model) -> Result<pc::Config> {
-    let (devices, ports) = devices(config)?;
+    let chip_set = match config.machine.name.as_str() {
+        "isapc" => ChipSet::Isa,
+        name if System::is_q35(name) => ChipSet::Q35,
+        _ => ChipSet::I440fx,
+    };
+    let (devices, ports, mut first) = devices(config)?;
     let defaults = !config.nodefaults;
-    let mut ide = [None, None, None, None];
-    // As QEMU: an empty CD-ROM drive, an empty floppy drive.
-    ide[2] = defaults.then(|| IdeDrive::Cdrom { drive: None, serial: ide_serial(2) });
-    for drive in drives(config, Interface::Ide) {
-        let serial = drive.serial.clone().unwrap_or_else(|| ide_serial(drive.index));
-        let id = drive.id.clone();
-        ide[drive.index as usize & 3] = Some(match drive.cdrom {
-            true => IdeDrive::Cdrom { drive: Some(id), serial },
-            false => IdeDrive::Disk { drive: id, serial },
-        });
+    let ide = ide(config, &mut first)?;
+    first.sort_by_key(|(index, _)| *index);
+    let pairs = first.windows(2);
+    if let Some([(index, _), _]) = pairs.into_iter().find(|pair| pair[0].0 == pair[1].0) {
+        bail!("-device …,bootindex={index}: two devices have this place; give each its own");
     }
-    let mut floppies = [defaults.then_some(None), None];
+    // As QEMU: an empty floppy drive, but not with a Q35.
+    let mut floppies = [(defaults && chip_set != ChipSet::Q35).then_some(None), None];
     for drive in drives(config, Interface::Floppy) {
         floppies[drive.index as usize & 1] = Some(Some(drive.id.clone()));
     }
-    if drives(config, Interface::Pflash).next().is_some() {
-        bail!("-drive if=pflash: flash memory is not implemented yet on this machine; use -bios FILE");
-    }
+    let flash = flash(config)?;
     Ok(pc::Config {
-        pci: config.machine.name != "isapc",
+        chip_set,
         cpu: cpu.to_owned(),
         physical_bits: model.physical_bits,
         long_mode: model.features.has(Feature::LM),
@@ -95,8 +98,10 @@ fn pc_config(config: &Config, cpu: &str, model: &Model) -> Result<pc::Config> {
         floppies,
         devices,
         ports,
+        flash,
         boot: BootOrder {
             order: boot_order(config.boot.order.as_deref().unwrap_or("cad"))?,
+            first: first.into_iter().map(|(_, place)| place).collect(),
             menu: config.boot.menu,
             menu_wait_ms: config.boot.splash_ms,
             retry_ms: config.boot.retry_ms,
@@ -105,11 +110,74 @@ fn pc_config(config: &Config, cpu: &str, model: &Model) -> Result<pc::Config> {
     })
 }
 
+/// The flash chips of the board.
+fn flash(config: &Config) -> Result<[Option<String>; 2]> {
+    let mut flash = [None, None];
+    for drive in drives(config, Interface::Pflash) {
+        match flash.get_mut(drive.index as usize) {
+            Some(chip) => *chip = Some(drive.id.clone()),
+            None => bail!("-drive if=pflash,unit={}: this machine has units 0 and 1; choose one", drive.index),
+        }
+    }
+    match &flash {
+        [None, None] => Ok(flash),
+        _ if config.machine.name == "isapc" => bail!("-drive if=pflash: this machine has no flash; use -bios FILE"),
+        [None, Some(_)] => bail!("-drive if=pflash,unit=1: it is for variables of firmware; add one with unit=0"),
+        _ if config.bios.is_some() => bail!("-bios: the first -drive if=pflash is the firmware; leave one of them out"),
+        _ => Ok(flash),
+    }
+}
+
 /// The drives of an interface in order.
 fn drives(config: &Config, interface: Interface) -> impl Iterator<Item = &Drive> {
     let mut drives: Vec<_> = config.drives.iter().filter(|drive| drive.interface == interface).collect();
     drives.sort_by_key(|drive| drive.index);
     drives.into_iter()
+}
+
+/// Drives on the IDE or Serial ATA controller; adds those to `first` at which firmware is to look first.
+fn ide(config: &Config, first: &mut Vec<(u32, BootPlace)>) -> Result<[Option<IdeDrive>; IDE_MAX]> {
+    let (buses, units) = config.system.ide_places(&config.machine.name);
+    let places = (buses * units) as usize;
+    let mut ide = [const { None }; IDE_MAX];
+    for drive in drives(config, Interface::Ide) {
+        let serial = drive.serial.clone().unwrap_or_else(|| ide_serial(drive.index));
+        let id = drive.id.clone();
+        if let Some(place) = ide.get_mut(drive.index as usize) {
+            *place = Some(match drive.cdrom {
+                true => IdeDrive::Cdrom { drive: Some(id), serial },
+                false => IdeDrive::Disk { drive: id, serial },
+            });
+        }
+    }
+    for device in &config.devices {
+        let DeviceKind::Ide { cdrom, drive, bus, unit, serial } = &device.kind else { continue };
+        let name = &device.driver;
+        let free = |n: &usize| ide.get(*n).is_some_and(Option::is_none);
+        let asked = |n: &usize| {
+            let (of_bus, of_unit) = (*n as u32 / units.max(1), *n as u32 % units.max(1));
+            bus.is_none_or(|bus| bus == of_bus) && unit.is_none_or(|unit| unit == of_unit)
+        };
+        let Some(n) = (0..places).find(|n| asked(n) && free(n)) else {
+            bail!(
+                "-device {name}: there is no free place of this kind; the machine has ide.0 to ide.{}, {units} drives on \
+                 each",
+                buses.saturating_sub(1)
+            );
+        };
+        let given = config.drives.iter().find(|other| Some(&other.id) == drive.as_ref());
+        let serial = serial.clone().or_else(|| given?.serial.clone()).unwrap_or_else(|| ide_serial(n as u32));
+        ide[n] = Some(match (cdrom, drive) {
+            (false, Some(drive)) => IdeDrive::Disk { drive: drive.clone(), serial },
+            _ => IdeDrive::Cdrom { drive: drive.clone(), serial },
+        });
+        first.extend(device.bootindex.map(|index| (index, BootPlace::Ide(n))));
+    }
+    // As QEMU: an empty CD-ROM drive, if there is room.
+    if !config.nodefaults && places > 2 && ide[2].is_none() {
+        ide[2] = Some(IdeDrive::Cdrom { drive: None, serial: ide_serial(2) });
+    }
+    Ok(ide)
 }
 
 /// Serial numbers as QEMU makes them up.
@@ -134,9 +202,11 @@ fn boot_order(letters: &str) -> Result<[BootDevice; 3]> {
     Ok(order)
 }
 
-/// Functions on PCI, drives of their own first, as under QEMU, and devices at ports.
-fn devices(config: &Config) -> Result<(Vec<PciDevice>, Vec<PortDevice>)> {
-    let (mut pci, mut ports) = (Vec::new(), Vec::new());
+/// Functions on PCI, drives of their own first, as under QEMU, devices at ports, and where firmware is to look first.
+type Devices = (Vec<PciDevice>, Vec<PortDevice>, Vec<(u32, BootPlace)>);
+
+fn devices(config: &Config) -> Result<Devices> {
+    let (mut pci, mut ports, mut first) = (Vec::new(), Vec::new(), Vec::new());
     for drive in drives(config, Interface::Virtio) {
         let serial = drive.serial.clone().unwrap_or_default();
         pci.push(PciDevice::VirtioBlk { drive: drive.id.clone(), serial });
@@ -144,7 +214,9 @@ fn devices(config: &Config) -> Result<(Vec<PciDevice>, Vec<PortDevice>)> {
     let mut macs = Macs::default();
     let port = |port, kind| PortDevice { port, kind };
     for device in &config.devices {
+        let before = pci.len();
         match &device.kind {
+            DeviceKind::Ide { .. } => {}
             DeviceKind::VirtioBlk { drive, serial } => {
                 pci.push(PciDevice::VirtioBlk { drive: drive.clone(), serial: serial.clone().unwrap_or_default() });
             }
@@ -181,6 +253,9 @@ fn devices(config: &Config) -> Result<(Vec<PciDevice>, Vec<PortDevice>)> {
             }
             DeviceKind::Pvpanic { ioport } => ports.push(port(*ioport, PortKind::Pvpanic)),
         }
+        if pci.len() > before {
+            first.extend(device.bootindex.map(|index| (index, BootPlace::Pci(before))));
+        }
     }
-    Ok((pci, ports))
+    Ok((pci, ports, first))
 }

@@ -78,7 +78,7 @@ impl Builder {
         let machine = self.machine.clone().unwrap_or_else(|| self.system.default_machine().to_string());
         let is_pc = self.system.is_pc(&machine);
         for (option, text) in std::mem::take(&mut self.drive_options) {
-            drive::add(&mut self.drives, is_pc, &option, &text)?;
+            drive::add(&mut self.drives, self.system.ide_places(&machine), &option, &text)?;
         }
         self.networks.finish(&mut self.warnings)?;
         let usual = if is_pc { "e1000" } else { "virtio-net-device" };
@@ -155,6 +155,7 @@ impl Builder {
             let driver = &device.driver;
             let base = driver.trim_end_matches("-pci").trim_end_matches("-device");
             match (is_pc, &device.kind) {
+                (true, DeviceKind::Ide { .. }) => {}
                 (true, _) if machine == "isapc" && !driver.starts_with("isa-") && driver != "pvpanic" => {
                     let reason = format!("the machine {machine} has no PCI bus");
                     return Err(CliError::new(object, reason, "use -M pc"));
@@ -176,6 +177,7 @@ impl Builder {
                     false,
                     DeviceKind::E1000 { .. }
                     | DeviceKind::Nvme { .. }
+                    | DeviceKind::Ide { .. }
                     | DeviceKind::Debugcon { .. }
                     | DeviceKind::DebugExit { .. }
                     | DeviceKind::Pvpanic { .. },
@@ -244,7 +246,8 @@ impl Builder {
                 |device: &Device| matches!(device.kind, DeviceKind::Debugcon { iobase: other, .. } if other == iobase);
             if !self.devices.iter().any(|(_, device)| taken(device)) {
                 let kind = DeviceKind::Debugcon { chardev: chardev.clone(), iobase };
-                self.devices.push((object.clone(), Device { id: None, driver: "isa-debugcon".into(), kind }));
+                self.devices
+                    .push((object.clone(), Device { id: None, driver: "isa-debugcon".into(), kind, bootindex: None }));
             }
         }
         Ok(())
@@ -350,8 +353,10 @@ impl Builder {
                 device_ids.push(id);
             }
             match &device.kind {
+                DeviceKind::Ide { drive: None, .. } => {}
                 DeviceKind::VirtioBlk { drive, .. }
                 | DeviceKind::Nvme { drive, .. }
+                | DeviceKind::Ide { drive: Some(drive), .. }
                 | DeviceKind::Scsi { unit: ScsiUnit { drive: Some(drive), .. }, .. } => {
                     let ids = self.drives.iter().filter(|drive| drive.interface == Interface::None);
                     let ids: Vec<&str> = ids.map(|drive| drive.id.as_str()).collect();

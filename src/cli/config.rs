@@ -85,7 +85,21 @@ impl System {
 
     /// Whether its machine of this name has IDE, floppy disks and PCI.
     pub fn is_pc(self, machine: &str) -> bool {
-        self != System::Aarch64 && (machine == "isapc" || machine == "pc" || machine.starts_with("pc-"))
+        self != System::Aarch64 && (matches!(machine, "isapc" | "pc" | "q35") || machine.starts_with("pc-"))
+    }
+
+    /// Whether that one has the chip set Q35, by QEMU's names of its versions too.
+    pub fn is_q35(machine: &str) -> bool {
+        machine == "q35" || machine.starts_with("pc-q35")
+    }
+
+    /// Buses for IDE drives, or ports for Serial ATA ones, of its machine of this name, and drives on each.
+    pub fn ide_places(self, machine: &str) -> (u32, u32) {
+        match self.is_pc(machine) {
+            false => (0, 0),
+            true if Self::is_q35(machine) => (6, 1),
+            true => (2, 2),
+        }
     }
 }
 
@@ -228,7 +242,7 @@ pub enum Interface {
     Virtio,
     /// As flash memory of the board: unit 0 is the first bank.
     Pflash,
-    /// By the board's IDE controller: channel and drive.
+    /// By the board's IDE or Serial ATA controller: channel and drive, or port.
     Ide,
     /// In a floppy drive.
     Floppy,
@@ -240,6 +254,8 @@ pub struct Device {
     /// As typed.
     pub driver: String,
     pub kind: DeviceKind,
+    /// Its place in the order in which firmware looks for a system.
+    pub bootindex: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,6 +263,15 @@ pub enum DeviceKind {
     /// `drive` is the id of a [`Drive`] with [`Interface::None`]; `serial` is what the guest reads as its serial number.
     VirtioBlk {
         drive: String,
+        serial: Option<String>,
+    },
+    /// A disk or, if `cdrom`, a CD-ROM drive on the board's IDE or Serial ATA controller. `drive` is the id of a [`Drive`]
+    /// with [`Interface::None`].
+    Ide {
+        cdrom: bool,
+        drive: Option<String>,
+        bus: Option<u32>,
+        unit: Option<u32>,
         serial: Option<String>,
     },
     /// `rng` is the id of an [`Rng`]; without one the host's generator.

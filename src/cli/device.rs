@@ -19,14 +19,9 @@ pub const DRIVERS: &[Driver] = &[
     Driver {
         names: &["virtio-blk-device", "virtio-blk-pci", "virtio-blk"],
         help: "disk, on virtio-mmio or PCI",
-        properties: &[
-            ("drive", "id of a -drive with if=none"),
-            ("serial", "serial number, at most 20 characters"),
-            ("bootindex", "ignored: there is no firmware that chooses"),
-        ],
+        properties: &[("drive", "id of a -drive with if=none"), ("serial", "serial number, at most 20 characters")],
         parse: |fields| {
             let drive = fields.need("drive", "name a -drive with if=none: drive=ID")?;
-            fields.number("bootindex", u64::from(u32::MAX))?;
             Ok(DeviceKind::VirtioBlk { drive, serial: serial(fields)? })
         },
     },
@@ -36,11 +31,9 @@ pub const DRIVERS: &[Driver] = &[
         properties: &[
             ("drive", "id of a -drive with if=none"),
             ("serial", "serial number, at most 20 characters; the drive's, or its id, if not given"),
-            ("bootindex", "ignored: firmware goes by -boot"),
         ],
         parse: |fields| {
             let drive = fields.need("drive", "name a -drive with if=none: drive=ID")?;
-            fields.number("bootindex", u64::from(u32::MAX))?;
             Ok(DeviceKind::Nvme { drive, serial: serial(fields)? })
         },
     },
@@ -83,6 +76,18 @@ pub const DRIVERS: &[Driver] = &[
         help: "memory balloon, on PCI or virtio-mmio: `balloon N` in the monitor",
         properties: &[],
         parse: |_| Ok(DeviceKind::VirtioBalloon),
+    },
+    Driver {
+        names: &["ide-hd"],
+        help: "disk on a PC's IDE or Serial ATA controller",
+        properties: IDE_PROPERTIES,
+        parse: |fields| ide(fields, false),
+    },
+    Driver {
+        names: &["ide-cd"],
+        help: "CD-ROM drive on a PC's IDE or Serial ATA controller",
+        properties: IDE_PROPERTIES,
+        parse: |fields| ide(fields, true),
     },
     Driver {
         names: &["virtio-rng-device", "virtio-rng-pci", "virtio-rng"],
@@ -150,6 +155,40 @@ pub const DRIVERS: &[Driver] = &[
     },
 ];
 
+const IDE_PROPERTIES: &[(&str, &str)] = &[
+    ("drive", "id of a -drive with if=none"),
+    ("bus", "ide.0, ide.1, …: the channel, or on q35 the port; the first that is free if not given"),
+    ("unit", "0 or 1: the drive on the channel"),
+    ("serial", "serial number, at most 20 characters"),
+];
+
+fn ide(fields: &mut Fields<'_>, cdrom: bool) -> Result<DeviceKind, CliError> {
+    let drive = match cdrom {
+        true => fields.take("drive"),
+        false => Some(fields.need("drive", "name a -drive with if=none: drive=ID")?),
+    };
+    let bus = match fields.take("bus") {
+        None => None,
+        Some(text) => match text.strip_prefix("ide.").and_then(|n| n.parse().ok()) {
+            Some(n) => Some(n),
+            None => return Err(fields.error(format!("bus={text} is no such bus"), "write bus=ide.0, ide.1, …")),
+        },
+    };
+    let unit = fields.number("unit", 1)?.map(|unit| unit as u32);
+    Ok(DeviceKind::Ide { cdrom, drive, bus, unit, serial: serial(fields)? })
+}
+
+fn serial(fields: &mut Fields<'_>) -> Result<Option<String>, CliError> {
+    let serial = fields.take("serial");
+    match &serial {
+        // Virtual I/O Device 1.3, 5.2.6 "Device Operation"; ATA/ATAPI-6, IDENTIFY DEVICE: both have 20 bytes.
+        Some(text) if text.len() > 20 => {
+            Err(fields.error(format!("serial={text} is too long"), "use at most 20 characters"))
+        }
+        _ => Ok(serial),
+    }
+}
+
 const NET_PROPERTIES: &[(&str, &str)] =
     &[("netdev", "id of a -netdev; without one the cable is unplugged"), ("mac", "address of the card")];
 
@@ -157,7 +196,6 @@ const NET_PROPERTIES: &[(&str, &str)] =
 pub fn mac(fields: &mut Fields<'_>) -> Result<Option<[u8; 6]>, CliError> {
     // No card has firmware of its own, and nothing starts from the network.
     fields.take("romfile");
-    fields.number("bootindex", u64::from(u32::MAX))?;
     address(fields, "mac")
 }
 
@@ -180,27 +218,16 @@ const SCSI_PROPERTIES: &[(&str, &str)] = &[
     ("channel", "0"),
     ("scsi-id", "target, 0 to 255; the next free one if not given"),
     ("lun", "logical unit, 0 to 255, 0 if not given"),
-    ("bootindex", "ignored: firmware goes by -boot"),
 ];
 
 /// A unit of a SCSI host.
 fn scsi(fields: &mut Fields<'_>, cdrom: bool, drive: Option<String>) -> Result<DeviceKind, CliError> {
-    fields.number("bootindex", u64::from(u32::MAX))?;
     fields.number("channel", 0)?;
     let bus = fields.take("bus").map(|bus| bus.strip_suffix(".0").unwrap_or(&bus).to_string());
     let target = fields.number("scsi-id", 255)?.map(|target| target as u8);
     let lun = fields.number("lun", 255)?.unwrap_or(0) as u8;
     let unit = ScsiUnit { cdrom, drive, serial: serial(fields)?, target: target.unwrap_or(0), lun };
     Ok(DeviceKind::Scsi { unit, bus, target })
-}
-
-/// Virtual I/O Device 1.3, 5.2.6 "Device Operation", and NVMe's "Identify Controller": the serial number has 20 bytes.
-fn serial(fields: &mut Fields<'_>) -> Result<Option<String>, CliError> {
-    let serial = fields.take("serial");
-    match serial.as_ref().filter(|serial| serial.len() > 20) {
-        Some(serial) => Err(fields.error(format!("serial={serial} is too long"), "use at most 20 characters")),
-        None => Ok(serial),
-    }
 }
 
 /// What `-device` asks for.
@@ -227,9 +254,10 @@ pub fn parse(text: &str) -> Result<Parsed, CliError> {
         return Ok(Parsed::Help(List::DeviceProperties(driver.names[0])));
     }
     let id = fields.take("id");
+    let bootindex = fields.number("bootindex", i32::MAX as u64)?.map(|index| index as u32);
     let kind = (driver.parse)(&mut fields)?;
     fields.finish()?;
-    Ok(Parsed::Device(Device { id, driver: name, kind }))
+    Ok(Parsed::Device(Device { id, driver: name, kind, bootindex }))
 }
 
 fn unknown(fields: &Fields<'_>, name: &str) -> CliError {

@@ -6,14 +6,13 @@ use super::fields::Fields;
 use host::disk::{Cache, DetectZeroes, DiskOptions};
 use host::image::format::Format;
 
-/// Drives on an IDE channel, and channels.
-const IDE_UNITS: u32 = 2;
-const IDE_CHANNELS: u32 = 2;
 /// Floppy drives.
 const FLOPPIES: u32 = 2;
 
-/// Reads the value of `option` (`drive`) and adds it to `drives`. `is_pc`: the machine has IDE and floppy drives.
-pub fn add(drives: &mut Vec<Drive>, is_pc: bool, option: &str, text: &str) -> Result<(), CliError> {
+/// Reads the value of `option` (`drive`) and adds it to `drives`. `ide` are the buses of the machine's IDE controller and the
+/// drives on each; one that has them has floppy drives too.
+pub fn add(drives: &mut Vec<Drive>, ide: (u32, u32), option: &str, text: &str) -> Result<(), CliError> {
+    let is_pc = ide.0 != 0;
     let mut fields = Fields::new(option, text, "");
     let path = fields.need("file", "name the image: file=FILE")?;
     let interface = interface(&mut fields, is_pc)?;
@@ -28,7 +27,7 @@ pub fn add(drives: &mut Vec<Drive>, is_pc: bool, option: &str, text: &str) -> Re
     let read_only = read_only.or(fields.switch("read-only")?).unwrap_or(false);
     let snapshot = fields.switch("snapshot")?.unwrap_or(false);
     let cdrom = fields.choice("media", &[("disk", false), ("cdrom", true)])?.unwrap_or(false);
-    if cdrom && interface != Interface::Ide {
+    if cdrom && !matches!(interface, Interface::Ide | Interface::None) {
         let advice = "use media=disk,readonly=on: Linux mounts ISO images from any disk";
         return Err(fields.error("CD-ROM drives are not implemented yet", advice));
     }
@@ -52,7 +51,7 @@ pub fn add(drives: &mut Vec<Drive>, is_pc: bool, option: &str, text: &str) -> Re
         return Err(fields.error("detect-zeroes=unmap discards", "add discard=unmap, or use detect-zeroes=on"));
     }
     let (buses, units) = match interface {
-        Interface::Ide => (IDE_CHANNELS, IDE_UNITS),
+        Interface::Ide => ide,
         Interface::Floppy => (1, FLOPPIES),
         _ => (1, 64),
     };
@@ -90,7 +89,7 @@ pub fn add(drives: &mut Vec<Drive>, is_pc: bool, option: &str, text: &str) -> Re
         Interface::Pflash => format!("pflash{index}"),
         Interface::None => format!("none{}", drives.len()),
         // As QEMU names them.
-        Interface::Ide => format!("ide{}-{}{}", index / IDE_UNITS, if cdrom { "cd" } else { "hd" }, index % IDE_UNITS),
+        Interface::Ide => format!("ide{}-{}{}", index / units, if cdrom { "cd" } else { "hd" }, index % units),
         Interface::Floppy => format!("floppy{index}"),
     });
     if drives.iter().any(|drive| drive.id == id) {
@@ -109,9 +108,9 @@ fn interface(fields: &mut Fields<'_>, is_pc: bool) -> Result<Interface, CliError
         None | Some("virtio") => Ok(Interface::Virtio),
         Some("none") => Ok(Interface::None),
         Some("pflash") => Ok(Interface::Pflash),
-        Some("ide") if is_pc => Ok(Interface::Ide),
+        Some("ide" | "sata") if is_pc => Ok(Interface::Ide),
         Some("floppy") if is_pc => Ok(Interface::Floppy),
-        Some(other @ ("ide" | "floppy")) => {
+        Some(other @ ("ide" | "sata" | "floppy")) => {
             Err(fields.error(format!("if={other} is not on this machine"), "use if=virtio"))
         }
         Some(other @ ("scsi" | "sd" | "mtd")) => {

@@ -25,7 +25,7 @@ pub fn virtfs(b: &mut Builder, text: &str) -> Result<(), CliError> {
     fields.finish()?;
     // On which bus says the machine.
     let kind = DeviceKind::Virtio9p { fsdev: id, tag };
-    b.devices.push((format!("-virtfs {text}"), Device { id: None, driver: "virtio-9p".into(), kind }));
+    b.devices.push((format!("-virtfs {text}"), Device { id: None, driver: "virtio-9p".into(), kind, bootindex: None }));
     Ok(())
 }
 

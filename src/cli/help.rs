@@ -75,7 +75,11 @@ pub fn list(what: &List) -> Option<String> {
         List::DeviceProperties(name) => {
             let driver = device::DRIVERS.iter().find(|driver| driver.names[0] == *name)?;
             let own = driver.properties.iter().map(|(name, help)| (format!("{name}="), *help));
-            rows(&mut text, own.chain([("id=".to_string(), "name of the device")]));
+            let of_all = [
+                ("bootindex", "place in the order in which a PC's firmware looks for a system, from 0 on"),
+                ("id", "name of the device"),
+            ];
+            rows(&mut text, own.chain(of_all.map(|(name, help)| (format!("{name}="), help))));
         }
         List::LogItems => rows(&mut text, ITEMS.iter().map(|(_, name, help)| (name.to_string(), *help))),
         List::Accelerators => rows(&mut text, [("tcg".to_string(), "translation")]),

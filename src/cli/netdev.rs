@@ -55,7 +55,7 @@ impl Card {
             "e1000" => DeviceKind::E1000 { mac: self.mac, netdev: self.netdev },
             _ => DeviceKind::VirtioNet { mac: self.mac, netdev: self.netdev },
         };
-        (self.object, Device { id: None, driver: driver.to_owned(), kind })
+        (self.object, Device { id: None, driver: driver.to_owned(), kind, bootindex: None })
     }
 }
 

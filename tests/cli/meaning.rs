@@ -261,6 +261,11 @@ fn drives_of_a_pc() {
             place("floppy0", floppy, 0, false),
         ]
     );
+    // Ports instead of channels.
+    assert_eq!(
+        places("-M pc-q35-9.0 -hdb a -cdrom c -drive if=sata,bus=5,file=s"),
+        [place("ide1-hd0", ide, 1, false), place("ide2-cd0", ide, 2, true), place("ide5-hd0", ide, 5, false)]
+    );
     // The machine decides, wherever it stands.
     assert_eq!(places("-hda a -M microvm"), [place("virtio0", Interface::Virtio, 0, false)]);
 }

@@ -1,6 +1,7 @@
 //! Parallel NOR flash with the Common Flash Interface (JEDEC JESD68.01) and Intel's command set (0x0001, JEP137), in a
-//! bank of two x16 chips side by side: a 32-bit word of the bank is one 16-bit word of each. The commands are those of
-//! Intel's StrataFlash P30 family, "Device Commands" and "Status Register" in its datasheet.
+//! bank of chips side by side ([`Bank`]): two x16 chips, so that a 32-bit word of the bank is one 16-bit word of each, or
+//! one x8 chip. The commands are those of Intel's StrataFlash P30 family, "Device Commands" and "Status Register" in its
+//! datasheet.
 //!
 //! The contents are a RAM block that the board maps for reading. While both chips are in read-array mode the guest reads
 //! it directly and only writes come here; the chip asks for the change of mode through [`RomMode`]. In a snapshot the
@@ -17,7 +18,7 @@ use vm::{
 
 /// Bytes of a bank at most; its window.
 pub const BANK_MAX: u64 = 64 << 20;
-/// Bytes that are erased together, in both chips.
+/// Bytes that are erased together, in both chips of [`Bank::PAIR`].
 pub const SECTOR_LEN: u64 = 256 << 10;
 /// Words of a chip's write buffer (64 bytes).
 const BUFFER_WORDS: u32 = 32;
@@ -34,6 +35,38 @@ const SR_ERASE_ERROR: u8 = 1 << 5;
 const SR_PROGRAM_ERROR: u8 = 1 << 4;
 /// Both together: a command sequence that makes no sense.
 const SR_SEQUENCE_ERROR: u8 = SR_ERASE_ERROR | SR_PROGRAM_ERROR;
+
+/// The chips of a bank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bank {
+    /// Chips side by side, 1 or 2.
+    chips: u64,
+    /// Bytes of a chip's word, 1 or 2.
+    word: u64,
+    /// Bytes that are erased together, in all chips.
+    sector: u64,
+    /// The status register after "Clear Status Register".
+    cleared: u8,
+}
+
+impl Bank {
+    /// Two x16 chips with sectors of [`SECTOR_LEN`].
+    pub const PAIR: Self = Self { chips: 2, word: 2, sector: SECTOR_LEN, cleared: SR_READY };
+    /// One x8 chip with sectors of 4 KiB, as firmware of PCs expects it. Deviation: its status reads as zero once it is
+    /// cleared and until the next command is done; by that edk2 knows flash from ROM (OvmfPkg, QemuFlashFvbServices).
+    pub const BYTES: Self = Self { chips: 1, word: 1, sector: 4 << 10, cleared: 0 };
+
+    /// Offset in the bank of word `word` of chip `lane`.
+    fn offset(&self, lane: usize, word: u32) -> u64 {
+        (u64::from(word) * self.chips + lane as u64) * self.word
+    }
+
+    /// Chip and word that hold the byte at `offset`.
+    fn chip(&self, offset: u64) -> (usize, u32) {
+        let words = offset / self.word;
+        ((words % self.chips) as usize, (words / self.chips) as u32)
+    }
+}
 
 /// Told `true` when the contents can be read directly (`Backing::Rom` with this chip for writes), `false` when every
 /// access must come to the chip (`Backing::Mmio`). Only changes are told; a new chip can be read directly.
@@ -113,10 +146,10 @@ impl Chip {
     }
 
     /// A write cycle: `value` at word `word` of the chip. For bytes, `mask` says which bits are driven.
-    fn write(&mut self, word: u32, value: u16, mask: u16) -> Option<Action> {
+    fn write(&mut self, bank: &Bank, word: u32, value: u16, mask: u16) -> Option<Action> {
         let command = value as u8;
         match std::mem::take(&mut self.writing) {
-            Writing::Command => self.command(command),
+            Writing::Command => self.command(bank, command),
             Writing::Word => return Some(Action::Program(vec![(word, value | !mask)])),
             // One less than the number of words.
             Writing::Count => match u32::from(value) + 1 {
@@ -146,14 +179,14 @@ impl Chip {
         None
     }
 
-    fn command(&mut self, command: u8) {
+    fn command(&mut self, bank: &Bank, command: u8) {
         let (reading, writing) = match command {
             0xff => (Reading::Array, Writing::Command),
             0x90 => (Reading::Id, Writing::Command),
             0x98 => (Reading::Query, Writing::Command),
             0x70 => (Reading::Status, Writing::Command),
             0x50 => {
-                self.status = SR_READY;
+                self.status = bank.cleared;
                 (self.reading, Writing::Command)
             }
             0x10 | 0x40 => (Reading::Status, Writing::Word),
@@ -196,6 +229,7 @@ impl Switch {
 /// A bank of flash.
 pub struct CfiFlash {
     regs: CfiFlashRegs,
+    bank: Bank,
     contents: Arc<Ram>,
     len: u64,
     disk: Option<Arc<dyn BlockDev>>,
@@ -206,19 +240,34 @@ pub struct CfiFlash {
 }
 
 impl CfiFlash {
-    /// A bank whose bytes are `contents`, a power of two from [`SECTOR_LEN`] to [`BANK_MAX`], filled by whoever made it.
-    /// What the guest changes is also written to `disk` as far as that reaches; a read-only disk, like a chip whose write
-    /// protection is on, makes programming and erasing fail.
-    pub fn new(contents: Arc<Ram>, disk: Option<Arc<dyn BlockDev>>, rom_mode: RomMode) -> Self {
+    /// A bank of these chips whose bytes are `contents`, a multiple of the chips' sectors and at most [`BANK_MAX`], filled
+    /// by whoever made it. What the guest changes is also written to `disk` as far as that reaches; a read-only disk, like a
+    /// chip whose write protection is on, makes programming and erasing fail.
+    pub fn new(bank: Bank, contents: Arc<Ram>, disk: Option<Arc<dyn BlockDev>>, rom_mode: RomMode) -> Self {
         let len = contents.len().min(BANK_MAX);
-        Self { regs: Default::default(), contents, len, disk, dirty: None, rom_mode, direct: true }
+        Self { regs: Default::default(), bank, contents, len, disk, dirty: None, rom_mode, direct: true }
+    }
+
+    /// Maps a [`Bank::PAIR`], see [`map_bank`](CfiFlash::map_bank).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn map(
+        space: &Arc<AddressSpace>,
+        name: &str,
+        gpa: Gpa,
+        contents: Arc<Ram>,
+        disk: Option<Arc<dyn BlockDev>>,
+    ) -> Result<Arc<DeviceCell<Self>>, MapError> {
+        Self::map_bank(Bank::PAIR, space, name, gpa, contents, disk)
     }
 
     /// Makes a bank as [`new`](CfiFlash::new) does and maps it at `gpa` of `space`, read directly whenever the chips allow.
     ///
     /// # Errors
     /// [`MapError`] when something else is there.
-    pub fn map(
+    pub fn map_bank(
+        bank: Bank,
         space: &Arc<AddressSpace>,
         name: &str,
         gpa: Gpa,
@@ -233,7 +282,7 @@ impl CfiFlash {
                 switch.set(direct);
             }
         });
-        let cell = Arc::new(DeviceCell::new(Self::new(contents.clone(), disk, rom_mode)));
+        let cell = Arc::new(DeviceCell::new(Self::new(bank, contents.clone(), disk, rom_mode)));
         let port: Arc<dyn MmioPort> = cell.clone();
         let len = contents.len().min(BANK_MAX);
         let backing = Backing::Rom { ram: contents.clone(), offset: 0, writes: Some((port, 0)) };
@@ -245,15 +294,16 @@ impl CfiFlash {
     /// Query data (JESD68.01, 4.3): word `index` of a chip.
     fn query(&self, index: u32) -> u8 {
         const PRIMARY: usize = 0x31;
-        let chip_len = self.len / 2;
-        let blocks_less_1 = (self.len / SECTOR_LEN).saturating_sub(1) as u16;
-        let block_256 = (SECTOR_LEN / 2 / 256) as u16;
+        let Bank { chips, word, sector, .. } = self.bank;
+        let chip_len = (self.len / chips).next_power_of_two();
+        let blocks_less_1 = (self.len / sector).saturating_sub(1) as u16;
+        let block_256 = (sector / chips / 256) as u16;
         let mut table = Vec::with_capacity(0x40);
         table.extend(b"QRY");
         table.extend([0x01, 0x00, PRIMARY as u8, 0, 0, 0, 0, 0]); // command sets: primary Intel extended, no alternate
         table.extend([0x27, 0x36, 0, 0]); // Vcc 2.7 to 3.6 V, no Vpp pin
         table.extend([7, 7, 10, 0, 4, 4, 4, 0]); // typical times 128 us, 128 us, 1 s, none; maximal 16 times that
-        table.extend([chip_len.ilog2() as u8, 0x01, 0x00, 6, 0, 1]); // size, x16, 64-byte buffer, one region of blocks
+        table.extend([chip_len.ilog2() as u8, word as u8 - 1, 0x00, 6, 0, 1]); // size, x8 or x16, 64-byte buffer, one region
         table.extend(blocks_less_1.to_le_bytes());
         table.extend(block_256.to_le_bytes());
         table.extend(b"PRI10");
@@ -267,7 +317,8 @@ impl CfiFlash {
         let Some(chip) = self.regs.chips.get(lane) else { return 0 };
         match chip.reading {
             Reading::Array => {
-                self.contents.load(u64::from(word) * 4 + lane as u64 * 2, 2).map_or(0xffff, |value| value as u16)
+                let value = self.contents.load(self.bank.offset(lane, word), self.bank.word as u8);
+                value.map_or(0xffff, |value| value as u16)
             }
             Reading::Status => chip.status.into(),
             Reading::Query => self.query(word).into(),
@@ -282,7 +333,7 @@ impl CfiFlash {
 
     fn write_chip(&mut self, lane: usize, word: u32, value: u16, mask: u16) {
         let Some(chip) = self.regs.chips.get_mut(lane) else { return };
-        let Some(action) = chip.write(word, value, mask) else { return };
+        let Some(action) = chip.write(&self.bank, word, value, mask) else { return };
         let protected = self.disk.as_ref().is_some_and(|disk| disk.read_only());
         let (done, error) = match action {
             Action::Program(_) if protected => (None, SR_PROGRAM_ERROR),
@@ -292,29 +343,33 @@ impl CfiFlash {
             }
             Action::Erase(word) => (self.erase(lane, word), SR_ERASE_ERROR),
         };
-        if let (None, Some(chip)) = (done, self.regs.chips.get_mut(lane)) {
-            chip.error(error);
+        if let Some(chip) = self.regs.chips.get_mut(lane) {
+            chip.status |= SR_READY;
+            if done.is_none() {
+                chip.error(error);
+            }
         }
     }
 
     /// Programming clears bits and never sets any.
     fn program(&mut self, lane: usize, word: u32, value: u16) -> Option<()> {
-        let at = u64::from(word) * 4 + lane as u64 * 2;
-        let old = self.contents.load(at, 2)?;
-        self.contents.store(at, 2, old & u64::from(value))?;
-        self.touch(at..at + 2);
+        let (at, width) = (self.bank.offset(lane, word), self.bank.word);
+        let old = self.contents.load(at, width as u8)?;
+        self.contents.store(at, width as u8, old & u64::from(value))?;
+        self.touch(at..at + width);
         Some(())
     }
 
     fn erase(&mut self, lane: usize, word: u32) -> Option<()> {
-        let start = u64::from(word) * 4 / SECTOR_LEN * SECTOR_LEN;
-        let mut sector = vec![0; SECTOR_LEN as usize];
+        let Bank { chips, word: width, sector: len, .. } = self.bank;
+        let start = self.bank.offset(lane, word) / len * len;
+        let mut sector = vec![0; len as usize];
         self.contents.read(start, &mut sector)?;
-        for half in sector.chunks_mut(2).skip(lane).step_by(2) {
-            half.fill(0xff);
+        for word in sector.chunks_mut(width as usize).skip(lane).step_by(chips as usize) {
+            word.fill(0xff);
         }
         self.contents.write(start, &sector)?;
-        self.touch(start..start + SECTOR_LEN);
+        self.touch(start..start + len);
         Some(())
     }
 
@@ -365,8 +420,8 @@ impl Mmio for CfiFlash {
     fn read(&mut self, at: Access) -> Result<u64, BusError> {
         let mut bytes = [0; 8];
         for (offset, byte) in (at.offset..).zip(bytes.iter_mut().take(at.width.into())) {
-            let value = self.read_chip((offset >> 1 & 1) as usize, (offset >> 2) as u32);
-            *byte = (value >> (8 * (offset & 1))) as u8;
+            let (lane, word) = self.bank.chip(offset);
+            *byte = (self.read_chip(lane, word) >> (8 * (offset % self.bank.word))) as u8;
         }
         Ok(u64::from_le_bytes(bytes))
     }
@@ -375,14 +430,16 @@ impl Mmio for CfiFlash {
         if !at.offset.is_multiple_of(at.width.into()) || at.offset >= self.len {
             return Err(BusError::BadOffset);
         }
-        if at.width == 1 {
-            let shift = 8 * (at.offset & 1);
-            let (lane, word) = ((at.offset >> 1 & 1) as usize, (at.offset >> 2) as u32);
+        let width = self.bank.word;
+        if u64::from(at.width) < width {
+            let shift = 8 * (at.offset % width);
+            let (lane, word) = self.bank.chip(at.offset);
             self.write_chip(lane, word, (value as u8 as u16) << shift, 0xff << shift);
         } else {
-            for (n, offset) in (at.offset..at.offset + u64::from(at.width)).step_by(2).enumerate() {
-                let half = (value >> (16 * n)) as u16;
-                self.write_chip((offset >> 1 & 1) as usize, (offset >> 2) as u32, half, 0xffff);
+            let mask = 0xffff >> (16 - 8 * width);
+            for (n, offset) in (0..u64::from(at.width) / width).map(|n| (n, at.offset + n * width)) {
+                let (lane, word) = self.bank.chip(offset);
+                self.write_chip(lane, word, (value >> (8 * width * n)) as u16 & mask, mask);
             }
         }
         self.write_back();
@@ -408,7 +465,7 @@ mod tests {
         let modes = Modes::default();
         let told = modes.clone();
         let rom_mode = Box::new(move |direct| told.lock().unwrap().push(direct));
-        (DeviceCell::new(CfiFlash::new(contents.clone(), disk, rom_mode)), contents, modes)
+        (DeviceCell::new(CfiFlash::new(Bank::PAIR, contents.clone(), disk, rom_mode)), contents, modes)
     }
 
     fn bench() -> (DeviceCell<CfiFlash>, Arc<Ram>, Modes) {
@@ -532,6 +589,39 @@ mod tests {
         let (flash, contents, _) = bench();
         flash.write_n(8, 8, 0x1234_5678_0040_0040).unwrap();
         assert_eq!(contents.load(8, 8), Some(0x1234_5678_ffff_ffff));
+    }
+
+    /// What edk2 does: finds out that it is flash, erases a sector, programs bytes.
+    #[test]
+    fn a_chip_of_bytes() {
+        let contents = Ram::new(3 * Bank::BYTES.sector).unwrap();
+        contents.write(0, &vec![0x5a; contents.len() as usize]);
+        let flash = DeviceCell::new(CfiFlash::new(Bank::BYTES, contents.clone(), None, Box::new(|_| {})));
+        let put = |at, value| flash.write_n(at, 1, value).unwrap();
+        let get = |at| flash.read_n(at, 1).unwrap();
+        put(0x1000, 0x50);
+        assert_eq!(get(0x1000), 0x5a, "neither RAM");
+        put(0x1000, 0x70);
+        assert_eq!(get(0x1000), 0, "nor ROM");
+        put(0x1000, 0x20);
+        put(0x1000, 0xd0);
+        assert_eq!(get(0x1000), 0x80);
+        for (at, value) in (0x1234..).zip([0x11, 0x22, 0x33]) {
+            put(at, 0x10);
+            put(at, value);
+        }
+        put(0x1000, 0xff);
+        assert_eq!(flash.read_n(0x1230, 8), Ok(0xff33_2211_ffff_ffff));
+        assert_eq!((get(0xfff), get(0x2000)), (0x5a, 0x5a), "other sectors are as they were");
+        // A wider access is one cycle of the chip after the other.
+        flash.write_n(0x1240, 4, 0x7710_6610).unwrap();
+        put(0x1000, 0xff);
+        assert_eq!(flash.read_n(0x1240, 4), Ok(0x77ff_66ff));
+        put(0x1000, 0x98);
+        assert_eq!((get(0x10), get(0x28), get(0x2c), get(0x2d), get(0x2f)), (u64::from(b'Q'), 0, 1, 2, 16));
+        put(0x1000, 0xff);
+        check_reset(&flash, || put(0, 0x90));
+        hammer(&flash, 5_000, |random| put(random.below(0x3000), random.next() & 0xff));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Storage chips that are not virtio.
 
+pub mod ahci;
 pub mod cfi_flash;
 pub mod fdc;
 pub mod ide;

@@ -87,10 +87,14 @@ pub enum FileError {
     Full(String),
 }
 
+/// Makes the contents of a file anew.
+pub type Make = Box<dyn Fn() -> Vec<u8> + Send>;
+
 struct File {
     name: String,
     contents: Arc<[u8]>,
     writable: bool,
+    make: Option<Make>,
 }
 
 /// The device. Items are added before the machine starts; they are not part of a snapshot, except what the guest wrote.
@@ -144,7 +148,16 @@ impl FwCfg {
     /// # Errors
     /// [`FileError`] for an impossible or taken name.
     pub fn add_file(&mut self, name: &str, contents: impl Into<Arc<[u8]>>) -> Result<(), FileError> {
-        self.insert_file(name, contents.into(), false)
+        self.insert_file(name, contents.into(), None, false)
+    }
+
+    /// Adds a read-only file whose contents `make` makes whenever firmware selects it, always of the same size: what depends
+    /// on what firmware has done before. `make` must not reach this device.
+    ///
+    /// # Errors
+    /// [`FileError`] for an impossible or taken name.
+    pub fn add_made_file(&mut self, name: &str, make: Make) -> Result<(), FileError> {
+        self.insert_file(name, make().into(), Some(make), false)
     }
 
     /// Adds a file whose bytes, but not size, the guest may change by DMA.
@@ -152,7 +165,7 @@ impl FwCfg {
     /// # Errors
     /// [`FileError`] for an impossible or taken name.
     pub fn add_writable_file(&mut self, name: &str, contents: impl Into<Arc<[u8]>>) -> Result<(), FileError> {
-        self.insert_file(name, contents.into(), true)
+        self.insert_file(name, contents.into(), None, true)
     }
 
     /// What is in the file `name` now.
@@ -179,7 +192,13 @@ impl FwCfg {
         }
     }
 
-    fn insert_file(&mut self, name: &str, contents: Arc<[u8]>, writable: bool) -> Result<(), FileError> {
+    fn insert_file(
+        &mut self,
+        name: &str,
+        contents: Arc<[u8]>,
+        make: Option<Make>,
+        writable: bool,
+    ) -> Result<(), FileError> {
         if name.is_empty() || name.len() >= NAME_LEN || name.contains('\0') {
             return Err(FileError::Name(name.into()));
         }
@@ -189,7 +208,7 @@ impl FwCfg {
         let Err(index) = self.files.binary_search_by(|file| file.name.as_str().cmp(name)) else {
             return Err(FileError::Exists(name.into()));
         };
-        self.files.insert(index, File { name: name.into(), contents, writable });
+        self.files.insert(index, File { name: name.into(), contents, writable, make });
         let mut directory = Vec::from((self.files.len() as u32).to_be_bytes());
         for (key, file) in (key::FILE_FIRST..).zip(&self.files) {
             directory.extend((file.contents.len() as u32).to_be_bytes());
@@ -234,6 +253,13 @@ impl FwCfg {
     fn select(&mut self, key: u16) {
         self.regs.key = key & KEY_MASK;
         self.regs.offset = 0;
+        let file = self.regs.key.checked_sub(key::FILE_FIRST).and_then(|n| self.files.get_mut(usize::from(n)));
+        if let Some(File { contents, make: Some(make), .. }) = file {
+            let made = make();
+            if made.len() == contents.len() {
+                *contents = made.into();
+            }
+        }
     }
 
     fn advance(&mut self, len: u32) {
@@ -519,6 +545,25 @@ mod tests {
         assert!(cfg.add_file(&"x".repeat(55), []).is_ok());
         assert!(cfg.add_file(&"x".repeat(56), []).is_err());
         assert!(cfg.add_file("", []).is_err());
+    }
+
+    #[test]
+    fn some_files_are_made_when_they_are_selected() {
+        let times = Arc::new(std::sync::atomic::AtomicU8::new(0));
+        let counted = times.clone();
+        let (cfg, space) = bench_with(|cfg| {
+            let make = move || match counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+                3 => vec![9; 3],
+                n => vec![n, 7],
+            };
+            cfg.add_made_file("etc/made", Box::new(make)).unwrap();
+        });
+        assert_eq!(item(&cfg, key::FILE_FIRST, 3), [1, 7, 0]);
+        assert_eq!(dma(&cfg, &space, u32::from(key::FILE_FIRST) << 16 | DMA_SELECT | DMA_READ, 2, RAM + 0x100), 0);
+        assert_eq!(space.view().load(Gpa(RAM + 0x100), 2), Ok(0x0702));
+        assert_eq!(item(&cfg, key::FILE_FIRST, 3), [2, 7, 0], "of another size: as it was");
+        assert_eq!(item(&cfg, key::SIGNATURE, 4), *b"QEMU");
+        assert_eq!(times.load(std::sync::atomic::Ordering::SeqCst), 4);
     }
 
     #[test]

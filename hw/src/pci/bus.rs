@@ -16,18 +16,25 @@ pub const fn pirq(device: u8, pin: u8) -> u8 {
     (device.wrapping_add(3)).wrapping_add(pin) & 3
 }
 
+/// Which line a pin of a device is wired to, as [`pirq`] says for boards with a PIIX.
+pub type Route = fn(device: u8, pin: u8) -> u8;
+
+/// Lines at most.
+const LINES_MAX: usize = 8;
+
 /// Pins of all functions; several drive one line.
 struct Wires {
+    route: Route,
     /// For each line, the functions that assert it, one bit each.
-    asserted: Mutex<[[u64; 4]; 4]>,
-    lines: OnceLock<[IrqLine; 4]>,
+    asserted: Mutex<[[u64; 4]; LINES_MAX]>,
+    lines: OnceLock<Vec<IrqLine>>,
 }
 
 impl IrqSink for Wires {
     /// `pin` is the function's number times 4 plus its pin.
     fn set_pin(&self, pin: u32, high: bool) {
         let (function, pin) = ((pin >> 2) as u8, (pin & 3) as u8);
-        let line = usize::from(pirq(function >> 3, pin));
+        let line = usize::from((self.route)(function >> 3, pin));
         let bit = 1_u64 << (function & 63);
         // Held while the line is driven, so that the last change wins.
         let mut asserted = self.asserted.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -51,15 +58,27 @@ pub struct PciBus {
 }
 
 impl PciBus {
-    /// An empty bus. Windows of its functions appear in `memory` and `ports`; their messages go to `msi`.
+    /// An empty bus. Windows of its functions appear in `memory` and `ports`; their messages go to `msi`. Their interrupt
+    /// pins are wired as [`pirq`] says.
     pub fn new(memory: Arc<AddressSpace>, ports: Arc<AddressSpace>, msi: Option<MsiSink>) -> Arc<Self> {
-        let wires = Arc::new(Wires { asserted: Mutex::default(), lines: OnceLock::new() });
+        Self::with_routes(memory, ports, msi, pirq)
+    }
+
+    /// The same, with interrupt pins wired as `route` says, to lines 0 to 7.
+    pub fn with_routes(
+        memory: Arc<AddressSpace>,
+        ports: Arc<AddressSpace>,
+        msi: Option<MsiSink>,
+        route: Route,
+    ) -> Arc<Self> {
+        let wires = Arc::new(Wires { route, asserted: Mutex::default(), lines: OnceLock::new() });
         Arc::new(Self { memory, ports, wires, msi, functions: RwLock::default() })
     }
 
-    /// Wires the lines PIRQA to PIRQD, once: to [`super::piix3::pirqs`].
-    pub fn wire(&self, pirqs: [IrqLine; 4]) {
-        let _ = self.wires.lines.set(pirqs);
+    /// Wires the lines PIRQA to PIRQD, and E to H if the chip set has them, once: to [`super::piix3::pirqs`] or
+    /// [`super::ich9_lpc::pirqs`].
+    pub fn wire<const N: usize>(&self, pirqs: [IrqLine; N]) {
+        let _ = self.wires.lines.set(pirqs.into());
     }
 
     /// What a function in device `device`, function `function` reaches.

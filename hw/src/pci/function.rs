@@ -24,6 +24,12 @@ pub struct PciSlot {
     pub msi: Option<MsiSink>,
 }
 
+impl PciSlot {
+    fn space(&self, space: Space) -> &Arc<AddressSpace> {
+        if space == Space::Io { &self.ports } else { &self.memory }
+    }
+}
+
 /// All windows of functions are below everything that the chip set decodes (RAM, ROM, its own registers), and each has a
 /// priority of its own, so that the guest may let them overlap.
 const PRIORITY: i32 = -0x1000;
@@ -31,7 +37,8 @@ const PRIORITY: i32 = -0x1000;
 /// A window as it is mapped.
 #[derive(Debug, Default)]
 pub struct Mapped {
-    at: Option<u64>,
+    /// First address and length.
+    at: Option<(u64, u64)>,
     id: Option<MappingId>,
 }
 
@@ -115,27 +122,27 @@ impl Function {
         }
     }
 
-    /// Moves window `window` of the device, `len` ports that no base address register stands for, to `at`. For the device's
-    /// `update`.
-    pub fn place_ports(&self, mapped: &mut Mapped, window: u8, len: u64, at: Option<u64>) {
+    /// Moves window `window` of the device, for which no base address register stands, to `at`: first address and length,
+    /// no longer than the window. For the device's `update`.
+    pub fn place(&self, mapped: &mut Mapped, space: Space, window: u8, at: Option<(u64, u64)>) {
         if mapped.at == at {
             return;
         }
         let Some(port) = self.port.as_ref().and_then(Weak::upgrade) else { return };
         mapped.at = at;
         if let Some(id) = mapped.id.take() {
-            self.slot.ports.unmap(id);
+            self.slot.space(space).unmap(id);
         }
-        let Some(at) = at else { return };
+        let Some((at, len)) = at else { return };
         let devfn = self.slot.devfn;
         let mapping = Mapping {
-            name: format!("pci {:02x}.{} ports {window}", devfn >> 3, devfn & 7),
+            name: format!("pci {:02x}.{} window {window}", devfn >> 3, devfn & 7),
             gpa: Gpa(at),
             len,
             priority: PRIORITY - (i32::from(devfn) * 8 + i32::from(window)) - 1,
             backing: Backing::Mmio { port, window, offset: 0 },
         };
-        match self.slot.ports.map(mapping) {
+        match self.slot.space(space).map(mapping) {
             Ok(id) => mapped.id = Some(id),
             Err(error) => vm::log!(GuestError, "pci: {error}"),
         }
@@ -143,16 +150,16 @@ impl Function {
 
     fn update_bar(&mut self, regs: &PciRegs, n: usize) {
         let (Some(bar), Some(mapped)) = (self.layout.bars().get(n), self.mapped.get_mut(n)) else { return };
-        let at = bar.address(regs);
+        let at = bar.address(regs).map(|at| (at, bar.len));
         if mapped.at == at {
             return;
         }
-        let space = if bar.space == Space::Io { &self.slot.ports } else { &self.slot.memory };
+        let space = self.slot.space(bar.space);
         mapped.at = at;
         if let Some(id) = mapped.id.take() {
             space.unmap(id);
         }
-        let Some(at) = at else { return };
+        let Some((at, _)) = at else { return };
         let backing = match &bar.window {
             Window::Mmio(window) => {
                 let Some(port) = self.port.as_ref().and_then(Weak::upgrade) else { return };

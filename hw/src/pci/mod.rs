@@ -4,7 +4,7 @@
 //! - [`function`]: what every function has beside them: its windows in the address spaces, its interrupt;
 //! - [`msi`]: interrupts as messages;
 //! - [`bus`]: which function is where, and how their interrupt pins reach the four lines of a bus;
-//! - one file per chip of a PC's chip set.
+//! - one file per chip of a PC's chip sets, and for what they share: [`host_bridge`], `acpi_pm`, `smbus`.
 //!
 //! A chip with a PCI interface keeps a [`config::PciRegs`] among its registers and a [`function::Function`] beside them,
 //! implements [`function::PciFunction`], calls [`function::Function::update`] in its `update`, and is plugged with
@@ -12,13 +12,20 @@
 //!
 //! Locks: a cell may change an address space while it is locked, since no address space calls a device.
 
+mod acpi_pm;
 pub mod bus;
 pub mod config;
 pub mod function;
+pub mod host_bridge;
 pub mod i440fx;
+pub mod ich9_ahci;
+pub mod ich9_lpc;
+pub mod ich9_smbus;
 pub mod msi;
 pub mod piix3;
 pub mod piix3_ide;
 pub mod piix4_pm;
+pub mod q35;
+mod smbus;
 #[cfg(test)]
 pub mod testing;

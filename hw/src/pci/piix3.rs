@@ -10,7 +10,7 @@ use vm::{Access, BadState, BusError, Device, DeviceCell, IrqLine, IrqSink, Mmio,
 
 /// "PIRQRC[A:D] — PIRQx route control registers".
 const PIRQRC: u8 = 0x60;
-const ROUTE_DISABLED: u8 = 0x80;
+pub(super) const ROUTE_DISABLED: u8 = 0x80;
 /// Interrupts that lines can be routed to: 3 to 7, 9 to 12, 14, 15.
 const ROUTABLE: u16 = 0xdef8;
 
@@ -80,12 +80,23 @@ impl Piix3 {
         let regs = Piix3Regs { pci: function.power_on(), ..Default::default() };
         Self { regs, function, outputs }
     }
+}
 
-    /// Interrupts of the ISA bus that the lines ask for, one bit each.
-    fn asserted(&self) -> u16 {
-        let routes = (0..4_u8).filter(|n| self.regs.pirqs >> n & 1 != 0).map(|n| self.regs.pci.byte(PIRQRC + n));
-        let enabled = routes.filter(|route| route & ROUTE_DISABLED == 0);
-        enabled.fold(0, |irqs, route| irqs | 1_u16 << (route & 0xf)) & ROUTABLE
+/// Interrupts of the ISA bus, one bit each, that the lines with the levels `pirqs` ask for, given the route control register
+/// of each line.
+pub(super) fn routed(pirqs: u8, route: impl Fn(usize) -> u8) -> u16 {
+    let routes = (0..8).filter(|n| pirqs >> n & 1 != 0).map(route);
+    let enabled = routes.filter(|route| route & ROUTE_DISABLED == 0);
+    enabled.fold(0, |irqs, route| irqs | 1_u16 << (route & 0xf)) & ROUTABLE
+}
+
+/// A guest writes the reset control register. "RC": a reset when RCPU rises; it is zero again after that.
+pub(super) fn write_reset_control(register: &mut u8, value: u8, reset: &IrqLine, init: &IrqLine) {
+    *register = value & SYSTEM_RESET;
+    if value & RESET_CPU != 0 {
+        let line = if value & SYSTEM_RESET != 0 { reset } else { init };
+        line.set(true);
+        line.set(false);
     }
 }
 
@@ -122,7 +133,7 @@ impl Device for Piix3 {
         self.regs = Piix3Regs { pci: self.function.power_on(), pirqs: self.regs.pirqs, ..Default::default() };
     }
     fn update(&mut self) {
-        let asserted = self.asserted();
+        let asserted = routed(self.regs.pirqs, |n| self.regs.pci.byte(PIRQRC + n as u8));
         for (n, line) in self.outputs.isa.iter().enumerate() {
             line.set(asserted >> n & 1 != 0);
         }
@@ -145,14 +156,8 @@ impl Mmio for Piix3 {
     }
 
     fn write(&mut self, _at: Access, value: u64) -> Result<(), BusError> {
-        let value = value as u8;
-        // "RC": a reset when RCPU rises; it is zero again after that.
-        self.regs.reset_control = value & SYSTEM_RESET;
-        if value & RESET_CPU != 0 {
-            let line = if value & SYSTEM_RESET != 0 { &self.outputs.reset } else { &self.outputs.init };
-            line.set(true);
-            line.set(false);
-        }
+        let Outputs { reset, init, .. } = &self.outputs;
+        write_reset_control(&mut self.regs.reset_control, value as u8, reset, init);
         Ok(())
     }
 }

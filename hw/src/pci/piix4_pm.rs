@@ -1,12 +1,13 @@
 //! Power management of the 82371AB (PIIX4), function 3: the fixed hardware of ACPI, system management interrupts by the
 //! APM ports, and an SMBus host controller without devices. Intel 82371AB data sheet (290562); section titles are its.
 
-use super::config::{Layout, PciRegs, STATUS};
+use super::acpi_pm::{self, Pm1, Pm1Regs};
+use super::config::{Layout, PciRegs, STATUS, Space};
 use super::function::{Function, Mapped, PciFunction, PciSlot};
+use super::smbus::SmbusRegs;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use vm::clock::Clock;
-use vm::power::{Power, PowerRequest};
+use vm::power::Power;
 use vm::timer::Timers;
 use vm::{Access, BusError, Device, DeviceCell, IrqLine, Mmio, Regs, ResetKind, VmTime, Window};
 
@@ -26,50 +27,18 @@ const SMBUS: u8 = 2;
 const PM_LEN: u64 = 0x40;
 const SMBUS_LEN: u64 = 0x10;
 
-// Power management I/O registers, by byte.
-const PMSTS: u8 = 0x00;
-const PMEN: u8 = 0x02;
-const PMCNTRL: u8 = 0x04;
-const PMTMR: u8 = 0x08;
+// Power management I/O registers, by byte, after those of ACPI.
 const GPSTS: u8 = 0x0c;
 const GPEN: u8 = 0x0e;
 const PCNTRL: u8 = 0x10;
 const GPIREG: u8 = 0x30;
 const GPOREG: u8 = 0x34;
 
-// PMSTS and PMEN ("Power management status register").
-const TMROF: u16 = 1 << 0;
-const GBL: u16 = 1 << 5;
-const PWRBTN: u16 = 1 << 8;
-const RTC: u16 = 1 << 10;
-const EVENTS: u16 = TMROF | GBL | PWRBTN | RTC;
-/// Status bits that writing a one clears.
-const STATUS_BITS: u16 = EVENTS | 1 << 4 | 1 << 11 | 1 << 15;
-
-// PMCNTRL.
-const SCI_EN: u16 = 1 << 0;
-const SUS_TYP: u16 = 7 << 10;
-const SUS_EN: u16 = 1 << 13;
-/// Suspend types: soft off; suspend to disk is off too, the guest has written the disk itself.
-const SOFT_OFF: u16 = 0;
-const SUSPEND_TO_DISK: u16 = 2 << 10;
-
 /// Values of the APM control port that switch ACPI on and off, for the FADT (ACPI specification, "Fixed ACPI Description
 /// Table", ACPI_ENABLE and ACPI_DISABLE).
 pub const ACPI_ENABLE: u8 = 0xf1;
 /// See [`ACPI_ENABLE`].
 pub const ACPI_DISABLE: u8 = 0xf0;
-
-/// Frequency of the timer in Hz.
-const FREQUENCY: u128 = 3_579_545;
-/// The timer's bit whose changes are events ("Power management timer register").
-const OVERFLOW_SHIFT: u32 = 23;
-
-// SMBus host registers.
-const HST_STS: u64 = 0;
-const HST_CNT: u64 = 2;
-const DEV_ERR: u8 = 1 << 2;
-const START: u8 = 1 << 6;
 
 /// What the function drives.
 pub struct Outputs {
@@ -86,9 +55,7 @@ pub struct Piix4Pm {
     regs: Piix4PmRegs,
     function: Function,
     outputs: Outputs,
-    clock: Arc<dyn Clock>,
-    /// The timer has 32 bits instead of 24.
-    wide: bool,
+    pm1: Pm1,
     pm: Mapped,
     smbus: Mapped,
 }
@@ -97,17 +64,13 @@ pub struct Piix4Pm {
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piix4PmRegs {
     pci: PciRegs,
-    sts: u16,
-    en: u16,
-    control: u16,
+    pm1: Pm1Regs,
     gpe_sts: u16,
     gpe_en: u16,
     processor: u32,
     outputs: u32,
-    /// How often the timer's highest bit had changed when that was last looked at.
-    halves: u64,
     apm: [u8; 2],
-    smbus: [u8; SMBUS_LEN as usize],
+    smbus: SmbusRegs,
 }
 
 impl Regs for Piix4PmRegs {}
@@ -141,33 +104,19 @@ impl Piix4Pm {
             .register(0xd6, 1, 0, 0);
         let function = Function::new(slot, layout);
         let regs = Piix4PmRegs { pci: function.power_on(), ..Default::default() };
-        let clock = timers.clock().clone();
-        let device = Self { regs, function, outputs, clock, wide, pm: Mapped::default(), smbus: Mapped::default() };
+        let pm1 = Pm1::new(timers.clock().clone(), outputs.power.clone(), wide);
+        let device = Self { regs, function, outputs, pm1, pm: Mapped::default(), smbus: Mapped::default() };
         DeviceCell::with_timers(device, timers)
     }
 
     /// A person presses the power button.
     pub fn press_power_button(&mut self) {
-        self.regs.sts |= PWRBTN;
+        self.regs.pm1.press_power_button();
     }
 
     /// An event of the general-purpose block (0 to 15) happens.
     pub fn raise_gpe(&mut self, n: u8) {
         self.regs.gpe_sts |= 1_u16.checked_shl(n.into()).unwrap_or(0);
-    }
-
-    /// The timer, with all its bits.
-    fn ticks(&self) -> u64 {
-        (u128::from(self.clock.now().0) * FREQUENCY / 1_000_000_000) as u64
-    }
-
-    /// Notes changes of the timer's highest bit.
-    fn look_at_timer(&mut self) {
-        let halves = self.ticks() >> OVERFLOW_SHIFT;
-        if halves != self.regs.halves {
-            self.regs.halves = halves;
-            self.regs.sts |= TMROF;
-        }
     }
 
     /// The byte at `at` of the power management registers, with the timer at `ticks`.
@@ -176,13 +125,7 @@ impl Piix4Pm {
         let word = |value: u16, from: u8| value.to_le_bytes()[usize::from(at - from)];
         let dword = |value: u32, from: u8| value.to_le_bytes()[usize::from(at - from)];
         match at {
-            0x00..=0x01 => word(r.sts, PMSTS),
-            0x02..=0x03 => word(r.en, PMEN),
-            0x04..=0x05 => word(r.control, PMCNTRL),
-            0x08..=0x0b => {
-                let ticks = ticks as u32;
-                dword(if self.wide { ticks } else { ticks & 0xff_ffff }, PMTMR)
-            }
+            _ if at < acpi_pm::LEN => self.pm1.read_byte(&r.pm1, at, ticks),
             0x0c..=0x0d => word(r.gpe_sts, GPSTS),
             0x0e..=0x0f => word(r.gpe_en, GPEN),
             0x10..=0x13 => dword(r.processor, PCNTRL),
@@ -196,37 +139,18 @@ impl Piix4Pm {
         let r = &mut self.regs;
         let shift = 8 * u32::from(at & 1);
         let word = u16::from(value) << shift;
-        let put = |old: u16, writable: u16| {
-            let writable = writable & 0xff << shift;
-            old & !writable | word & writable
-        };
+        let put = |old: u16| old & !(0xff << shift) | word;
         let put4 = |old: u32| {
             let shift = 8 * u32::from(at & 3);
             old & !(0xff << shift) | u32::from(value) << shift
         };
         match at {
-            0x00..=0x01 => r.sts &= !(word & STATUS_BITS),
-            0x02..=0x03 => r.en = put(r.en, EVENTS),
-            0x04..=0x05 => {
-                r.control = put(r.control, SCI_EN | 1 << 1 | SUS_TYP | SUS_EN);
-                if r.control & SUS_EN != 0 {
-                    r.control &= !SUS_EN;
-                    self.suspend();
-                }
-            }
+            _ if at < acpi_pm::LEN => self.pm1.write_byte(&mut r.pm1, at, value),
             0x0c..=0x0d => r.gpe_sts &= !word,
-            0x0e..=0x0f => r.gpe_en = put(r.gpe_en, 0xffff),
+            0x0e..=0x0f => r.gpe_en = put(r.gpe_en),
             0x10..=0x13 => r.processor = put4(r.processor),
             0x34..=0x37 => r.outputs = put4(r.outputs),
             _ => {}
-        }
-    }
-
-    fn suspend(&mut self) {
-        match self.regs.control & SUS_TYP {
-            SOFT_OFF | SUSPEND_TO_DISK => self.outputs.power.request(PowerRequest::Shutdown),
-            // Deviation: there is no suspend to RAM; the machine goes on as if it had been woken at once.
-            other => vm::log!(GuestError, "piix4-pm: suspend type {} is not supported", other >> 10),
         }
     }
 
@@ -240,28 +164,13 @@ impl Piix4Pm {
         }
         // Deviation: on a real board the handler of the interrupt does this.
         match value {
-            ACPI_ENABLE => self.regs.control |= SCI_EN,
-            ACPI_DISABLE => self.regs.control &= !SCI_EN,
+            ACPI_ENABLE => self.regs.pm1.enable_sci(true),
+            ACPI_DISABLE => self.regs.pm1.enable_sci(false),
             _ => {}
         }
         if self.regs.pci.dword(DEVACTB) & APMC_EN != 0 {
             self.outputs.smi.set(true);
             self.outputs.smi.set(false);
-        }
-    }
-
-    fn write_smbus(&mut self, offset: u64, value: u8) {
-        let Some(register) = self.regs.smbus.get_mut(offset as usize) else { return };
-        match offset {
-            HST_STS => *register &= !value,
-            HST_CNT => {
-                *register = value & !START;
-                // Nobody acknowledges an address.
-                if value & START != 0 {
-                    self.regs.smbus[HST_STS as usize] |= DEV_ERR;
-                }
-            }
-            _ => *register = value,
         }
     }
 }
@@ -278,32 +187,28 @@ impl Device for Piix4Pm {
     }
 
     fn reset(&mut self, _kind: ResetKind) {
-        let halves = self.ticks() >> OVERFLOW_SHIFT;
-        self.regs = Piix4PmRegs { pci: self.function.power_on(), halves, ..Default::default() };
+        let (pci, pm1) = (self.function.power_on(), self.pm1.after_reset());
+        self.regs = Piix4PmRegs { pci, pm1, ..Default::default() };
     }
 
     fn update(&mut self) {
-        self.look_at_timer();
+        self.pm1.look_at_timer(&mut self.regs.pm1);
         let r = &self.regs;
-        let event = r.sts & r.en & EVENTS != 0 || r.gpe_sts & r.gpe_en != 0;
-        self.outputs.sci.set(event && r.control & SCI_EN != 0);
-        let enabled = |on: bool, base: u8, mask: u32| {
+        let event = r.pm1.event() || r.gpe_sts & r.gpe_en != 0;
+        self.outputs.sci.set(event && r.pm1.sci_enabled());
+        let enabled = |on: bool, base: u8, mask: u32, len: u64| {
             let at = u64::from(r.pci.dword(base) & mask);
-            (on && at != 0).then_some(at)
+            (on && at != 0).then_some((at, len))
         };
-        let pm = enabled(r.pci.byte(PMREGMISC) & 1 != 0, PMBA, 0xffc0);
-        let smbus = enabled(r.pci.byte(SMBHSTCFG) & 1 != 0, SMBBA, 0xfff0);
-        self.function.place_ports(&mut self.pm, PM, PM_LEN, pm);
-        self.function.place_ports(&mut self.smbus, SMBUS, SMBUS_LEN, smbus);
+        let pm = enabled(r.pci.byte(PMREGMISC) & 1 != 0, PMBA, 0xffc0, PM_LEN);
+        let smbus = enabled(r.pci.byte(SMBHSTCFG) & 1 != 0, SMBBA, 0xfff0, SMBUS_LEN);
+        self.function.place(&mut self.pm, Space::Io, PM, pm);
+        self.function.place(&mut self.smbus, Space::Io, SMBUS, smbus);
         self.function.update(&self.regs.pci);
     }
 
     fn deadline(&self) -> Option<VmTime> {
-        if self.regs.en & TMROF == 0 || self.regs.sts & TMROF != 0 {
-            return None;
-        }
-        let next = u128::from(self.regs.halves + 1) << OVERFLOW_SHIFT;
-        Some(VmTime(u64::try_from((next * 1_000_000_000).div_ceil(FREQUENCY)).unwrap_or(u64::MAX)))
+        self.pm1.deadline(&self.regs.pm1)
     }
 }
 
@@ -323,29 +228,29 @@ impl Mmio for Piix4Pm {
     ];
 
     fn read(&mut self, at: Access) -> Result<u64, BusError> {
-        self.look_at_timer();
+        self.pm1.look_at_timer(&mut self.regs.pm1);
         // Once for all bytes: time goes on between them.
-        let ticks = self.ticks();
+        let ticks = self.pm1.ticks();
         Ok((0..u64::from(at.width)).fold(0, |value, n| {
             let offset = at.offset + n;
             let byte = match at.window {
                 PM => self.read_byte(offset as u8, ticks),
                 APM => self.regs.apm.get(offset as usize).copied().unwrap_or(0),
-                _ => self.regs.smbus.get(offset as usize).copied().unwrap_or(0),
+                _ => self.regs.smbus.read(offset),
             };
             value | u64::from(byte) << (8 * n)
         }))
     }
 
     fn write(&mut self, at: Access, value: u64) -> Result<(), BusError> {
-        self.look_at_timer();
+        self.pm1.look_at_timer(&mut self.regs.pm1);
         // The upper half of a register may hold what takes the lower one into account.
         for n in 0..u64::from(at.width) {
             let (offset, byte) = (at.offset + n, (value >> (8 * n)) as u8);
             match at.window {
                 PM => self.write_byte(offset as u8, byte),
                 APM => self.write_apm(offset, byte),
-                _ => self.write_smbus(offset, byte),
+                _ => self.regs.smbus.write(offset, byte),
             }
         }
         Ok(())
@@ -357,8 +262,11 @@ mod tests {
     use super::*;
     use crate::pci::testing::Machine;
     use crate::testing::{Edges, Levels, Ports, check_reset, check_save_load, hammer};
-    use vm::clock::ManualClock;
+    use vm::clock::{Clock, ManualClock};
+    use vm::power::PowerRequest;
     use vm::{Gpa, MmioPort};
+
+    const PMTMR: u64 = 8;
 
     struct Bench {
         machine: Machine,
@@ -413,7 +321,7 @@ mod tests {
         let cell = Piix4Pm::cell(machine.bus.slot(1, 3), outputs, &timers, true);
         let mut last = 0;
         for _ in 0..2000 {
-            let timer = MmioPort::read(&*cell, Access { window: PM, offset: PMTMR.into(), width: 4 }).unwrap();
+            let timer = MmioPort::read(&*cell, Access { window: PM, offset: PMTMR, width: 4 }).unwrap();
             assert!((last..last + 100).contains(&timer), "{timer:#x} after {last:#x}");
             last = timer;
         }
@@ -432,8 +340,8 @@ mod tests {
         b.machine.bus.write_config(11, SMBHSTCFG, 1, 9);
         assert_eq!(
             b.machine.ports.dump(),
-            "0000000000000700-000000000000070f mmio pci 01.3 ports 2\n\
-             000000000000b000-000000000000b03f mmio pci 01.3 ports 0\n"
+            "0000000000000700-000000000000070f mmio pci 01.3 window 2\n\
+             000000000000b000-000000000000b03f mmio pci 01.3 window 0\n"
         );
         b.machine.ports.view().store(Gpa(0xb002), 2, 0x100).unwrap();
         assert_eq!(b.read(2, 2), 0x100);

@@ -1,7 +1,7 @@
 //! What is plugged into the mainboard: the VGA, functions on PCI, devices at I/O ports.
 
 use super::board::{Shared, VGA_AT, VGA_PRIORITY};
-use super::{Config, PciDevice, PortDevice, PortKind};
+use super::{ChipSet, Config, PciDevice, PortDevice, PortKind};
 use crate::board::{Board, PartDesc};
 use crate::builder::{Made, Wires};
 use crate::devices::{self, Reach};
@@ -24,20 +24,14 @@ use std::sync::Arc;
 use vm::netdev::NetDev;
 use vm::{Backing, DeviceCell, Gpa, Mapping, Mmio, Ram};
 
-/// Device number of the VGA.
-const VGA: u8 = 2;
 const VRAM_LEN: u64 = 16 << 20;
-/// Device numbers for further functions.
-const FIRST_SLOT: u8 = 3;
-/// How many there are.
-pub const SLOTS: usize = 32 - FIRST_SLOT as usize;
 
 /// Adds them all.
 pub fn add(b: &mut Board, config: &Config, shared: &Arc<Shared>, vga_bios: Option<Vec<u8>>) {
     if config.vga {
-        vga(b, config.pci, shared, vga_bios);
+        vga(b, config.chip_set, shared, vga_bios);
     }
-    for (device, n) in config.devices.iter().zip(FIRST_SLOT..) {
+    for (device, n) in config.devices.iter().zip(config.chip_set.slots()) {
         pci(b, shared, device, n, config.synchronous);
     }
     for (n, device) in config.ports.iter().enumerate() {
@@ -46,8 +40,8 @@ pub fn add(b: &mut Board, config: &Config, shared: &Arc<Shared>, vga_bios: Optio
 }
 
 /// An adapter; its windows of a VGA are the board's to place, in memory over the hole.
-fn vga(b: &mut Board, on_pci: bool, shared: &Arc<Shared>, bios: Option<Vec<u8>>) {
-    let of = shared.clone();
+fn vga(b: &mut Board, chip_set: ChipSet, shared: &Arc<Shared>, bios: Option<Vec<u8>>) {
+    let (of, on_pci) = (shared.clone(), chip_set.has_pci());
     b.add::<Vga>("vga", move |w| {
         let vram = Ram::new(VRAM_LEN)?;
         let rom = match bios.filter(|_| on_pci) {
@@ -58,7 +52,7 @@ fn vga(b: &mut Board, on_pci: bool, shared: &Arc<Shared>, bios: Option<Vec<u8>>)
             }
             None => None,
         };
-        let slot = of.bus(w)?.slot(VGA, 0);
+        let slot = of.bus(w)?.slot(chip_set.vga(), 0);
         let cell = Arc::new(DeviceCell::new(Vga::new(slot, vram.clone(), rom, w.timers().clock().clone())));
         if on_pci {
             of.bus(w)?.plug(&cell);

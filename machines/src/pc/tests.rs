@@ -1,8 +1,9 @@
+use super::ChipSet::{I440fx, Isa, Q35};
 use super::*;
 use crate::builder::build;
 use crate::error::Role;
 use crate::machine::Machine;
-use crate::testing::{IdleAccel, host};
+use crate::testing::{Disk, IdleAccel, host};
 use std::process::Command;
 use vm::power::PowerRequest;
 use vm::vcpu::Wiring;
@@ -19,11 +20,11 @@ fn golden(name: &str, text: &str) {
     assert_eq!(text, expect, "{name} differs; run `cargo xtask bless` and review the change");
 }
 
-fn config(pci: bool) -> Config {
+fn config(chip_set: ChipSet) -> Config {
     let mac = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
     let disk = IdeDrive::Disk { drive: "hd0".into(), serial: "QM00001".into() };
     let mut config = Config {
-        pci,
+        chip_set,
         cpu: "max".into(),
         physical_bits: 40,
         long_mode: true,
@@ -32,13 +33,13 @@ fn config(pci: bool) -> Config {
         serials: vec![Some("serial0".into()), None],
         parallel: Some(None),
         vga: true,
-        ide: [Some(disk), None, Some(IdeDrive::Cdrom { drive: None, serial: "QM00003".into() }), None],
+        ide: [Some(disk), None, Some(IdeDrive::Cdrom { drive: None, serial: "QM00003".into() }), None, None, None],
         floppies: [Some(None), Some(Some("hd1".into()))],
         ports: vec![PortDevice { port: 0x402, kind: PortKind::Debugcon { chardev: "serial0".into() } }],
         synchronous: true,
         ..Config::default()
     };
-    if pci {
+    if chip_set.has_pci() {
         config.devices = vec![
             PciDevice::VirtioBlk { drive: "hd1".into(), serial: String::new() },
             PciDevice::VirtioRng,
@@ -58,9 +59,9 @@ fn files() -> Files {
     Files { firmware: file(Role::Firmware, firmware), ..Files::default() }
 }
 
-fn built(pci: bool) -> (Machine, Wiring) {
+fn built(chip_set: ChipSet) -> (Machine, Wiring) {
     let accel = IdleAccel::default();
-    let (board, boot) = machine(&config(pci), files()).unwrap();
+    let (board, boot) = machine(&config(chip_set), files()).unwrap();
     let machine = build(board, boot, &host(), &accel).unwrap();
     (machine, accel.0.into_inner().unwrap().remove(0))
 }
@@ -95,15 +96,15 @@ fn config_write(machine: &Machine, device: u64, function: u64, register: u64, wi
 
 #[test]
 fn boards_print() {
-    for (pci, name) in [(true, "pc.board"), (false, "isapc.board")] {
-        golden(name, &machine(&config(pci), files()).unwrap().0.to_string());
+    for (chip_set, name) in [(I440fx, "pc.board"), (Q35, "q35.board"), (Isa, "isapc.board")] {
+        golden(name, &machine(&config(chip_set), files()).unwrap().0.to_string());
     }
 }
 
 #[test]
 fn what_cannot_be() {
     let check = |change: fn(&mut Config, &mut Files), expect: &str| {
-        let (mut config, mut files) = (config(true), files());
+        let (mut config, mut files) = (config(I440fx), files());
         change(&mut config, &mut files);
         assert_eq!(machine(&config, files).err().unwrap().to_string(), expect);
     };
@@ -121,7 +122,7 @@ fn what_cannot_be() {
     check(|_, f| f.firmware = None, "no firmware; install SeaBIOS, or name its image with -bios FILE");
     check(
         |_, f| f.firmware = file(Role::Firmware, vec![0; 100]),
-        "firmware `f` has 100 bytes, and ROMs a multiple of 64 KiB up to 8 MiB; use an image such as SeaBIOS",
+        "firmware `f` has 100 bytes, and ROMs a multiple of 64 KiB up to 16 MiB; use an image such as SeaBIOS",
     );
     check(
         |_, f| f.kernel = file(Role::Kernel, vec![0; 4096]),
@@ -131,11 +132,22 @@ fn what_cannot_be() {
 
 #[test]
 fn functions_are_where_firmware_looks() {
-    let (m, _) = built(true);
-    let found: Vec<_> = (0..256)
-        .map(|devfn| (devfn, config_read(&m, devfn >> 3, devfn & 7, 0, 4)))
-        .filter(|(_, id)| *id != 0xffff_ffff)
-        .collect();
+    let found = |chip_set| -> Vec<_> {
+        let (m, _) = built(chip_set);
+        let id = |devfn: u64| (devfn, config_read(&m, devfn >> 3, devfn & 7, 0, 4));
+        (0..256).map(id).filter(|(_, id)| *id != 0xffff_ffff).collect()
+    };
+    let expect = [
+        (0x00, 0x29c0_8086),
+        (0x08, 0x1111_1234),
+        (0x10, 0x1001_1af4),
+        (0x18, 0x1005_1af4),
+        (0x20, 0x100e_8086),
+        (0xf8, 0x2918_8086),
+        (0xfa, 0x2922_8086),
+        (0xfb, 0x2930_8086),
+    ];
+    assert_eq!(found(Q35), expect);
     let expect = [
         (0x00, 0x1237_8086),
         (0x08, 0x7000_8086),
@@ -146,13 +158,76 @@ fn functions_are_where_firmware_looks() {
         (0x20, 0x1005_1af4),
         (0x28, 0x100e_8086),
     ];
-    assert_eq!(found, expect);
+    assert_eq!(found(I440fx), expect);
+}
+
+/// A Q35 has less RAM below its configuration registers, and the rest above 4 GiB.
+#[test]
+fn ram_of_a_q35() {
+    let ram = |mib: u64| {
+        let c = Config { ram: mib << 20, ..config(Q35) };
+        (c.low_ram() >> 20, c.high_ram() >> 20, c.described().pci_memory)
+    };
+    assert_eq!(ram(512), (512, 0, 0x8000_0000));
+    assert_eq!(ram(2500), (2500, 0, 2500 << 20));
+    assert_eq!(ram(2816), (2816, 0, 0xb000_0000));
+    assert_eq!(ram(2817), (2048, 769, 0x8000_0000));
+    let c = Config { physical_bits: 32, ram: 3 << 30, ..config(Q35) };
+    assert!(machine(&c, files()).is_err());
+}
+
+/// Firmware in flash, and variables below it; the tables say where firmware has put what they describe.
+#[test]
+fn flash_and_what_firmware_decides() {
+    for chip_set in [I440fx, Q35] {
+        let flash = [Some("hd0".into()), Some("hd1".into())];
+        let config = Config { flash, ide: Default::default(), floppies: [None, None], ..config(chip_set) };
+        let (board, boot) = machine(&Config { devices: Vec::new(), ..config.clone() }, Files::default()).unwrap();
+        let (first, second) = (0x7000, 0x2000);
+        let mut host = host();
+        let what = build(board, boot, &host, &IdleAccel::default()).err().unwrap().to_string();
+        assert!(what.contains("its image has 512 bytes"), "{what}");
+        host.drives = [("hd0".into(), Arc::new(Disk(first)) as _), ("hd1".into(), Arc::new(Disk(second)) as _)].into();
+        let (board, boot) = machine(&Config { devices: Vec::new(), ..config.clone() }, Files::default()).unwrap();
+        let m = build(board, boot, &host, &IdleAccel::default()).unwrap();
+        let end = 1_u64 << 32;
+        // The status of the chip that is spoken to.
+        for at in [end - 1, end - first, end - first - 1, end - first - second] {
+            m.bus.view().store(Gpa(at), 1, 0x70).unwrap();
+            assert_eq!(load(&m, at), Ok(0x80), "{at:#x}");
+            m.bus.view().store(Gpa(at), 1, 0xff).unwrap();
+        }
+        assert_eq!(load(&m, end - first - second - 1), Err(BusError::NoDevice));
+        // ACPI tables: PM1a_EVT_BLK of the FADT, and a 64-bit window of a device.
+        let (lpc, register) = if chip_set == Q35 { ((31, 0), 0x40) } else { ((1, 3), 0x40) };
+        config_write(&m, lpc.0, lpc.1, register, 4, 0xb001);
+        if chip_set == Q35 {
+            config_write(&m, 0, 0, 0x60, 4, 0xc000_0005);
+        }
+        let port = |port, width, value| m.ports.view().store(Gpa(port), width, value).unwrap();
+        port(0x510, 2, 0x19);
+        let bytes = |n| (0..n).map(|_| inb(&m, 0x511) as u8).collect::<Vec<u8>>();
+        let count = bytes(4)[3];
+        let files: Vec<_> = (0..count).map(|_| bytes(64)).collect();
+        let file = |name: &str| {
+            let file = files.iter().find(|file| file[8..].starts_with(name.as_bytes())).unwrap();
+            port(0x510, 2, u16::from_be_bytes([file[4], file[5]]).into());
+            bytes(u32::from_be_bytes([file[0], file[1], file[2], file[3]]) as usize)
+        };
+        let tables = file("etc/acpi/tables");
+        assert_eq!(file("etc/table-loader"), config.acpi().files()[2].1, "as many tables as before");
+        let find = |name: &[u8]| tables.windows(4).position(|at| at == name);
+        let fadt = find(b"FACP").unwrap();
+        assert_eq!(tables[fadt + 56..fadt + 60], 0xb000_u32.to_le_bytes());
+        let mcfg = find(b"MCFG").map(|at| (tables[at + 47], tables[at + 55]));
+        assert_eq!(mcfg, (chip_set == Q35).then_some((0xc0, 63)));
+    }
 }
 
 /// ROM at the top, its end below 1 MiB, nothing or the VGA in between; then RAM, as the host bridge is told.
 #[test]
 fn rom_and_shadow_ram() {
-    let (mut m, _) = built(true);
+    let (mut m, _) = built(I440fx);
     let at = [0xfffc_0000, 0xffff_ffff, 0xe_0000, 0xf_ffff, 0xc_0000, 0xd_ffff];
     let seen = |m: &Machine| at.map(|at| load(m, at).unwrap());
     let reset = [1, 4, 3, 4, 0xff, 0xff];
@@ -169,7 +244,7 @@ fn rom_and_shadow_ram() {
 
 #[test]
 fn a_machine_without_pci_has_its_firmware_in_ram() {
-    let (mut m, _) = built(false);
+    let (mut m, _) = built(Isa);
     assert_eq!([0xffff_0000, 0xe_0000, 0xf_0000, 0xc_0000].map(|at| load(&m, at)), [4, 3, 4, 0].map(Ok));
     m.bus.write(Gpa(0xf_0000), &[0x55]).unwrap();
     assert_eq!(load(&m, 0xf_0000), Ok(0x55));
@@ -181,7 +256,7 @@ fn a_machine_without_pci_has_its_firmware_in_ram() {
 /// Address line 20 is let through if the keyboard controller or port 0x92 says so.
 #[test]
 fn a20() {
-    let (m, cpu) = built(true);
+    let (m, cpu) = built(I440fx);
     let forced_low = || cpu.pins.levels() >> ::x86::wiring::PIN_A20M & 1 != 0;
     assert!(!forced_low());
     outb(&m, 0x64, 0xdd);
@@ -196,7 +271,7 @@ fn a20() {
 #[test]
 fn resets() {
     for writes in [&[(0x64, 0xfe)][..], &[(0x92, 1)], &[(0xcf9, 2), (0xcf9, 6)], &[(0xcf9, 4)]] {
-        let (m, _) = built(true);
+        let (m, _) = built(I440fx);
         for (port, value) in writes {
             assert_eq!(m.power.take(), None);
             outb(&m, *port, *value);
@@ -213,17 +288,20 @@ fn without_firmware() {
     kernel[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
     kernel[0x200..0x206].copy_from_slice(b"\xeb\x66HdrS");
     kernel[0x206..0x208].copy_from_slice(&[0x0f, 0x02]);
-    let accel = IdleAccel::default();
-    let files = Files { kernel: file(Role::Kernel, kernel), ..Files::default() };
-    let (board, boot) = machine(&config(true), files).unwrap();
-    let mut m = build(board, boot, &host(), &accel).unwrap();
-    for _ in 0..2 {
+    for (chip_set, enable) in [(I440fx, 0xf1), (I440fx, 0xf1), (Q35, 2), (Q35, 2)] {
+        let accel = IdleAccel::default();
+        let files = Files { kernel: file(Role::Kernel, kernel.clone()), ..Files::default() };
+        let (board, boot) = machine(&config(chip_set), files).unwrap();
+        let mut m = build(board, boot, &host(), &accel).unwrap();
+        if chip_set == Q35 {
+            assert_eq!(m.bus.view().load(Gpa(0xb00f_8000), 4), Ok(0x2918_8086), "ISA bridge in memory");
+        }
         let mut signature = [0; 8];
         m.bus.read(Gpa(0xe_0000), &mut signature).unwrap();
         assert_eq!(&signature, b"RSD PTR ");
         // PM1_EN: the power button; PM1_CNT: SCI_EN.
         m.ports.view().store(Gpa(0x602), 2, 1 << 8).unwrap();
-        outb(&m, 0xb2, 0xf1);
+        outb(&m, 0xb2, enable);
         assert_eq!(inb(&m, 0x604) & 1, 1);
         assert!(m.press_power_button());
         m.settle();
@@ -237,7 +315,7 @@ fn without_firmware() {
 
 #[test]
 fn keyboard_and_screen_are_found() {
-    let (m, _) = built(true);
+    let (m, _) = built(I440fx);
     m.input.as_ref().unwrap().key(KeyCode(0x04), true);
     assert_eq!((inb(&m, 0x64) & 1, inb(&m, 0x60)), (1, 0x1e));
     let frame = m.display.as_ref().unwrap().frame();
@@ -249,11 +327,17 @@ fn keyboard_and_screen_are_found() {
 fn iasl_reads_the_tables() {
     let dir = std::env::temp_dir().join(format!("mimic-acpi-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    let dsdt = config(true).acpi();
-    let code = crate::acpi::dsdt::dsdt(&config(true).described());
-    assert!(dsdt.files()[0].1.windows(4).any(|name| name == b"DSDT"));
+    for chip_set in [I440fx, Q35] {
+        iasl_reads(&dir, &config(chip_set));
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+fn iasl_reads(dir: &std::path::Path, config: &Config) {
+    let code = crate::acpi::dsdt::dsdt(&acpi::Pc { pci_memory_64: Some(8 << 30..9 << 30), ..config.described() });
+    assert!(config.acpi().files()[0].1.windows(4).any(|name| name == b"DSDT"));
     std::fs::write(dir.join("dsdt.aml"), code.as_slice()).unwrap();
-    let Ok(output) = Command::new("iasl").args(["-d", "dsdt.aml"]).current_dir(&dir).output() else {
+    let Ok(output) = Command::new("iasl").args(["-d", "dsdt.aml"]).current_dir(dir).output() else {
         eprintln!("iasl is not installed: skipped");
         return;
     };
@@ -263,17 +347,17 @@ fn iasl_reads_the_tables() {
     for part in ["Device (PCI0)", "Device (LNKD)", "Name (\\_S5", "Device (COM2)", "Device (FDC0)", "_PRT"] {
         assert!(source.contains(part), "{part}: {source}");
     }
-    let output = Command::new("iasl").args(["-p", "again", "dsdt.dsl"]).current_dir(&dir).output().unwrap();
+    let output = Command::new("iasl").args(["-p", "again", "dsdt.dsl"]).current_dir(dir).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains(" 0 Errors"), "{text}{source}");
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 /// Random accesses to every port and device window, in every state that they lead to: no panic, no deadlock.
 #[test]
 fn no_accesses_break_the_board() {
-    for (pci, seed) in [(true, 1_u64), (true, 2), (false, 3)] {
-        let (mut m, _) = built(pci);
+    for (chip_set, seed) in [(I440fx, 1_u64), (I440fx, 2), (Isa, 3), (Q35, 4), (Q35, 5)] {
+        let (mut m, _) = built(chip_set);
+        let pci = chip_set == I440fx;
         let mut state = seed;
         let mut random = || {
             // Knuth's MMIX generator; its high bits are good.
@@ -291,6 +375,9 @@ fn no_accesses_break_the_board() {
             (0xfed0_0000, 0x3ff),
             (0xfee0_0000, 0xfff),
             (0xffff_0000, 0xffff),
+            (0xb000_0000, 0xf_ffff),
+            (0xfebf_0000, 0x3ff),
+            (0xfed1_c000, 0x3fff),
         ];
         for n in 0..60_000 {
             if n % 5_000 == 0 {
@@ -302,6 +389,23 @@ fn no_accesses_break_the_board() {
                         .filter(|_| pci)
                         .chain([(0x18, 0x10, 0xc041), (0x18, 0x14, 0xfeb1_0000), (0x28, 0x10, 0xfeb2_0000)])
                         .filter(|_| pci)
+                {
+                    config_write(&m, function >> 3, function & 7, register, 4, base);
+                    config_write(&m, function >> 3, function & 7, 4, 2, 7);
+                }
+                for (function, register, base) in [
+                    (0, 0x60, 0xb000_0001),
+                    (0xf8, 0x40, 0x601),
+                    (0xf8, 0x44, 0x80),
+                    (0xf8, 0xf0, 0xfed1_c001),
+                    (0xfa, 0x24, 0xfebf_0000),
+                    (0xfa, 0x20, 0xc061),
+                    (0xfb, 0x20, 0xc081),
+                    (0x08, 0x10, 0xfd00_0000),
+                    (0x10, 0x14, 0xfeb1_0000),
+                ]
+                .into_iter()
+                .filter(|_| chip_set == Q35)
                 {
                     config_write(&m, function >> 3, function & 7, register, 4, base);
                     config_write(&m, function >> 3, function & 7, 4, 2, 7);

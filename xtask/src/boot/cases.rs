@@ -419,6 +419,16 @@ fn pc() -> Vec<Case> {
         only_mimic: true,
         ..several_cpus(amd64("debian-12-amd64", MICROVM, "max"))
     });
+    cases.push(Case {
+        expect: &[
+            USERSPACE,
+            r"reboot: Power down",
+            r"Brought up 1 node, 4 CPUs",
+            r"PCI: (MMCONFIG|ECAM) .* at \[mem 0xb0000000-0xbfffffff\]",
+            r"ACPI: PCI: Interrupt link LNKE configured",
+        ],
+        ..several_cpus(amd64("debian-12-amd64", "q35", "max"))
+    });
     // Below and above the hole for PCI.
     cases.push(Case {
         name: "large memory debian-13-amd64 pc".into(),
@@ -621,6 +631,24 @@ fn pc_firmware() -> Vec<Case> {
         ..firmware(name)
     };
     const LOGIN: &str = r"root@debian:~# ";
+    // A variable is there after a reset: written to flash, read from it.
+    let uefi = |machine: &str| Case {
+        machine: machine.into(),
+        arguments: &[
+            "-drive",
+            "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+            "-drive",
+            "if=pflash,format=raw,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd",
+        ],
+        steps: &[
+            (r"Shell> ", "setvar Kept -guid 6d696d69-6300-4000-8000-000000000001 -nv -bs =\"mimic\"\r"),
+            (r"Shell> ", "reset\r"),
+            (r"Shell> ", "setvar Kept -guid 6d696d69-6300-4000-8000-000000000001\r"),
+            (r"6D 69 6D 69 63", ""),
+        ],
+        stop: Stop::Done,
+        ..firmware(&format!("uefi variables {machine}"))
+    };
     vec![
         disk(
             "disk poweroff",
@@ -632,6 +660,16 @@ fn pc_firmware() -> Vec<Case> {
         ),
         // The power key: ACPI's interrupt, the kernel's button, systemd.
         disk("disk system_powerdown", &[(LOGIN, "\x01csystem_powerdown\n\x01c")]),
+        Case {
+            machine: "q35".into(),
+            expect: &[r"ahci 0000:00:1f\.2: AHCI 0001\.0000", r"reboot: Power down"],
+            ..disk(
+                "disk system_powerdown q35",
+                &[(LOGIN, "dmesg | grep ahci\r"), (LOGIN, "\x01csystem_powerdown\n\x01c")],
+            )
+        },
+        uefi("pc"),
+        uefi("q35"),
         Case {
             name: "installer debian-12".into(),
             // With less it begins with a warning.
@@ -649,6 +687,13 @@ fn pc_firmware() -> Vec<Case> {
         },
         // A letter is 0.02 per cent of the screen, a line of text about one. Versions of BIOS and GRUB may differ a little.
         Case {
+            needs: &["grub-rescue"],
+            arguments: &["-cdrom", "{guests}/grub-rescue/cdrom.iso"],
+            ..screen("grub-rescue-cd", 0.002)
+        },
+        Case {
+            name: "screen grub-rescue-cd q35".into(),
+            machine: "q35".into(),
             needs: &["grub-rescue"],
             arguments: &["-cdrom", "{guests}/grub-rescue/cdrom.iso"],
             ..screen("grub-rescue-cd", 0.002)

@@ -27,6 +27,8 @@ pub const NETWORKED_DISK: &[Need] = &[("sfdisk", "fdisk"), ("ssh-keygen", "opens
 pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The BIOS of a PC.
 pub const SEABIOS: &[Need] = &[("/usr/share/seabios/bios-256k.bin", "seabios")];
+/// UEFI of a PC, for flash.
+pub const PFLASH: &[Need] = &[("/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf")];
 
 /// UEFI of the two systems.
 pub const AAVMF: &[Need] = &[("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd", "qemu-efi-aarch64")];

@@ -1,5 +1,6 @@
 //! The DMA engine of an IDE channel: "Programming Interface for Bus Master IDE Controller", revision 1.0 (Brad Hosler,
-//! Intel); section titles are its.
+//! Intel); section titles are its. The engine of a Serial ATA port is the same but for its descriptors: "Serial ATA AHCI
+//! 1.3.1 Specification", 4.2.3.3, "Physical Region Descriptor Table".
 
 use serde::{Deserialize, Serialize};
 use vm::ram::DmaMemory;
@@ -22,13 +23,17 @@ pub struct BusMasterRegs {
     command: u8,
     status: u8,
     table: u32,
+    /// Descriptors of a Serial ATA port that are still to come; none of an IDE channel's.
+    entries: Option<u16>,
     /// Where the next descriptor is.
-    next: u32,
+    next: u64,
     /// The region in use.
-    address: u32,
+    address: u64,
     left: u32,
     /// It is the last one.
     last: bool,
+    /// Bytes moved through a Serial ATA port's list.
+    moved: u32,
 }
 
 /// How a transfer went.
@@ -61,7 +66,7 @@ impl BusMasterRegs {
                     self.status &= !ACTIVE;
                 } else if old & START == 0 {
                     self.status |= ACTIVE;
-                    (self.next, self.left, self.last) = (self.table, 0, false);
+                    (self.next, self.left, self.last) = (self.table.into(), 0, false);
                 }
             }
             // The two low events are cleared by ones.
@@ -93,32 +98,67 @@ impl BusMasterRegs {
         }
     }
 
+    /// Starts with the `entries` descriptors of a Serial ATA port from `list` on.
+    pub fn start_list(&mut self, list: u64, entries: u16) {
+        *self = Self { status: ACTIVE, entries: Some(entries), next: list, last: entries == 0, ..Self::default() };
+    }
+
+    /// Bytes moved since then.
+    pub fn moved(&self) -> u32 {
+        self.moved
+    }
+
+    /// Takes the next descriptor of a Serial ATA port.
+    fn next_of_list(&mut self, memory: &DmaMemory, entries: u16) -> Option<()> {
+        let mut raw = [0; 16];
+        memory.read_slice(&mut raw, GuestAddress(self.next)).ok()?;
+        let [a0, a1, a2, a3, a4, a5, a6, a7, .., c0, c1, c2, _] = raw;
+        self.next = self.next.wrapping_add(16);
+        self.address = u64::from_le_bytes([a0, a1, a2, a3, a4, a5, a6, a7]) & !1;
+        // "Data Byte Count": one less, and even numbers only.
+        self.left = (u32::from_le_bytes([c0, c1, c2 & 0x3f, 0]) | 1) + 1;
+        let left = entries.checked_sub(1)?;
+        (self.entries, self.last) = (Some(left), left == 0);
+        Some(())
+    }
+
     /// The next stretch of memory, at most `want` bytes ("Physical region descriptor").
     fn stretch(&mut self, memory: &DmaMemory, want: usize) -> Option<(GuestAddress, usize)> {
         if self.left == 0 {
             if self.last {
                 return None;
             }
-            let mut raw = [0; 8];
-            if memory.read_slice(&mut raw, GuestAddress(self.next.into())).is_err() {
+            let found = match self.entries {
+                Some(entries) => self.next_of_list(memory, entries),
+                None => self.next_of_table(memory),
+            };
+            if found.is_none() {
                 self.status |= ERROR;
                 return None;
             }
-            let [a0, a1, a2, a3, c0, c1, _, flags] = raw;
-            self.next = self.next.wrapping_add(8);
-            self.address = u32::from_le_bytes([a0, a1, a2, a3]) & !1;
-            // 0 stands for 64 KiB.
-            self.left = match u16::from_le_bytes([c0, c1]) & !1 {
-                0 => 0x1_0000,
-                count => count.into(),
-            };
-            self.last = flags & 0x80 != 0;
         }
         let n = want.min(self.left as usize);
-        let at = GuestAddress(self.address.into());
-        self.address = self.address.wrapping_add(n as u32);
+        let at = GuestAddress(self.address);
+        self.address = self.address.wrapping_add(n as u64);
         self.left -= n as u32;
+        self.moved = self.moved.wrapping_add(n as u32);
         Some((at, n))
+    }
+
+    /// Takes the next descriptor of an IDE channel.
+    fn next_of_table(&mut self, memory: &DmaMemory) -> Option<()> {
+        let mut raw = [0; 8];
+        memory.read_slice(&mut raw, GuestAddress(self.next)).ok()?;
+        let [a0, a1, a2, a3, c0, c1, _, flags] = raw;
+        self.next = self.next.wrapping_add(8) & 0xffff_ffff;
+        self.address = u64::from(u32::from_le_bytes([a0, a1, a2, a3]) & !1);
+        // 0 stands for 64 KiB.
+        self.left = match u16::from_le_bytes([c0, c1]) & !1 {
+            0 => 0x1_0000,
+            count => count.into(),
+        };
+        self.last = flags & 0x80 != 0;
+        Some(())
     }
 
     fn stop(&mut self, error: bool) -> Moved {

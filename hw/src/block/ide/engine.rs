@@ -56,15 +56,38 @@ impl Channel {
                 self.in_flight = false;
                 self.finish_job(regs, outcome);
             }
-            let Some(n) = regs.drives.iter().position(|drive| matches!(drive.phase, Phase::Host | Phase::Dma)) else {
-                return;
+            let direct = self.direct;
+            let works = |phase| match phase {
+                Phase::Host | Phase::Dma => true,
+                Phase::DataIn | Phase::DataOut => direct,
+                Phase::Idle | Phase::Packet => false,
             };
-            let (Some(Some(drive)), ChannelRegs { drives, bus_master, .. }) = (self.drives.get(n), &mut *regs) else {
+            let Some(n) = regs.drives.iter().position(|drive| works(drive.phase)) else { return };
+            let (Some(Some(drive)), ChannelRegs { drives, bus_master, sent, .. }) = (self.drives.get(n), &mut *regs)
+            else {
                 return;
             };
             let Some(drive_regs) = drives.get_mut(n) else { return };
+            if matches!(drive_regs.phase, Phase::DataIn | Phase::DataOut) {
+                let memory = self.memory.dma();
+                let into = drive_regs.phase == Phase::DataIn;
+                let bytes = drive_regs.buffer.get_mut(drive_regs.at..).unwrap_or(&mut []);
+                let moved =
+                    if into { bus_master.to_memory(&memory, bytes) } else { bus_master.from_memory(&memory, bytes) };
+                match (moved, into) {
+                    // The guest has no room for it.
+                    (Moved::Stopped, _) => drive_regs.fail(ABRT),
+                    (Moved::All, true) => {
+                        *sent = !drive_regs.transfer.packet;
+                        drive_regs.end = drive_regs.buffer.len();
+                        drive_regs.end_data_in();
+                    }
+                    (Moved::All, false) => drive_regs.phase = Phase::Host,
+                }
+                continue;
+            }
             if drive_regs.phase == Phase::Dma {
-                if !bus_master.is_active() {
+                if !bus_master.is_active() && !direct {
                     return;
                 }
                 let memory = self.memory.dma();
@@ -75,8 +98,13 @@ impl Channel {
                 } else {
                     bus_master.to_memory(&memory, &drive_regs.buffer)
                 };
-                if moved == Moved::Stopped {
-                    return;
+                match moved {
+                    Moved::All => {}
+                    Moved::Stopped if direct => {
+                        drive_regs.fail(ABRT);
+                        continue;
+                    }
+                    Moved::Stopped => return,
                 }
                 if drive_regs.transfer.kind == Kind::Write || drive_regs.transfer.left != 0 {
                     drive_regs.phase = Phase::Host;

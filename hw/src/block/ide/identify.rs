@@ -44,6 +44,10 @@ impl Words {
             (88, 0x003f | selected(0x40)),
             (93, 0x600b), // reset result: an 80-conductor cable
         ]);
+        if drive.sata {
+            // ATA/ATAPI-4 to 8; 1.5 Gb/s and 3 Gb/s; no cable.
+            self.set(&[(76, 0x0006), (80, 0x01f0), (93, 0)]);
+        }
     }
 
     fn bytes(self) -> Vec<u8> {
@@ -91,6 +95,10 @@ pub(super) fn disk(drive: &Drive, settings: &Settings) -> Vec<u8> {
         (102, (total >> 32) as u16),
         (103, (total >> 48) as u16),
     ]);
+    if drive.sata {
+        // A queue of 32 commands.
+        words.set(&[(75, 31), (76, 0x0106)]);
+    }
     words.bytes()
 }
 

@@ -7,14 +7,17 @@
 //! - [`atapi`]: the packet commands of a CD-ROM drive;
 //! - [`bus_master`]: the DMA engine of a channel.
 //!
-//! A [`Channel`] is the part of a controller ([`crate::pci::piix3_ide`]) that has no registers of its own: these are a
-//! [`ChannelRegs`].
+//! - [`sata`]: a channel that is reached by frames instead of registers.
+//!
+//! A [`Channel`] is the part of a controller ([`crate::pci::piix3_ide`], or a port of [`crate::pci::ich9_ahci`]) that has no
+//! registers of its own: these are a [`ChannelRegs`].
 
 pub mod atapi;
 pub mod bus_master;
 mod commands;
 mod engine;
 mod identify;
+pub mod sata;
 #[cfg(test)]
 mod tests;
 
@@ -84,17 +87,25 @@ pub struct Drive {
     pub serial: String,
     /// Model, at most 40 characters.
     pub model: String,
+    /// It is on a Serial ATA port.
+    pub sata: bool,
 }
 
 impl Drive {
     /// A disk with the contents `dev`.
     pub fn disk(dev: Arc<dyn BlockDev>, serial: &str) -> Self {
-        Self { kind: DriveKind::Disk, medium: Some(dev), serial: serial.into(), model: "MIMIC HARDDISK".into() }
+        Self {
+            kind: DriveKind::Disk,
+            medium: Some(dev),
+            serial: serial.into(),
+            model: "MIMIC HARDDISK".into(),
+            sata: false,
+        }
     }
 
     /// A CD-ROM drive, perhaps with a disc in it.
     pub fn cdrom(disc: Option<Arc<dyn BlockDev>>, serial: &str) -> Self {
-        Self { kind: DriveKind::CdRom, medium: disc, serial: serial.into(), model: "MIMIC DVD-ROM".into() }
+        Self { kind: DriveKind::CdRom, medium: disc, serial: serial.into(), model: "MIMIC DVD-ROM".into(), sata: false }
     }
 
     fn is_disk(&self) -> bool {
@@ -259,6 +270,8 @@ pub struct ChannelRegs {
     selected: bool,
     /// The DMA engine.
     pub bus_master: BusMasterRegs,
+    /// Of a channel without registers: a command has sent data by the protocol of the data register.
+    sent: bool,
     /// False after a load: what was under way must be started again.
     #[serde(skip)]
     current: bool,
@@ -284,6 +297,8 @@ pub struct Channel {
     worker: Option<Worker<Job, Outcome>>,
     /// A job is under way at the worker.
     in_flight: bool,
+    /// All data travel by the DMA engine, those of the data register too.
+    direct: bool,
 }
 
 impl Channel {
@@ -303,7 +318,7 @@ impl Channel {
         } else {
             Some(Worker::start("ide", Arc::default(), engine::run)?)
         };
-        Ok(Self { drives, memory, irq, worker, in_flight: false })
+        Ok(Self { drives, memory, irq, worker, in_flight: false, direct: false })
     }
 
     /// How to wake the controller's cell when the host's disk has answered.
