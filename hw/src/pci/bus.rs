@@ -16,8 +16,12 @@ pub const fn pirq(device: u8, pin: u8) -> u8 {
     (device.wrapping_add(3)).wrapping_add(pin) & 3
 }
 
+/// Which of the four lines of a bus (0 to 3) a pin (0 to 3) of a device leads to.
+pub type Swizzle = fn(device: u8, pin: u8) -> u8;
+
 /// Pins of all functions; several drive one line.
 struct Wires {
+    swizzle: Swizzle,
     /// For each line, the functions that assert it, one bit each.
     asserted: Mutex<[[u64; 4]; 4]>,
     lines: OnceLock<[IrqLine; 4]>,
@@ -27,7 +31,7 @@ impl IrqSink for Wires {
     /// `pin` is the function's number times 4 plus its pin.
     fn set_pin(&self, pin: u32, high: bool) {
         let (function, pin) = ((pin >> 2) as u8, (pin & 3) as u8);
-        let line = usize::from(pirq(function >> 3, pin));
+        let line = usize::from((self.swizzle)(function >> 3, pin));
         let bit = 1_u64 << (function & 63);
         // Held while the line is driven, so that the last change wins.
         let mut asserted = self.asserted.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -51,13 +55,24 @@ pub struct PciBus {
 }
 
 impl PciBus {
-    /// An empty bus. Windows of its functions appear in `memory` and `ports`; their messages go to `msi`.
+    /// An empty bus whose pins are wired as [`pirq`] says. Windows of its functions appear in `memory` and `ports`; their
+    /// messages go to `msi`.
     pub fn new(memory: Arc<AddressSpace>, ports: Arc<AddressSpace>, msi: Option<MsiSink>) -> Arc<Self> {
-        let wires = Arc::new(Wires { asserted: Mutex::default(), lines: OnceLock::new() });
+        Self::with_swizzle(memory, ports, msi, pirq)
+    }
+
+    /// As [`new`](PciBus::new), with pins wired as `swizzle` says.
+    pub fn with_swizzle(
+        memory: Arc<AddressSpace>,
+        ports: Arc<AddressSpace>,
+        msi: Option<MsiSink>,
+        swizzle: Swizzle,
+    ) -> Arc<Self> {
+        let wires = Arc::new(Wires { swizzle, asserted: Mutex::default(), lines: OnceLock::new() });
         Arc::new(Self { memory, ports, wires, msi, functions: RwLock::default() })
     }
 
-    /// Wires the lines PIRQA to PIRQD, once: to [`super::piix3::pirqs`].
+    /// Wires the four lines, once: on a PC they are PIRQA to PIRQD, to [`super::piix3::pirqs`].
     pub fn wire(&self, pirqs: [IrqLine; 4]) {
         let _ = self.wires.lines.set(pirqs);
     }

@@ -6,8 +6,19 @@ use super::config::{Space, Window};
 use std::sync::{Arc, Weak};
 use vm::{AddressSpace, Backing, Device, DeviceCell, Gpa, IrqLine, Mapping, MappingId, MmioPort};
 
-/// Delivers a message: what a write of `data` to `address` is.
-pub type MsiSink = Arc<dyn Fn(u64, u32) + Send + Sync>;
+/// An interrupt as a message: a write to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who sends it: bus number in bits 15:8, device and function number in 7:0.
+    pub requester: u16,
+    /// Where it is written.
+    pub address: u64,
+    /// What is written, 32 bits.
+    pub data: u32,
+}
+
+/// Delivers a message.
+pub type MsiSink = Arc<dyn Fn(Message) + Send + Sync>;
 
 /// Where a function is plugged, and what it reaches from there.
 #[derive(Clone)]
@@ -99,7 +110,7 @@ impl Function {
     /// Delivers a message, if the function may write memory at all.
     pub fn send_msi(&self, regs: &PciRegs, address: u64, data: u32) {
         if let Some(msi) = self.slot.msi.as_ref().filter(|_| self.is_master(regs)) {
-            msi(address, data);
+            msi(Message { requester: self.slot.devfn.into(), address, data });
         }
     }
 

@@ -4,6 +4,7 @@
 //! - [`function`]: what every function has beside them: its windows in the address spaces, its interrupt;
 //! - [`msi`]: interrupts as messages;
 //! - [`bus`]: which function is where, and how their interrupt pins reach the four lines of a bus;
+//! - [`ecam`]: configuration space in memory, and the host bridge of machines that have nothing but that;
 //! - one file per chip of a PC's chip set.
 //!
 //! A chip with a PCI interface keeps a [`config::PciRegs`] among its registers and a [`function::Function`] beside them,
@@ -14,6 +15,7 @@
 
 pub mod bus;
 pub mod config;
+pub mod ecam;
 pub mod function;
 pub mod i440fx;
 pub mod msi;

@@ -18,7 +18,7 @@ use hw::misc::gates::{OrGate, ResetPin};
 use hw::misc::port92::Port92;
 use hw::misc::rom::Rom;
 use hw::pci::bus::PciBus;
-use hw::pci::function::MsiSink;
+use hw::pci::function::{Message, MsiSink};
 use hw::pci::i440fx::{self, I440fx, LowMemory};
 use hw::pci::piix3::{self, Piix3};
 use hw::pci::piix3_ide::Piix3Ide;
@@ -62,7 +62,7 @@ impl Shared {
     pub fn bus(&self, w: &Wires<'_>) -> Result<&Arc<PciBus>, Error> {
         let apics = made(&self.interrupts.bus, w)?.clone();
         Ok(self.bus.get_or_init(|| {
-            let msi: MsiSink = Arc::new(move |address, data| {
+            let msi: MsiSink = Arc::new(move |Message { address, data, .. }| {
                 if !apics.msi(address, data) {
                     vm::log!(GuestError, "pci: message {data:#x} to {address:#x}, where no interrupt is");
                 }
