@@ -1,12 +1,14 @@
-//! ACPI tables of a PC: what they say, and how they get to where the guest's system looks for them. Advanced
+//! ACPI tables: what they say, and how they get to where the guest's system looks for them. Advanced
 //! Configuration and Power Interface Specification, release 6.5; section titles are its.
 //!
 //! - here: the tables with fixed fields, and their places;
-//! - [`dsdt`]: what is described in byte code.
+//! - [`dsdt`]: what is described in byte code;
+//! - [`arm`]: all tables of the Arm board.
 //!
 //! With firmware the tables go through fw_cfg with a list of what to do with them, since the firmware decides where they
 //! lie (SeaBIOS, `romfile_loader.h`; QEMU's documentation, "Table loader"). Without it the board has them in ROM.
 
+pub mod arm;
 pub mod dsdt;
 
 use acpi_tables::sdt::Sdt;

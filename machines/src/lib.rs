@@ -19,6 +19,7 @@ pub mod machine;
 pub mod microvm;
 pub mod pc;
 pub mod power_key;
+pub mod smbios;
 #[cfg(test)]
 mod testing;
 

@@ -138,7 +138,7 @@ fn boot_order(letters: &str) -> Result<[BootDevice; 3]> {
 }
 
 /// Functions on PCI, drives of their own first, as under QEMU, and devices at ports.
-fn devices(config: &Config) -> Result<(Vec<PciDevice>, Vec<PortDevice>)> {
+pub fn devices(config: &Config) -> Result<(Vec<PciDevice>, Vec<PortDevice>)> {
     let (mut pci, mut ports) = (Vec::new(), Vec::new());
     for drive in drives(config, Interface::Virtio) {
         let serial = drive.serial.clone().unwrap_or_default();

@@ -23,6 +23,7 @@ pub struct Builder {
     pub system: System,
     pub machine: Option<String>,
     pub gic: Option<Gic>,
+    pub virt: Virt,
     pub dump_dtb: Option<PathBuf>,
     pub cpu: Option<Cpu>,
     pub cpus: Option<u32>,
@@ -99,7 +100,7 @@ impl Builder {
         }
         Ok(Config {
             system: self.system,
-            machine: Machine { name: machine, gic: self.gic, dump_dtb: self.dump_dtb },
+            machine: Machine { name: machine, gic: self.gic, virt: self.virt, dump_dtb: self.dump_dtb },
             cpu: self.cpu.unwrap_or(Cpu { model: self.system.default_cpu().to_string(), features: Vec::new() }),
             ram_bytes: self.ram_bytes.unwrap_or(DEFAULT_RAM),
             cpus: self.cpus.unwrap_or(1),
@@ -149,22 +150,17 @@ impl Builder {
                     return Err(CliError::new(object, reason, format!("use {base}-pci")));
                 }
                 (true, _) => {}
-                (false, DeviceKind::VirtioNet { .. }) => {
-                    let reason = "networking is not implemented yet";
-                    return Err(CliError::new(object, reason, "leave the network card out"));
-                }
-                (
-                    false,
-                    DeviceKind::E1000 { .. }
-                    | DeviceKind::Debugcon { .. }
-                    | DeviceKind::DebugExit { .. }
-                    | DeviceKind::Pvpanic { .. },
-                ) => {
-                    let reason = format!("the machine {machine} has neither PCI nor an ISA bus");
+                (false, DeviceKind::Debugcon { .. } | DeviceKind::DebugExit { .. } | DeviceKind::Pvpanic { .. }) => {
+                    let reason = format!("the machine {machine} has no ISA bus");
                     return Err(CliError::new(object, reason, "use system-x86_64 -M pc"));
                 }
+                (false, _) if self.system == System::Aarch64 => {}
+                (false, DeviceKind::E1000 { .. } | DeviceKind::VirtioNet { .. }) => {
+                    let reason = format!("the machine {machine} has no PCI bus");
+                    return Err(CliError::new(object, reason, "use -M pc"));
+                }
                 (false, _) if driver.ends_with("-pci") => {
-                    let reason = format!("PCI is not implemented yet on the machine {machine}");
+                    let reason = format!("the machine {machine} has no PCI bus");
                     return Err(CliError::new(object, reason, format!("use {base}-device")));
                 }
                 (false, _) => {}
@@ -175,7 +171,8 @@ impl Builder {
 
     /// Refuses what only firmware or a VGA would heed.
     fn check_firmware(&self, is_pc: bool, machine: &str) -> Result<(), CliError> {
-        let asked = [("bios", self.bios.is_some()), ("boot", self.boot != Boot::default())];
+        let bios = self.bios.is_some() && self.system != System::Aarch64;
+        let asked = [("bios", bios), ("boot", self.boot != Boot::default())];
         if let Some((option, _)) = asked.iter().find(|(_, asked)| *asked && !is_pc) {
             let reason = format!("firmware is not implemented yet on the machine {machine}");
             return Err(CliError::new(&format!("-{option}"), reason, "leave it out"));

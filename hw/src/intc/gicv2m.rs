@@ -32,6 +32,19 @@ impl Gicv2m {
     }
 }
 
+impl Gicv2m {
+    /// Takes a message: a write of `data` to [`MSI_SETSPI_NS`]. It is the INTID; others than the frame's are ignored.
+    pub fn message(&mut self, data: u32) {
+        match (data & 0x3ff).checked_sub(self.first + FIRST_SPI) {
+            Some(n) if n < self.count => {
+                self.pins.set_pin(self.first + n, true);
+                self.pins.set_pin(self.first + n, false);
+            }
+            _ => vm::log!(GuestError, "gicv2m: message for INTID {data}, which is not the frame's"),
+        }
+    }
+}
+
 impl Device for Gicv2m {
     type Regs = ();
     const MODEL: &'static str = "gicv2m";
@@ -61,14 +74,7 @@ impl Mmio for Gicv2m {
         if at.offset != MSI_SETSPI_NS {
             return Err(BusError::BadOffset);
         }
-        // "MSI_SETSPI_NS": the INTID; others than the frame's are ignored.
-        match (value as u32 & 0x3ff).checked_sub(self.first + FIRST_SPI) {
-            Some(n) if n < self.count => {
-                self.pins.set_pin(self.first + n, true);
-                self.pins.set_pin(self.first + n, false);
-            }
-            _ => vm::log!(GuestError, "gicv2m: message for INTID {value}, which is not the frame's"),
-        }
+        self.message(value as u32);
         Ok(())
     }
 }
