@@ -26,6 +26,7 @@ use tcg::frontend::Frontend;
 use tcg::x64::Template;
 use vm::chardev::CharPort;
 use vm::entropy::Entropy;
+use vm::netdev::NetDev;
 use vm::power::Power;
 use vm::timer::Timers;
 use vm::vcpu::Accelerator;
@@ -196,6 +197,29 @@ fn chardevs(config: &Config) -> Result<Chardevs> {
     Ok((ports, ends, terminal))
 }
 
+/// Addresses of network cards: those that were given, otherwise QEMU's first ones.
+#[derive(Default)]
+struct Macs {
+    cards: u8,
+}
+
+impl Macs {
+    fn next(&mut self, given: Option<[u8; 6]>) -> [u8; 6] {
+        let last = 0x56u8.wrapping_add(self.cards);
+        self.cards = self.cards.wrapping_add(1);
+        given.unwrap_or([0x52, 0x54, 0, 0x12, 0x34, last])
+    }
+}
+
+/// The open networks by id.
+fn netdevs(config: &Config) -> Result<BTreeMap<String, Arc<dyn NetDev>>> {
+    let mut open: BTreeMap<String, Arc<dyn NetDev>> = BTreeMap::new();
+    for netdev in &config.netdevs {
+        open.insert(netdev.id.clone(), Arc::new(usernet::Network::open(netdev.net.clone())?));
+    }
+    Ok(open)
+}
+
 fn entropy(config: &Config) -> Result<Arc<dyn Entropy>> {
     let named = config.devices.iter().find_map(|device| match &device.kind {
         DeviceKind::VirtioRng { rng: Some(rng) } => config.rngs.iter().find(|r| r.id == *rng)?.filename.as_deref(),
@@ -208,7 +232,7 @@ fn entropy(config: &Config) -> Result<Arc<dyn Entropy>> {
 }
 
 /// What of the devices of an ARM board is on virtio-mmio, and the configuration with the others.
-fn split_virtio(config: &Config) -> (Vec<VirtioKind>, Config) {
+fn split_virtio(config: &Config, macs: &mut Macs) -> (Vec<VirtioKind>, Config) {
     let mut rest = config.clone();
     let mut kinds = Vec::new();
     // Whether the buses of virtio consoles so far are on virtio-mmio, by id.
@@ -229,6 +253,9 @@ fn split_virtio(config: &Config) -> (Vec<VirtioKind>, Config) {
                 let on_mmio = bus.is_some_and(|(_, on_mmio)| *on_mmio);
                 kinds.extend(on_mmio.then(|| VirtioKind::Console { chardev: chardev.clone() }));
                 return on_mmio;
+            }
+            DeviceKind::VirtioNet { mac, netdev: Some(netdev) } if named => {
+                VirtioKind::Net { netdev: netdev.clone(), mac: macs.next(*mac) }
             }
             _ => return false,
         };
@@ -267,7 +294,7 @@ pub fn assemble(config: &Config) -> Result<Assembly> {
         power: Power::default(),
         chardevs: ports,
         drives,
-        netdevs: BTreeMap::new(),
+        netdevs: netdevs(config)?,
     };
     let machine = machines::build(board, boot, &host, &*accel)?;
     Ok(Assembly { machine, clock, disks, ends, terminal })
@@ -294,7 +321,8 @@ fn arm_machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
             None => bail!("-drive if=pflash,unit={}: this machine has banks 0 and 1; choose one", drive.index),
         }
     }
-    let (virtio, rest) = split_virtio(config);
+    let mut macs = Macs::default();
+    let (virtio, rest) = split_virtio(config, &mut macs);
     let board_config = arm_virt::Config {
         cpu: cpu.to_owned(),
         pa_bits: model.pa_bits,
@@ -312,7 +340,7 @@ fn arm_machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
         highmem_ecam: config.machine.virt.highmem_ecam,
         highmem_mmio: config.machine.virt.highmem_mmio,
         virtio,
-        pci: x86::devices(&rest)?.0,
+        pci: x86::devices(&rest, &mut macs)?.0,
         ..arm_virt::Config::default()
     };
     let limit = config.ram_bytes;

@@ -5,6 +5,7 @@
 
 mod assemble;
 mod cli;
+mod img;
 mod keys;
 mod logging;
 mod pci;
@@ -56,9 +57,11 @@ fn main() -> ExitCode {
     let result = match cli::parse(std::env::args_os()) {
         Ok(Command::Help) => return print(&cli::help::general()),
         Ok(Command::HelpSystem) => return print(&cli::help::system()),
+        Ok(Command::HelpImg) => return print(&cli::help::img()),
         Ok(Command::Version) => return print(&version()),
         Ok(Command::List(what)) => return print(&list(&what)),
         Ok(Command::ExplainA64(words)) => return print(&explain(&words)),
+        Ok(Command::Img(command)) => img::run(&command),
         Ok(Command::System(config)) => run::system(&config).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };

@@ -10,9 +10,10 @@ use anyhow::{Result, anyhow};
 use host::clock::TimerThread;
 use host::console::{Control, serve_monitor};
 use host::disk::{Disk, DiskOptions};
+use host::image::format::Format;
 use host::pidfile::PidFile;
 use host::signals::SignalThread;
-use machines::Machine;
+use machines::{Machine, SetMedium};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -374,26 +375,31 @@ impl RunLoop {
         Ok(text)
     }
 
-    /// Puts the medium `file` into a drive, or takes out what is in it.
-    fn change(&self, drive: &str, file: Option<&str>) -> String {
-        let Some(set) = self.machine.media.get(drive) else {
+    /// What puts a medium into a drive; the error is the answer to the person.
+    fn drive(&self, drive: &str) -> Result<&SetMedium, String> {
+        self.machine.media.get(drive).ok_or_else(|| {
             let known: Vec<&str> = self.machine.media.keys().map(String::as_str).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return format!("no drive `{drive}` whose medium can be changed; known: {known}\n");
-        };
-        let Some(file) = file else {
-            set(None);
-            return String::new();
-        };
+            format!("no drive `{drive}` whose medium can be changed; known: {known}\n")
+        })
+    }
+
+    fn eject(&self, drive: &str) -> Result<String, String> {
+        self.drive(drive)?(None);
+        Ok(String::new())
+    }
+
+    /// Puts the medium `file` into a drive; its format is found out unless it is named.
+    fn change(&self, drive: &str, file: &str, format: Option<&str>) -> Result<String, String> {
+        let set = self.drive(drive)?;
+        let format =
+            format.map(Format::named).transpose().map_err(|(reason, advice)| format!("{reason}; {advice}\n"))?;
         // Discs cannot be written.
         let read_only = drive.contains("-cd");
-        match host::disk::open(&DiskOptions { path: file.into(), read_only, ..DiskOptions::default() }) {
-            Ok(disk) => {
-                set(Some(Arc::new(disk)));
-                String::new()
-            }
-            Err(error) => format!("{error}\n"),
-        }
+        let options = DiskOptions { path: file.into(), format, read_only, ..DiskOptions::default() };
+        let disk = host::disk::open(&options).map_err(|error| format!("{error}\n"))?;
+        set(Some(Arc::new(disk)));
+        Ok(String::new())
     }
 
     /// `screendump FILE [-f FORMAT]`, the option in any place. Other arguments of QEMU's name screens; there is one.
@@ -498,8 +504,10 @@ impl RunLoop {
                 };
                 format!("VM status: {state}\n")
             }
-            ["eject", "-f", drive] | ["eject", drive] => self.change(drive, None),
-            ["change", drive, file] | ["change", drive, file, "raw"] => self.change(drive, Some(file)),
+            ["eject", "-f", drive] | ["eject", drive] => self.eject(drive).unwrap_or_else(|error| error),
+            ["change", drive, file, rest @ ..] if rest.len() < 2 => {
+                self.change(drive, file, rest.first().copied()).unwrap_or_else(|error| error)
+            }
             ["info", "block"] => self.machine.media.keys().map(|name| format!("{name}: removable\n")).collect(),
             ["screendump", rest @ ..] => self.screendump(rest),
             ["sendkey", keys] | ["sendkey", keys, _] => self.sendkey(keys),

@@ -1,17 +1,17 @@
-//! Raw disk images: files and block devices of the host behind [`BlockDev`].
+//! Disks of guests: [`image`](crate::image)s of the host behind [`BlockDev`].
 
 use crate::error::{HostError, reason};
+use crate::image::format::{self, Format, PROBE};
+use crate::image::{Chain, Image, SECTOR, Use, write_zero_bytes};
 use crate::overlay::{Overlay, temp_dir};
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
-use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use vm::blockdev::{BlockDev, BlockError};
 
-const SECTOR: u64 = 512;
+/// The images of all disks that are written to directly, for [`flush_all`].
+static WRITTEN: Mutex<Vec<Weak<Image>>> = Mutex::new(Vec::new());
 
 /// How writes become durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,14 +21,29 @@ pub enum Cache {
     Writeback,
     /// Each write before it completes.
     Writethrough,
-    /// Never on purpose: the guest's flushes are ignored.
+    /// Never on purpose: a guest's flush hands everything to the host, which may lose it if it stops.
     Unsafe,
+}
+
+/// What becomes of zeros that a guest writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DetectZeroes {
+    /// They are written.
+    #[default]
+    Off,
+    /// The image notes that the range is zero.
+    On,
+    /// The same, and gives the range's space back if the disk discards at all.
+    Unmap,
 }
 
 /// How a disk is opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiskOptions {
     pub path: PathBuf,
+    /// The image's format. `None`: it is found out, and what looks raw can never be turned into another format by the
+    /// guest.
+    pub format: Option<Format>,
     /// Refuse writes.
     pub read_only: bool,
     /// Keep writes in a temporary overlay that vanishes at the end.
@@ -36,14 +51,32 @@ pub struct DiskOptions {
     pub cache: Cache,
     /// Give the space of discarded ranges back to the host.
     pub discard: bool,
-    /// Nobody said that the format is raw: refuse images of other formats, and a guest that would turn the disk into one.
-    pub probe: bool,
+    pub detect_zeroes: DetectZeroes,
 }
 
-/// Opens a raw image. A size that is no multiple of 512 is padded with zeros, with a line on standard error.
+/// Opens an image as a disk. A size that is no multiple of 512 is padded with zeros, with a line on standard error.
+///
+/// # Errors
+/// One line for an image that is missing, in use, malformed, empty or of an unknown format, and for its backing files.
 pub fn open(options: &DiskOptions) -> Result<Disk, HostError> {
-    let name = options.path.display().to_string();
-    let image = Image::open(options, &name)?;
+    let usage = if options.read_only || options.snapshot { Use::Read } else { Use::Write };
+    let image = Image::open("disk", &options.path, options.format, usage, Chain::Open)?;
+    let name = image.name().to_owned();
+    if image.len_bytes() == 0 {
+        let advice = match image.format() {
+            Format::Raw => "give it a size, for example with `truncate -s 8G FILE`",
+            _ => "give it a size, for example with `mimic img resize FILE 8G`",
+        };
+        return Err(HostError::new("use", "disk", name, "it is empty", advice));
+    }
+    if let Some(size) = image.odd_size() {
+        let len = image.len_bytes();
+        eprintln!(
+            "mimic: disk `{name}` has {size} bytes, no multiple of {SECTOR}; the guest sees {len}, padded with zeros"
+        );
+    }
+    let guard = image.probed() && image.format() == Format::Raw;
+    let image = Arc::new(image);
     let layer = if options.snapshot {
         let overlay = Overlay::new(image).map_err(|error| {
             let advice = "free space there or set TMPDIR to a directory with space";
@@ -52,18 +85,36 @@ pub fn open(options: &DiskOptions) -> Result<Disk, HostError> {
         })?;
         Layer::Overlay(overlay)
     } else {
+        if usage.writes() {
+            let mut written = WRITTEN.lock().unwrap();
+            written.retain(|image| image.strong_count() > 0);
+            written.push(Arc::downgrade(&image));
+        }
         Layer::Image(image)
     };
-    let (read_only, cache) = (options.read_only && !options.snapshot, options.cache);
     Ok(Disk {
         name,
         layer,
-        read_only,
-        cache,
+        read_only: options.read_only && !options.snapshot,
+        cache: options.cache,
         discard: options.discard,
-        probe: options.probe,
+        detect_zeroes: options.detect_zeroes,
+        guard,
         failing: AtomicBool::new(false),
     })
+}
+
+/// Hands what disks still hold in memory to the host; for the end of the program, when guests no longer flush.
+pub fn flush_all() {
+    for image in WRITTEN.lock().unwrap().iter().filter_map(Weak::upgrade) {
+        if let Err(error) = image.flush(false) {
+            eprintln!(
+                "mimic: cannot write to disk `{}`: {}; check it with `mimic img check`",
+                image.name(),
+                reason(&error)
+            );
+        }
+    }
 }
 
 /// An open disk.
@@ -73,13 +124,15 @@ pub struct Disk {
     read_only: bool,
     cache: Cache,
     discard: bool,
-    probe: bool,
+    detect_zeroes: DetectZeroes,
+    /// The format was found out to be raw: the guest must not make it look like another.
+    guard: bool,
     /// The last write failed and was reported.
     failing: AtomicBool,
 }
 
 enum Layer {
-    Image(Image),
+    Image(Arc<Image>),
     Overlay(Overlay),
 }
 
@@ -88,8 +141,12 @@ impl Disk {
     pub fn commit(&self) -> Result<Option<u64>, HostError> {
         let Layer::Overlay(overlay) = &self.layer else { return Ok(None) };
         overlay.commit().map(Some).map_err(|error| {
+            let why = match error.kind() {
+                io::ErrorKind::WouldBlock => "another program uses it".to_owned(),
+                _ => reason(&error),
+            };
             let advice = "make the image writable and close other programs that use it, then commit again";
-            HostError::new("commit to", "disk", &self.name, reason(&error), advice)
+            HostError::new("commit to", "disk", &self.name, why, advice)
         })
     }
 
@@ -103,7 +160,7 @@ impl Disk {
     /// Passes a write's result on; the first failure of a row is also reported to the person at the terminal.
     fn written(&self, result: io::Result<()>) -> Result<(), BlockError> {
         let result = result.and_then(|()| match self.cache {
-            Cache::Writethrough => self.sync(),
+            Cache::Writethrough => self.sync(true),
             _ => Ok(()),
         });
         match &result {
@@ -119,11 +176,51 @@ impl Disk {
         Ok(result?)
     }
 
-    fn sync(&self) -> io::Result<()> {
+    /// Hands everything to the host; with `durable` also to the medium.
+    fn sync(&self, durable: bool) -> io::Result<()> {
         match &self.layer {
-            Layer::Image(image) => image.file.sync_data(),
+            Layer::Image(image) => image.flush(durable),
             // The overlay does not outlive the program.
             Layer::Overlay(_) => Ok(()),
+        }
+    }
+
+    fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        match &self.layer {
+            Layer::Image(image) => image.read(offset, buf),
+            Layer::Overlay(overlay) => overlay.read(offset, buf),
+        }
+    }
+
+    /// Refuses a write after which an image that was taken for raw would look like one of another format: the next to
+    /// open it would follow the guest's words to any file.
+    fn check_guard(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        if !self.guard || offset >= PROBE as u64 || buf.is_empty() {
+            return Ok(());
+        }
+        let mut start = [0; PROBE];
+        let at = offset as usize;
+        let len = buf.len().min(PROBE - at);
+        if len < PROBE {
+            self.read(0, &mut start)?;
+        }
+        start[at..at + len].copy_from_slice(&buf[..len]);
+        match format::announced(&start) {
+            None => Ok(()),
+            Some((format, _)) => {
+                let why = format!("the guest would make it look like a {format} image; say format=raw to allow that");
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+            }
+        }
+    }
+
+    fn zero(&self, offset: u64, len: u64, unmap: bool) -> io::Result<()> {
+        if offset < PROBE as u64 && len > 0 {
+            self.check_guard(offset, &[0; PROBE][..len.min(PROBE as u64) as usize])?;
+        }
+        match &self.layer {
+            Layer::Image(image) => image.write_zeroes(offset, len, unmap),
+            Layer::Overlay(overlay) => write_zero_bytes(offset, len, |at, zeros| overlay.write(at, zeros)),
         }
     }
 }
@@ -131,7 +228,7 @@ impl Disk {
 impl BlockDev for Disk {
     fn len_bytes(&self) -> u64 {
         match &self.layer {
-            Layer::Image(image) => image.len,
+            Layer::Image(image) => image.len_bytes(),
             Layer::Overlay(overlay) => overlay.len(),
         }
     }
@@ -142,32 +239,25 @@ impl BlockDev for Disk {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
         self.check_range(offset, buf.len() as u64)?;
-        Ok(match &self.layer {
-            Layer::Image(image) => image.read(offset, buf),
-            Layer::Overlay(overlay) => overlay.read(offset, buf),
-        }?)
+        Ok(self.read(offset, buf)?)
     }
 
     fn write_at(&self, offset: u64, buf: &[u8]) -> Result<(), BlockError> {
         self.writing(offset, buf.len() as u64)?;
-        if self.probe
-            && offset == 0
-            && let Some(format) = other_format(buf)
-        {
-            let why = format!("the guest would make it look like a {format} image; say format=raw to allow that");
-            return self.written(Err(io::Error::new(io::ErrorKind::PermissionDenied, why)));
+        if self.detect_zeroes != DetectZeroes::Off && buf.iter().all(|byte| *byte == 0) {
+            let unmap = self.detect_zeroes == DetectZeroes::Unmap && self.discard;
+            return self.written(self.zero(offset, buf.len() as u64, unmap));
         }
-        self.written(match &self.layer {
-            Layer::Image(image) => image.file.write_all_at(buf, offset),
+        self.written(self.check_guard(offset, buf).and_then(|()| match &self.layer {
+            Layer::Image(image) => image.write(offset, buf),
             Layer::Overlay(overlay) => overlay.write(offset, buf),
-        })
+        }))
     }
 
     fn flush(&self) -> Result<(), BlockError> {
         match self.cache {
-            Cache::Unsafe => Ok(()),
             _ if self.read_only => Ok(()),
-            _ => Ok(self.sync()?),
+            cache => Ok(self.sync(cache != Cache::Unsafe)?),
         }
     }
 
@@ -176,191 +266,27 @@ impl BlockDev for Disk {
         if self.discard
             && let Layer::Image(image) = &self.layer
         {
-            // A file system that cannot punch holes keeps the old contents, as this request allows.
-            let _ = image.deallocate(offset, len);
+            // What cannot be given back keeps its contents, as this request allows.
+            let _ = image.discard(offset, len);
         }
         Ok(())
     }
 
     fn write_zeroes(&self, offset: u64, len: u64) -> Result<(), BlockError> {
         self.writing(offset, len)?;
-        self.written(match &self.layer {
-            Layer::Image(image) => image.write_zeroes(offset, len),
-            Layer::Overlay(overlay) => write_zero_bytes(offset, len, |at, zeros| overlay.write(at, zeros)),
-        })
+        self.written(self.zero(offset, len, self.discard))
     }
-}
-
-/// A file or block device.
-pub(crate) struct Image {
-    pub(crate) file: File,
-    /// Size in bytes, rounded up to whole sectors.
-    pub(crate) len: u64,
-}
-
-impl Image {
-    fn open(options: &DiskOptions, name: &str) -> Result<Self, HostError> {
-        let writable = !options.read_only && !options.snapshot;
-        let failed = |error: io::Error| {
-            let advice = match error.kind() {
-                io::ErrorKind::NotFound => "check the path, or create it with `truncate -s 8G FILE`",
-                io::ErrorKind::PermissionDenied if writable => "add readonly=on or fix the file's mode",
-                io::ErrorKind::ReadOnlyFilesystem => "add readonly=on or snapshot=on",
-                io::ErrorKind::IsADirectory => "name an image file in it",
-                _ => "check the file",
-            };
-            HostError::new("open", "disk", name, reason(&error), advice)
-        };
-        let mut open = OpenOptions::new();
-        // Without it, opening a named pipe would wait for its other side.
-        open.read(true).write(writable).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
-        let mut file = open.open(&options.path).map_err(failed)?;
-        let kind = file.metadata().map_err(failed)?.file_type();
-        if kind.is_dir() {
-            return Err(failed(Errno::ISDIR.into()));
-        }
-        if !kind.is_file() && !kind.is_block_device() {
-            let advice = "name a regular file or a block device";
-            return Err(HostError::new("open", "disk", name, "it is neither a file nor a block device", advice));
-        }
-        lock(&file, writable).map_err(|error| match error {
-            Errno::WOULDBLOCK => {
-                let advice = if writable {
-                    "end the other program, or add snapshot=on or readonly=on if it only reads too"
-                } else {
-                    "end the other program, which writes to it"
-                };
-                HostError::new("open", "disk", name, "another program uses it", advice)
-            }
-            error => failed(error.into()),
-        })?;
-        // The size of a block device is where its end is.
-        let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
-        if size == 0 {
-            let advice = "give it a size, for example with `truncate -s 8G FILE`";
-            return Err(HostError::new("use", "disk", name, "it is empty", advice));
-        }
-        let len = size.div_ceil(SECTOR) * SECTOR;
-        let image = Self { file, len };
-        if options.probe {
-            let mut start = [0; SECTOR as usize];
-            image.read(0, &mut start).map_err(failed)?;
-            if let Some(format) = other_format(&start) {
-                let reason = format!("it is a {format} image, and only raw images are implemented yet");
-                let advice = "convert it with `qemu-img convert -O raw FILE NEW`, or say format=raw to use it as it is";
-                return Err(HostError::new("open", "disk", name, reason, advice));
-            }
-        }
-        if len != size {
-            eprintln!(
-                "mimic: disk `{name}` has {size} bytes, no multiple of {SECTOR}; the guest sees {len}, padded with zeros"
-            );
-        }
-        Ok(image)
-    }
-
-    /// Reads; what lies past the end of the file is zero.
-    pub(crate) fn read(&self, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
-        while !buf.is_empty() {
-            match self.file.read_at(buf, offset) {
-                Ok(0) => {
-                    buf.fill(0);
-                    return Ok(());
-                }
-                Ok(len) => {
-                    buf = &mut buf[len..];
-                    offset += len as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn deallocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        if len == 0 {
-            return Ok(());
-        }
-        Ok(fallocate(&self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)?)
-    }
-
-    fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
-        if len == 0 {
-            return Ok(());
-        }
-        match fallocate(&self.file, FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE, offset, len) {
-            Ok(()) => Ok(()),
-            Err(Errno::NOSPC | Errno::DQUOT | Errno::IO) => Err(Errno::NOSPC.into()),
-            // Not every file system knows it: holes read as zeros too, and writing zeros always works.
-            Err(_) => self
-                .deallocate(offset, len)
-                .or_else(|_| write_zero_bytes(offset, len, |at, zeros| self.file.write_all_at(zeros, at))),
-        }
-    }
-}
-
-/// Keeps two programs from writing to one image: whoever writes must be alone.
-fn lock(file: &File, writable: bool) -> Result<(), Errno> {
-    let operation =
-        if writable { FlockOperation::NonBlockingLockExclusive } else { FlockOperation::NonBlockingLockShared };
-    match flock(file, operation) {
-        // File systems without locks cannot help.
-        Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK | Errno::INVAL) => Ok(()),
-        result => result,
-    }
-}
-
-fn write_zero_bytes(offset: u64, len: u64, mut write: impl FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
-    const PART: u64 = 64 * 1024;
-    let zeros = vec![0; len.min(PART) as usize];
-    let mut done = 0;
-    while done < len {
-        let part = (len - done).min(PART);
-        write(offset + done, &zeros[..part as usize])?;
-        done += part;
-    }
-    Ok(())
-}
-
-/// The format that an image's first bytes announce, if it is one of those in use for disks other than raw.
-fn other_format(start: &[u8]) -> Option<&'static str> {
-    let known: &[(&[u8], &str)] = &[
-        (b"QFI\xfb\0\0\0\x01", "qcow"),
-        (b"QFI\xfb", "qcow2"),
-        (b"KDMV", "VMDK"),
-        (b"COWD", "VMDK"),
-        (b"# Disk DescriptorFile", "VMDK"),
-        (b"vhdxfile", "VHDX"),
-        (b"conectix", "VHD"),
-        (b"QED\0", "QED"),
-        (b"<<< ", "VDI"),
-    ];
-    known.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, name)| *name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::overlay::CLUSTER;
-
-    struct Temp(PathBuf);
+    use crate::testing::Temp;
 
     impl Temp {
-        fn new(name: &str, contents: &[u8]) -> Self {
-            let path = std::env::temp_dir().join(format!("mimic-disk-{}-{name}", std::process::id()));
-            std::fs::write(&path, contents).unwrap();
-            Self(path)
-        }
-
         fn options(&self) -> DiskOptions {
-            DiskOptions { path: self.0.clone(), ..DiskOptions::default() }
-        }
-    }
-
-    impl Drop for Temp {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_file(&self.0);
+            DiskOptions { path: self.path().into(), format: Some(Format::Raw), ..DiskOptions::default() }
         }
     }
 
@@ -395,7 +321,7 @@ mod tests {
         assert!(matches!(disk.write_zeroes(u64::MAX, u64::MAX), Err(BlockError::OutOfRange { .. })));
         disk.read_at(4096, &mut []).unwrap();
         drop(disk);
-        assert_eq!(&std::fs::read(&temp.0).unwrap()[1000..1005], b"hello");
+        assert_eq!(&std::fs::read(temp.path()).unwrap()[1000..1005], b"hello");
     }
 
     #[test]
@@ -436,7 +362,7 @@ mod tests {
         want[at as usize..at as usize + 6].copy_from_slice(b"across");
         want[2 * CLUSTER as usize + 508..].copy_from_slice(b"last");
         assert!(read(&disk, 0, before.len()) == want);
-        assert!(std::fs::read(&temp.0).unwrap() == before);
+        assert!(std::fs::read(temp.path()).unwrap() == before);
         // Several may share the image.
         let other = open(&DiskOptions { snapshot: true, ..temp.options() }).unwrap();
         assert!(read(&other, 0, before.len()) == before);
@@ -444,7 +370,7 @@ mod tests {
         assert!(busy.contains("another program uses it; make the image writable"), "{busy}");
         drop(other);
         assert_eq!(disk.commit().unwrap(), Some(2 * CLUSTER + 512));
-        assert!(std::fs::read(&temp.0).unwrap() == want);
+        assert!(std::fs::read(temp.path()).unwrap() == want);
         assert!(read(&disk, 0, before.len()) == want);
         assert_eq!(disk.commit().unwrap(), Some(0));
     }
@@ -472,7 +398,7 @@ mod tests {
     #[test]
     fn what_is_no_raw_image_is_refused_with_a_way_out() {
         let missing = DiskOptions { path: "/nonexistent.img".into(), ..DiskOptions::default() };
-        let advice = "check the path, or create it with `truncate -s 8G FILE`";
+        let advice = "check the path, or create it with `mimic img create FILE 8G`";
         assert_eq!(refused(&missing), format!("cannot open disk `IMAGE`: no such file or directory; {advice}"));
         let path = std::env::temp_dir();
         for read_only in [true, false] {
@@ -483,38 +409,63 @@ mod tests {
         assert!(refused(&null).contains("it is neither a file nor a block device"));
         let empty = Temp::new("empty", b"");
         assert!(refused(&empty.options()).contains("it is empty; give it a size"));
-        let qcow2 = Temp::new("qcow2", b"QFI\xfb\0\0\0\x03");
-        let probe = DiskOptions { probe: true, ..qcow2.options() };
-        assert!(refused(&probe).contains("it is a qcow2 image"));
-        open(&qcow2.options()).unwrap();
+        let qcow = Temp::new("qcow", b"QFI\xfb\0\0\0\x01");
+        let probe = DiskOptions { format: None, ..qcow.options() };
+        assert!(refused(&probe).contains("it is a qcow image, which is not implemented; convert it"));
+        open(&qcow.options()).unwrap();
     }
 
     #[test]
     fn a_probed_disk_cannot_be_turned_into_another_format() {
-        let temp = Temp::new("probed", &[0; 1024]);
-        let disk = open(&DiskOptions { probe: true, ..temp.options() }).unwrap();
-        assert!(matches!(disk.write_at(0, b"QFI\xfb\0\0\0\x02"), Err(BlockError::Io(_))));
-        disk.write_at(0, b"MBR").unwrap();
-        disk.write_at(512, b"QFI\xfb\0\0\0\x02").unwrap();
+        let temp = Temp::new("probed", &[0; 2048]);
+        for snapshot in [false, true] {
+            let disk = open(&DiskOptions { format: None, snapshot, ..temp.options() }).unwrap();
+            assert!(matches!(disk.write_at(0, b"QFI\xfb\0\0\0\x02"), Err(BlockError::Io(_))));
+            let mut whole = [0; 1024];
+            whole[..4].copy_from_slice(b"QFI\xfb");
+            assert!(matches!(disk.write_at(0, &whole), Err(BlockError::Io(_))));
+            // Nor by pieces, nor by taking something away.
+            disk.write_at(2, b"I\xfb").unwrap();
+            assert!(matches!(disk.write_at(0, b"QF"), Err(BlockError::Io(_))));
+            disk.write_at(0, b"QFI!").unwrap();
+            disk.write_at(512, b"QFI\xfb\0\0\0\x02").unwrap();
+            assert_eq!(read(&disk, 0, 4), b"QFI!");
+            disk.write_zeroes(0, 512).unwrap();
+        }
+        let said = open(&temp.options()).unwrap();
+        said.write_at(0, b"QFI\xfb\0\0\0\x02").unwrap();
     }
 
     #[test]
     fn a_full_host_disk_is_the_guests_error() {
-        // Writing past the limit of the file size is the portable way to meet a full disk without privileges, but the
-        // limit is the process's: /dev/full serves one file only.
-        let file = OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
+        // /dev/full is refused as a disk, but as the file of an image it is the portable way to meet a full disk.
+        let file = std::fs::OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
         let disk = Disk {
             name: "full.img".into(),
-            layer: Layer::Image(Image { file, len: 1 << 20 }),
+            layer: Layer::Image(Arc::new(Image::raw("full.img", file, 1 << 20))),
             read_only: false,
             cache: Cache::Writeback,
             discard: false,
-            probe: false,
+            detect_zeroes: DetectZeroes::Off,
+            guard: false,
             failing: AtomicBool::new(false),
         };
         let error = disk.write_at(0, &[1; 512]).unwrap_err();
         assert_eq!(error.to_string(), "No space left on device (os error 28)");
         assert!(disk.failing.load(Ordering::Relaxed));
         assert!(disk.write_at(0, &[1; 512]).is_err());
+    }
+
+    #[test]
+    fn zeros_are_detected() {
+        let temp = Temp::new("detect", &[7; 4 * CLUSTER as usize]);
+        for (detect_zeroes, snapshot) in
+            [(DetectZeroes::On, true), (DetectZeroes::On, false), (DetectZeroes::Unmap, false)]
+        {
+            let disk = open(&DiskOptions { detect_zeroes, snapshot, discard: true, ..temp.options() }).unwrap();
+            disk.write_at(CLUSTER, &[0; CLUSTER as usize]).unwrap();
+            let want = [vec![7; 1], vec![0; CLUSTER as usize], vec![7; 1]].concat();
+            assert!(read(&disk, CLUSTER - 1, want.len()) == want);
+        }
     }
 }

@@ -1,15 +1,14 @@
 //! Writes to a disk kept apart from its image (`snapshot=on`), in a file that no directory names.
 
-use crate::disk::Image;
 use crate::entropy::HostEntropy;
-use rustix::fs::{FlockOperation, flock};
+use crate::image::Image;
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 use vm::entropy::Entropy;
 
 /// Unit in which an overlay takes over a disk's contents.
@@ -17,11 +16,11 @@ pub(crate) const CLUSTER: u64 = 64 * 1024;
 
 /// Writes over an image that itself stays as it is.
 pub(crate) struct Overlay {
-    base: Image,
+    base: Arc<Image>,
     /// Sparse; a cluster lies where it lies in the disk.
     file: File,
     /// Which clusters the overlay holds.
-    held: RwLock<Vec<u64>>,
+    held: RwLock<BTreeSet<u64>>,
 }
 
 pub(crate) fn temp_dir() -> PathBuf {
@@ -47,15 +46,13 @@ fn unlinked_file(dir: &Path) -> io::Result<File> {
 }
 
 impl Overlay {
-    pub(crate) fn new(base: Image) -> io::Result<Self> {
-        let clusters = base.len.div_ceil(CLUSTER);
-        let file = unlinked_file(&temp_dir())?;
-        Ok(Self { base, file, held: RwLock::new(vec![0; clusters.div_ceil(64) as usize]) })
+    pub(crate) fn new(base: Arc<Image>) -> io::Result<Self> {
+        Ok(Self { base, file: unlinked_file(&temp_dir())?, held: RwLock::default() })
     }
 
     /// Size of the disk in bytes.
     pub(crate) fn len(&self) -> u64 {
-        self.base.len
+        self.base.len_bytes()
     }
 
     /// Calls `part` with each piece of a range that lies within one cluster: its cluster, its offset, its place in the
@@ -75,28 +72,24 @@ impl Overlay {
         Ok(())
     }
 
-    fn holds(held: &[u64], cluster: u64) -> bool {
-        held[(cluster / 64) as usize] & (1 << (cluster % 64)) != 0
-    }
-
     pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let held = self.held.read().unwrap();
         Self::pieces(offset, buf.len(), |cluster, at, range| {
             let buf = &mut buf[range];
-            if Self::holds(&held, cluster) { self.file.read_exact_at(buf, at) } else { self.base.read(at, buf) }
+            if held.contains(&cluster) { self.file.read_exact_at(buf, at) } else { self.base.read(at, buf) }
         })
     }
 
     pub(crate) fn write(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
         let mut held = self.held.write().unwrap();
         Self::pieces(offset, buf.len(), |cluster, at, range| {
-            if !Self::holds(&held, cluster) {
+            if !held.contains(&cluster) {
                 let start = cluster * CLUSTER;
                 let mut contents = vec![0; CLUSTER as usize];
-                let within = ((self.base.len - start).min(CLUSTER)) as usize;
+                let within = ((self.base.len_bytes() - start).min(CLUSTER)) as usize;
                 self.base.read(start, &mut contents[..within])?;
                 self.file.write_all_at(&contents, start)?;
-                held[(cluster / 64) as usize] |= 1 << (cluster % 64);
+                held.insert(cluster);
             }
             self.file.write_all_at(&buf[range], at)
         })
@@ -104,27 +97,18 @@ impl Overlay {
 
     pub(crate) fn commit(&self) -> io::Result<u64> {
         let mut held = self.held.write().unwrap();
-        // The image is open for reading only; the same file, even if its name now belongs to another one.
-        let image = OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", self.base.file.as_raw_fd()))?;
-        flock(&self.base.file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| io::Error::other("another program uses it"))?;
-        let mut bytes = 0;
-        let result = (|| {
+        let bytes = self.base.with_writer(|image| {
+            let mut bytes = 0;
             let mut contents = vec![0; CLUSTER as usize];
-            for cluster in 0..self.base.len.div_ceil(CLUSTER) {
-                if Self::holds(&held, cluster) {
-                    let start = cluster * CLUSTER;
-                    let within = ((self.base.len - start).min(CLUSTER)) as usize;
-                    self.file.read_exact_at(&mut contents[..within], start)?;
-                    image.write_all_at(&contents[..within], start)?;
-                    bytes += within as u64;
-                }
+            for start in held.iter().map(|cluster| cluster * CLUSTER) {
+                let within = ((self.base.len_bytes() - start).min(CLUSTER)) as usize;
+                self.file.read_exact_at(&mut contents[..within], start)?;
+                image.write(start, &contents[..within])?;
+                bytes += within as u64;
             }
-            image.sync_data()
-        })();
-        let _ = flock(&self.base.file, FlockOperation::NonBlockingLockShared);
-        result?;
-        held.fill(0);
+            Ok(bytes)
+        })?;
+        held.clear();
         let _ = rustix::fs::ftruncate(&self.file, 0);
         Ok(bytes)
     }

@@ -24,6 +24,6 @@ pub mod smbios;
 mod testing;
 
 pub use board::Board;
-pub use builder::{Boot, Host, build};
+pub use builder::{Boot, Host, SetMedium, build};
 pub use error::Error;
 pub use machine::Machine;

@@ -1,6 +1,6 @@
 //! PCs.
 
-use super::{check_machine, firmware, read};
+use super::{Macs, check_machine, firmware, read};
 use crate::cli::config::{Config, DeviceKind, Drive, Interface};
 use anyhow::{Result, anyhow, bail};
 use machines::boot::x86::Module;
@@ -10,9 +10,6 @@ use machines::pc::{self, BootDevice, BootOrder, IdeDrive, PciDevice, PortDevice,
 use machines::{Board, Boot, microvm};
 use std::path::Path;
 use x86::model::{Feature, Model};
-
-/// First of the addresses of network cards, as QEMU chooses them.
-const MAC: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
 /// A PC, and what is in its memory at the start.
 pub fn machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
@@ -63,7 +60,7 @@ fn modules(config: &Config, kernel: Option<&File>) -> Result<Vec<Module>> {
 }
 
 fn pc_config(config: &Config, cpu: &str, model: &Model) -> Result<pc::Config> {
-    let (devices, ports) = devices(config)?;
+    let (devices, ports) = devices(config, &mut Macs::default())?;
     let defaults = !config.nodefaults;
     let mut ide = [None, None, None, None];
     // As QEMU: an empty CD-ROM drive, an empty floppy drive.
@@ -138,19 +135,12 @@ fn boot_order(letters: &str) -> Result<[BootDevice; 3]> {
 }
 
 /// Functions on PCI, drives of their own first, as under QEMU, and devices at ports.
-pub fn devices(config: &Config) -> Result<(Vec<PciDevice>, Vec<PortDevice>)> {
+pub fn devices(config: &Config, macs: &mut Macs) -> Result<(Vec<PciDevice>, Vec<PortDevice>)> {
     let (mut pci, mut ports) = (Vec::new(), Vec::new());
     for drive in drives(config, Interface::Virtio) {
         let serial = drive.serial.clone().unwrap_or_default();
         pci.push(PciDevice::VirtioBlk { drive: drive.id.clone(), serial });
     }
-    let mut cards = 0;
-    let mut mac = |given: &Option<[u8; 6]>| {
-        let mut mac = MAC;
-        mac[5] = mac[5].wrapping_add(cards);
-        cards += 1;
-        given.unwrap_or(mac)
-    };
     let port = |port, kind| PortDevice { port, kind };
     for device in &config.devices {
         match &device.kind {
@@ -162,8 +152,12 @@ pub fn devices(config: &Config) -> Result<(Vec<PciDevice>, Vec<PortDevice>)> {
             DeviceKind::Virtconsole { chardev, .. } => {
                 pci.push(PciDevice::VirtioConsole { chardev: chardev.clone() });
             }
-            DeviceKind::VirtioNet { mac: given } => pci.push(PciDevice::VirtioNet { netdev: None, mac: mac(given) }),
-            DeviceKind::E1000 { mac: given } => pci.push(PciDevice::E1000 { netdev: None, mac: mac(given) }),
+            DeviceKind::VirtioNet { mac, netdev } => {
+                pci.push(PciDevice::VirtioNet { netdev: netdev.clone(), mac: macs.next(*mac) });
+            }
+            DeviceKind::E1000 { mac, netdev } => {
+                pci.push(PciDevice::E1000 { netdev: netdev.clone(), mac: macs.next(*mac) });
+            }
             DeviceKind::Debugcon { chardev, iobase } => {
                 ports.push(port(*iobase, PortKind::Debugcon { chardev: chardev.clone() }));
             }

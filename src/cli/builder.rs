@@ -4,6 +4,7 @@ use super::CliError;
 use super::chardev::{self, Short};
 use super::config::*;
 use super::drive;
+use super::netdev::Networks;
 use host::chardev::Spec;
 use std::path::PathBuf;
 use vm::log::Item;
@@ -43,6 +44,7 @@ pub struct Builder {
     pub debugcon_option: Option<String>,
     pub drives: Vec<Drive>,
     pub devices: Vec<(String, Device)>,
+    pub networks: Networks,
     pub rngs: Vec<Rng>,
     pub chardevs: Vec<Chardev>,
     pub serial_options: Vec<String>,
@@ -78,6 +80,10 @@ impl Builder {
         for (option, text) in std::mem::take(&mut self.drive_options) {
             drive::add(&mut self.drives, is_pc, &option, &text)?;
         }
+        self.networks.finish(&mut self.warnings)?;
+        let usual = if is_pc { "e1000" } else { "virtio-net-device" };
+        let cards = std::mem::take(&mut self.networks.cards).into_iter();
+        self.devices.extend(cards.map(|card| card.device(usual)));
         self.check_buses(is_pc, &machine)?;
         self.check_firmware(is_pc, &machine)?;
         let parallel = self.parallel(is_pc)?;
@@ -120,6 +126,7 @@ impl Builder {
             chardevs: self.chardevs,
             serials,
             monitors,
+            netdevs: self.networks.netdevs,
             rngs: self.rngs,
             rtc: self.rtc,
             no_reboot: self.no_reboot,
@@ -150,6 +157,10 @@ impl Builder {
                     return Err(CliError::new(object, reason, format!("use {base}-pci")));
                 }
                 (true, _) => {}
+                (false, DeviceKind::VirtioNet { netdev: None, .. }) if driver.ends_with("-device") => {
+                    let reason = "this machine has no such card without a network";
+                    return Err(CliError::new(object, reason, "add -netdev user,id=net0 and netdev=net0"));
+                }
                 (false, DeviceKind::Debugcon { .. } | DeviceKind::DebugExit { .. } | DeviceKind::Pvpanic { .. }) => {
                     let reason = format!("the machine {machine} has no ISA bus");
                     return Err(CliError::new(object, reason, "use system-x86_64 -M pc"));
@@ -313,6 +324,7 @@ impl Builder {
         users.extend(monitors.iter().map(|id| ("the monitor".to_string(), id.as_str())));
         let mut device_ids = Vec::new();
         let mut drives_used: Vec<&str> = Vec::new();
+        let mut netdevs_used = Vec::new();
         let mut buses = Vec::new();
         for (object, device) in &self.devices {
             if let Some(id) = &device.id {
@@ -351,6 +363,18 @@ impl Builder {
                     return Err(CliError::new(object, format!("there is no object `{rng}`"), advice));
                 }
                 DeviceKind::VirtioRng { .. } => {}
+                DeviceKind::VirtioNet { netdev: Some(id), .. } | DeviceKind::E1000 { netdev: Some(id), .. } => {
+                    if !self.networks.netdevs.iter().any(|netdev| netdev.id == *id) {
+                        let ids = self.networks.netdevs.iter().map(|netdev| netdev.id.as_str()).collect();
+                        let advice = known("networks", ids, &format!("-netdev user,id={id}"));
+                        return Err(CliError::new(object, format!("there is no network `{id}`"), advice));
+                    }
+                    if netdevs_used.contains(&id) {
+                        let reason = format!("another card is on the network `{id}`");
+                        return Err(CliError::new(object, reason, "give each card a -netdev of its own"));
+                    }
+                    netdevs_used.push(id);
+                }
                 DeviceKind::VirtioNet { .. }
                 | DeviceKind::E1000 { .. }
                 | DeviceKind::DebugExit { .. }

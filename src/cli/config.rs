@@ -1,5 +1,6 @@
 //! What a command line asks for, as plain data.
 
+use super::img::Img;
 use host::chardev::Spec;
 use host::disk::DiskOptions;
 use std::path::PathBuf;
@@ -18,6 +19,10 @@ pub enum Command {
     List(List),
     /// Show what these A64 instruction words are translated to.
     ExplainA64(Vec<u32>),
+    /// Show the help of `img`.
+    HelpImg,
+    /// Work on a disk image.
+    Img(Img),
     /// Run a machine.
     System(Box<Config>),
 }
@@ -116,6 +121,8 @@ pub struct Config {
     pub serials: Vec<Option<String>>,
     /// Ids of the chardevs that the monitor is on.
     pub monitors: Vec<String>,
+    /// Every network, those of `-nic` and `-net` included. Ids are unique.
+    pub netdevs: Vec<Netdev>,
     /// Sources of entropy.
     pub rngs: Vec<Rng>,
     pub rtc: RtcBase,
@@ -263,13 +270,15 @@ pub enum DeviceKind {
         chardev: String,
         bus: Option<String>,
     },
-    /// A network card without a network.
+    /// A network card on the [`Netdev`] `netdev`, or with its cable unplugged.
     VirtioNet {
         mac: Option<[u8; 6]>,
+        netdev: Option<String>,
     },
-    /// A network card without a network.
+    /// A network card on the [`Netdev`] `netdev`, or with its cable unplugged.
     E1000 {
         mac: Option<[u8; 6]>,
+        netdev: Option<String>,
     },
     /// Bytes written to port `iobase` go to `chardev`.
     Debugcon {
@@ -303,6 +312,13 @@ pub struct LogFile {
     pub path: PathBuf,
     /// Keep what it holds.
     pub append: bool,
+}
+
+/// A network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Netdev {
+    pub id: String,
+    pub net: usernet::Config,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -58,16 +58,16 @@ pub const DRIVERS: &[Driver] = &[
         },
     },
     Driver {
-        names: &["virtio-net-pci", "virtio-net"],
-        help: "network card on PCI, its cable unplugged",
-        properties: &[("mac", "address of the card")],
-        parse: |fields| Ok(DeviceKind::VirtioNet { mac: mac(fields)? }),
+        names: &["virtio-net-pci", "virtio-net-device", "virtio-net"],
+        help: "network card, on PCI or virtio-mmio",
+        properties: NET_PROPERTIES,
+        parse: |fields| Ok(DeviceKind::VirtioNet { mac: mac(fields)?, netdev: fields.take("netdev") }),
     },
     Driver {
         names: &["e1000", "e1000-82540em"],
-        help: "network card 82540EM on PCI, its cable unplugged",
-        properties: &[("mac", "address of the card")],
-        parse: |fields| Ok(DeviceKind::E1000 { mac: mac(fields)? }),
+        help: "network card 82540EM on PCI",
+        properties: NET_PROPERTIES,
+        parse: |fields| Ok(DeviceKind::E1000 { mac: mac(fields)?, netdev: fields.take("netdev") }),
     },
     Driver {
         names: &["isa-debugcon"],
@@ -101,16 +101,25 @@ pub const DRIVERS: &[Driver] = &[
     },
 ];
 
-/// `mac=52:54:00:12:34:56`; a `netdev=` cannot be served.
-fn mac(fields: &mut Fields<'_>) -> Result<Option<[u8; 6]>, CliError> {
-    if fields.take("netdev").is_some() {
-        return Err(fields.error("networking is not implemented yet", "leave netdev= out: the cable is unplugged then"));
-    }
-    let Some(text) = fields.take("mac") else { return Ok(None) };
+const NET_PROPERTIES: &[(&str, &str)] =
+    &[("netdev", "id of a -netdev; without one the cable is unplugged"), ("mac", "address of the card")];
+
+/// `mac=52:54:00:12:34:56`.
+pub fn mac(fields: &mut Fields<'_>) -> Result<Option<[u8; 6]>, CliError> {
+    // No card has firmware of its own, and nothing starts from the network.
+    fields.take("romfile");
+    fields.number("bootindex", u64::from(u32::MAX))?;
+    address(fields, "mac")
+}
+
+/// An address of Ethernet called `key`.
+pub fn address(fields: &mut Fields<'_>, key: &'static str) -> Result<Option<[u8; 6]>, CliError> {
+    let Some(text) = fields.take(key) else { return Ok(None) };
     let bytes: Result<Vec<u8>, _> = text.split([':', '-']).map(|byte| u8::from_str_radix(byte, 16)).collect();
-    match bytes.ok().and_then(|bytes| bytes.try_into().ok()) {
-        Some(mac) => Ok(Some(mac)),
-        None => Err(fields.error(format!("mac={text} is no address"), "write mac=52:54:00:12:34:56")),
+    match bytes.ok().and_then(|bytes| <[u8; 6]>::try_from(bytes).ok()) {
+        // A group's address is no card's.
+        Some(mac) if mac[0] & 1 == 0 => Ok(Some(mac)),
+        _ => Err(fields.error(format!("{key}={text} is no address"), format!("write {key}=52:54:00:12:34:56"))),
     }
 }
 
@@ -145,7 +154,7 @@ pub fn parse(text: &str) -> Result<Parsed, CliError> {
 
 fn unknown(fields: &Fields<'_>, name: &str) -> CliError {
     let base = name.trim_end_matches("-pci").trim_end_matches("-device").trim_end_matches("-non-transitional");
-    if matches!(base, "virtio-net" | "e1000e" | "rtl8139" | "vmxnet3" | "usb-net") {
+    if matches!(base, "e1000e" | "rtl8139" | "vmxnet3" | "usb-net") {
         return fields.error("this network card is not implemented yet", "use e1000 or virtio-net-pci");
     }
     let names = DRIVERS.iter().flat_map(|driver| driver.names).copied();

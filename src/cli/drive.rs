@@ -3,7 +3,8 @@
 use super::CliError;
 use super::config::{Drive, Interface};
 use super::fields::Fields;
-use host::disk::{Cache, DiskOptions};
+use host::disk::{Cache, DetectZeroes, DiskOptions};
+use host::image::format::Format;
 
 /// Drives on an IDE channel, and channels.
 const IDE_UNITS: u32 = 2;
@@ -16,17 +17,12 @@ pub fn add(drives: &mut Vec<Drive>, is_pc: bool, option: &str, text: &str) -> Re
     let mut fields = Fields::new(option, text, "");
     let path = fields.need("file", "name the image: file=FILE")?;
     let interface = interface(&mut fields, is_pc)?;
-    let format = fields.take("format");
-    let probe = match format.as_deref() {
-        Some("raw") => false,
-        None => true,
-        Some(
-            other @ ("qcow2" | "qcow" | "vmdk" | "vdi" | "vhdx" | "vpc" | "qed" | "dmg" | "luks" | "bochs" | "cloop"),
-        ) => {
-            let advice = "convert it with `qemu-img convert -O raw FILE NEW` and use format=raw";
-            return Err(fields.error(format!("the format {other} is not implemented yet"), advice));
-        }
-        Some(other) => return Err(fields.error(format!("unknown format `{other}`"), "use format=raw")),
+    let format = match fields.take("format") {
+        None => None,
+        Some(name) => match Format::named(&name) {
+            Ok(format) => Some(format),
+            Err((reason, advice)) => return Err(fields.error(reason, advice)),
+        },
     };
     let read_only = fields.switch("readonly")?;
     let read_only = read_only.or(fields.switch("read-only")?).unwrap_or(false);
@@ -50,7 +46,11 @@ pub fn add(drives: &mut Vec<Drive>, is_pc: bool, option: &str, text: &str) -> Re
     fields.choice("aio", &[("threads", ()), ("native", ()), ("io_uring", ())])?;
     fields.choice("werror", &[("report", ()), ("enospc", ())])?;
     fields.choice("rerror", &[("report", ())])?;
-    fields.choice("detect-zeroes", &[("off", ())])?;
+    let detect = [("off", DetectZeroes::Off), ("on", DetectZeroes::On), ("unmap", DetectZeroes::Unmap)];
+    let detect_zeroes = fields.choice("detect-zeroes", &detect)?.unwrap_or_default();
+    if detect_zeroes == DetectZeroes::Unmap && !discard {
+        return Err(fields.error("detect-zeroes=unmap discards", "add discard=unmap, or use detect-zeroes=on"));
+    }
     let (buses, units) = match interface {
         Interface::Ide => (IDE_CHANNELS, IDE_UNITS),
         Interface::Floppy => (1, FLOPPIES),
@@ -97,7 +97,8 @@ pub fn add(drives: &mut Vec<Drive>, is_pc: bool, option: &str, text: &str) -> Re
         return Err(fields.error(format!("another drive has the id `{id}`"), "choose another id="));
     }
     fields.finish()?;
-    let disk = DiskOptions { path: path.into(), read_only: read_only || cdrom, snapshot, cache, discard, probe };
+    let read_only = read_only || cdrom;
+    let disk = DiskOptions { path: path.into(), format, read_only, snapshot, cache, discard, detect_zeroes };
     drives.push(Drive { id, interface, index, cdrom, serial, disk });
     Ok(())
 }

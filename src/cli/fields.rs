@@ -71,6 +71,18 @@ impl<'a> Fields<'a> {
         found
     }
 
+    /// Takes every value of a key that may be repeated, in order.
+    pub fn take_all(&mut self, key: &'static str) -> Vec<String> {
+        self.asked.push(key);
+        let items = self.items.iter_mut().filter(|item| item.key == key);
+        items
+            .map(|item| {
+                item.used = true;
+                item.value.clone().unwrap_or_else(|| "on".to_string())
+            })
+            .collect()
+    }
+
     /// Takes a value that must be there.
     pub fn need(&mut self, key: &'static str, advice: &str) -> Result<String, CliError> {
         self.take(key).filter(|value| !value.is_empty()).ok_or_else(|| self.error(format!("{key}= is missing"), advice))

@@ -1,7 +1,7 @@
 //! Help texts, made from the tables that the options are parsed by.
 
 use super::config::List;
-use super::{COMMANDS, chardev, device, options};
+use super::{COMMANDS, chardev, device, img, netdev, options};
 use std::fmt::Write;
 use vm::log::ITEMS;
 
@@ -29,6 +29,25 @@ pub fn system() -> String {
     text
 }
 
+/// The help of `img`.
+pub fn img() -> String {
+    let mut text = String::from("Usage: mimic img COMMAND [OPTION]… FILE…\n\n");
+    for command in img::COMMANDS {
+        let _ = writeln!(text, "  {} {}\n        {}", command.name, command.usage, command.help);
+    }
+    text.push_str("\nOptions:\n");
+    for option in img::OPTIONS {
+        let value = option.value.map_or(String::new(), |value| format!(" {value}"));
+        let names = option.names.join(", ");
+        let _ = writeln!(text, "  {names}{value}\n        {}", option.help);
+    }
+    text.push_str(
+        "\nFormats: raw, qcow2, vmdk (to be read). Sizes take the suffixes K, M, G, T, P and E.\n\
+         `check` ends with status 2 for corruptions, 3 for leaks alone, 63 for formats without anything to check.\n",
+    );
+    text
+}
+
 /// The answer to `help` in place of a value; `None` for what only boards and CPU front ends know.
 pub fn list(what: &List) -> Option<String> {
     let mut text = String::new();
@@ -49,7 +68,7 @@ pub fn list(what: &List) -> Option<String> {
             let objects = [("rng-random", "randomness from filename="), ("rng-builtin", "randomness from the host")];
             rows(&mut text, objects.iter().map(|(name, help)| (name.to_string(), *help)));
         }
-        List::Netdevs => text.push_str("  none: networking is not implemented yet\n"),
+        List::Netdevs => rows(&mut text, netdev::KINDS.iter().map(|(name, help)| (name.to_string(), *help))),
     }
     Some(text)
 }

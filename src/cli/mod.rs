@@ -10,6 +10,8 @@ pub mod device;
 pub mod drive;
 pub mod fields;
 pub mod help;
+pub mod img;
+pub mod netdev;
 pub mod options;
 pub mod suggest;
 pub mod value;
@@ -45,6 +47,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("system-aarch64", "run a 64-bit ARM machine; takes the options of qemu-system-aarch64"),
     ("system-x86_64", "run a PC; takes the options of qemu-system-x86_64"),
     ("system-i386", "run a PC with a 32-bit processor; takes the options of qemu-system-i386"),
+    ("img", "make, describe, convert, resize and check disk images; takes the options of qemu-img"),
     ("explain", "show what an instruction is translated to: mimic explain a64 91000420"),
     ("help", "show this help, or with a command its help"),
 ];
@@ -75,9 +78,11 @@ fn run_command(command: &str, rest: &[String]) -> Result<Command, CliError> {
         "system-aarch64" => system(System::Aarch64, rest),
         "system-x86_64" => system(System::X86_64, rest),
         "system-i386" => system(System::I386, rest),
+        "img" => img::parse(rest),
         "explain" => explain(rest),
         "help" | "--help" | "-help" | "-h" => match rest.first().map(String::as_str) {
             Some("system-aarch64" | "system-x86_64" | "system-i386") => Ok(Command::HelpSystem),
+            Some("img") => Ok(Command::HelpImg),
             _ => Ok(Command::Help),
         },
         "--version" | "-version" | "version" | "-V" => Ok(Command::Version),

@@ -37,7 +37,7 @@ options! {
     ["L"] Some("DIR"), "look for firmware in DIR first", firmware_dir;
     ["boot"] Some("[order=]LETTERS[,menu=on][,splash-time=MS][,reboot-timeout=MS]"), "where firmware looks for a system: a floppy, c disk, d CD-ROM, n network; default cad", boot;
     ["dtb"] Some("FILE"), "device tree in place of the generated one", |b, v| path(&mut b.dtb, "dtb", v);
-    ["drive"] Some("file=FILE[,if=virtio|ide|floppy|none|pflash][,media=disk|cdrom][,format=raw][,readonly=on][,snapshot=on][,id=ID]"), "a disk", |b, v| add_drive(b, "drive", v.to_string());
+    ["drive"] Some("file=FILE[,if=virtio|ide|floppy|none|pflash][,media=disk|cdrom][,format=raw|qcow2|vmdk][,readonly=on][,snapshot=on][,cache=none|writeback|writethrough|directsync|unsafe][,discard=unmap][,detect-zeroes=on|unmap][,id=ID]"), "a disk", |b, v| add_drive(b, "drive", v.to_string());
     ["hda"] Some("FILE"), "short for -drive file=FILE,index=0", |b, v| short_drive(b, "hda", v, "index=0");
     ["hdb"] Some("FILE"), "short for -drive file=FILE,index=1", |b, v| short_drive(b, "hdb", v, "index=1");
     ["hdc"] Some("FILE"), "short for -drive file=FILE,index=2", |b, v| short_drive(b, "hdc", v, "index=2");
@@ -58,9 +58,9 @@ options! {
     ["vga"] Some("std|none"), "the graphics card; default std on a PC", vga;
     ["debugcon"] Some("stdio|file:FILE|…"), "where messages of firmware to the ports 0x402 and 0xe9 go", |b, v| set(&mut b.debugcon_option, v.to_string());
     ["echr"] Some("N"), "key that introduces the keys of a shared terminal; default 1 for Ctrl-A", echr;
-    ["nic"] Some("none"), "no network card", |_, v| network("nic", v);
-    ["net"] Some("none"), "no network card", |_, v| network("net", v);
-    ["netdev"] Some("none"), "no network", netdev;
+    ["netdev"] Some("user,id=ID[,hostfwd=tcp::HOSTPORT-:GUESTPORT][,PROPERTY=VALUE]"), "a network for -device virtio-net-pci,netdev=ID", netdev;
+    ["nic"] Some("user[,model=e1000|virtio][,mac=ADDR][,PROPERTY=VALUE]|none"), "a network and a card on it", |b, v| b.networks.nic(v);
+    ["net"] Some("nic[,model=e1000|virtio][,macaddr=ADDR]|user[,PROPERTY=VALUE]|none"), "a card, or the network that it is on", |b, v| b.networks.net(v);
     ["parallel"] Some("none|null|file:FILE|…"), "the parallel port", |b, v| set(&mut b.parallel_option, v.to_string());
     ["no-reboot"] None, "end when the guest resets", |b, _| set_flag(&mut b.no_reboot);
     ["no-shutdown"] None, "stay, stopped, when the guest powers off", |b, _| set_flag(&mut b.no_shutdown);
@@ -449,15 +449,8 @@ fn echr(b: &mut Builder, text: &str) -> Result<(), CliError> {
     set(&mut b.escape, key as u8)
 }
 
-fn network(option: &str, text: &str) -> Result<(), CliError> {
-    if text == "none" {
-        return Ok(());
-    }
-    Err(CliError::new(&format!("-{option} {text}"), "networking is not implemented yet", format!("use -{option} none")))
-}
-
 fn netdev(b: &mut Builder, text: &str) -> Result<(), CliError> {
-    if is_help(text) { set(&mut b.list, List::Netdevs) } else { network("netdev", text) }
+    if is_help(text) { set(&mut b.list, List::Netdevs) } else { b.networks.netdev(text) }
 }
 
 fn rtc(b: &mut Builder, text: &str) -> Result<(), CliError> {

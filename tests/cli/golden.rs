@@ -45,6 +45,7 @@ fn help_texts() {
     let lines = [
         "mimic help",
         "mimic system-aarch64 -help",
+        "mimic help img",
         "qemu-system-aarch64 -device help",
         "mimic system-aarch64 -device virtio-blk,help",
         "mimic system-aarch64 -d help",
@@ -57,6 +58,7 @@ fn help_texts() {
         let answer = match parse(words(line)).unwrap() {
             Command::Help => help::general(),
             Command::HelpSystem => help::system(),
+            Command::HelpImg => help::img(),
             Command::List(list) => help::list(&list).unwrap(),
             other => panic!("{line}: {other:?}"),
         };

@@ -4,6 +4,7 @@ use crate::cli::config::*;
 use crate::cli::parse;
 use host::chardev::{Address, Role, Spec};
 use host::disk::{Cache, DiskOptions};
+use host::image::format::Format;
 use vm::log::Item;
 
 fn command(words: &[&str]) -> Command {
@@ -88,6 +89,7 @@ fn defaults() {
         chardevs: vec![Chardev { id: "serial0".into(), spec: Spec::Stdio, mux: true, signal: false, log: None }],
         serials: vec![Some("serial0".into())],
         monitors: vec!["serial0".into()],
+        netdevs: Vec::new(),
         rngs: vec![],
         rtc: RtcBase::Utc,
         perf_map: false,
@@ -199,7 +201,7 @@ fn chardevs() {
 
 #[test]
 fn drives() {
-    let disk = |path: &str| DiskOptions { path: path.into(), probe: true, ..DiskOptions::default() };
+    let disk = |path: &str| DiskOptions { path: path.into(), ..DiskOptions::default() };
     let drive =
         |id: &str, interface, index, disk| Drive { id: id.into(), interface, index, cdrom: false, serial: None, disk };
     let config = system(
@@ -207,11 +209,16 @@ fn drives() {
          -drive if=pflash,file=code.fd,format=raw,unit=0,read-only=on -pflash vars.fd -drive file=e,snapshot=on,discard=unmap",
     );
     let want = [
-        drive("hd0", Interface::None, 0, DiskOptions { read_only: true, probe: false, ..disk("a,b.img") }),
+        drive("hd0", Interface::None, 0, DiskOptions { read_only: true, format: Some(Format::Raw), ..disk("a,b.img") }),
         drive("virtio0", Interface::Virtio, 0, disk("c.img")),
         drive("virtio1", Interface::Virtio, 1, DiskOptions { cache: Cache::Unsafe, ..disk("d.img") }),
-        drive("pflash0", Interface::Pflash, 0, DiskOptions { read_only: true, probe: false, ..disk("code.fd") }),
-        drive("pflash1", Interface::Pflash, 1, DiskOptions { probe: false, ..disk("vars.fd") }),
+        drive(
+            "pflash0",
+            Interface::Pflash,
+            0,
+            DiskOptions { read_only: true, format: Some(Format::Raw), ..disk("code.fd") },
+        ),
+        drive("pflash1", Interface::Pflash, 1, DiskOptions { format: Some(Format::Raw), ..disk("vars.fd") }),
         drive("virtio2", Interface::Virtio, 2, DiskOptions { snapshot: true, discard: true, ..disk("e") }),
     ];
     assert_eq!(config.drives, want);
@@ -278,8 +285,8 @@ fn a_pc() {
     let want = [
         DeviceKind::DebugExit { iobase: 0xf4, iosize: 4 },
         DeviceKind::Pvpanic { ioport: 0x505 },
-        DeviceKind::E1000 { mac: None },
-        DeviceKind::VirtioNet { mac: Some([0x52, 0x54, 0, 0, 0, 1]) },
+        DeviceKind::E1000 { mac: None, netdev: None },
+        DeviceKind::VirtioNet { mac: Some([0x52, 0x54, 0, 0, 0, 1]), netdev: None },
         DeviceKind::VirtioRng { rng: None },
         debugcon(0xe9),
         debugcon(0x402),

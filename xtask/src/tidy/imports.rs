@@ -21,6 +21,7 @@ const PLAN: &[(&str, Option<&[&str]>)] = &[
     ("hw", Some(&["vm"])),
     ("machines", Some(&["hw", "cpu/*", "vm"])),
     ("host", Some(&["vm"])),
+    ("usernet", Some(&["vm"])),
     ("ui", Some(&["vm"])),
     ("monitor", Some(&["vm"])),
     ("gdbstub", Some(&["vm"])),
