@@ -81,7 +81,11 @@ impl Builder {
             drive::add(&mut self.drives, is_pc, &option, &text)?;
         }
         self.networks.finish(&mut self.warnings)?;
-        let usual = if is_pc { "e1000" } else { "virtio-net-device" };
+        let usual = match self.system {
+            System::Aarch64 => "virtio-net-pci",
+            _ if is_pc => "e1000",
+            _ => "virtio-net-device",
+        };
         let cards = std::mem::take(&mut self.networks.cards).into_iter();
         self.devices.extend(cards.map(|card| card.device(usual)));
         self.check_buses(is_pc, &machine)?;

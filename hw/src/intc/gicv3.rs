@@ -71,6 +71,8 @@ pub struct Gicv3 {
     highest: Vec<Option<Candidate>>,
     /// What of LPIs follows from `regs` and memory.
     lpis: Option<Lpis>,
+    /// Processors are awake from reset on.
+    awake: bool,
 }
 
 /// A processor that a [`Gicv3`] serves.
@@ -156,7 +158,7 @@ impl Gicv3 {
         let by_affinity = (0..).zip(&cpus).map(|(n, cpu)| (cpu.affinity, n)).collect();
         let spi_blocks = (spis.div_ceil(BLOCK) as usize).min(MAX_SPI_BLOCKS);
         let highest = vec![None; cpus.len()];
-        let mut gic = Self { regs: Gicv3Regs::default(), cpus, by_affinity, spi_blocks, highest, lpis: None };
+        let mut gic = Self { regs: Gicv3Regs::default(), cpus, by_affinity, spi_blocks, highest, lpis: None, awake: false };
         gic.fit();
         gic
     }
@@ -167,9 +169,20 @@ impl Gicv3 {
         Self { lpis: Some(Lpis::new(memory, self.cpus.len())), ..self }
     }
 
+    /// With redistributors that no software has to wake (GICR_WAKER), as a secure monitor leaves them: firmware that runs
+    /// after one, such as edk2, does not.
+    #[must_use]
+    pub fn awake(mut self) -> Self {
+        self.awake = true;
+        self.regs = Gicv3Regs::default();
+        self.fit();
+        self
+    }
+
     /// Gives the lists of registers the machine's lengths.
     fn fit(&mut self) {
-        self.regs.cpus.resize_with(self.cpus.len(), CpuRegs::default);
+        let asleep = !self.awake;
+        self.regs.cpus.resize_with(self.cpus.len(), || CpuRegs { asleep, ..CpuRegs::default() });
         self.regs.spis.resize_with(self.spi_blocks, SpiBlock::default);
     }
 

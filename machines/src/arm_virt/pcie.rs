@@ -101,7 +101,7 @@ pub fn gic<'a>(b: &'a mut Board, config: &Config, shared: &Arc<Shared>) -> &'a m
             let its = config.its;
             b.add::<Gicv3>("gic", move |w| {
                 let cpu = |n| Processor { affinity: affinity(n), lines: lines(w, n) };
-                let mut gic = Gicv3::new(super::SPIS, (0..cpus).map(cpu).collect());
+                let mut gic = Gicv3::new(super::SPIS, (0..cpus).map(cpu).collect()).awake();
                 if its {
                     gic = gic.with_lpis(w.bus().clone());
                 }

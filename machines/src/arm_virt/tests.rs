@@ -474,3 +474,72 @@ fn firmware_is_told_of_the_machine() {
     assert_eq!(named(&Config { acpi: false, ..config(GicVersion::V3) }), smbios);
     assert_eq!(Told::new(&config(GicVersion::V2), &files).kernel, image());
 }
+
+/// Random accesses to every device window and function, in every state that they lead to: no panic, no deadlock.
+#[test]
+fn no_accesses_break_the_board() {
+    for (gic, mut state) in [(GicVersion::V2, 1_u64), (GicVersion::V3, 2)] {
+        let (mut m, _) = built(gic);
+        let mut random = || {
+            // Knuth's MMIX generator; its high bits are good.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 24
+        };
+        // Where devices are, and where the random bits are let in.
+        let places = [
+            (GIC_DIST, 0x1_ffff),
+            (pcie::V2M, 0xfff),
+            (pcie::ITS, 0x1fff),
+            (GICV3_REDIST, 0xfff),
+            (UART, 0x3_ffff),
+            (VIRTIO + 30 * VIRTIO_LEN, 0x3ff),
+            (HIGH_ECAM, 0x2_7fff),
+            (pcie::MMIO.0, 0x7_ffff),
+            (pcie::PORTS.0 + 0x1000, 0xfff),
+            (RAM, 0xffff),
+        ];
+        for n in 0..60_000 {
+            if n % 5_000 == 0 {
+                m.reset(ResetKind::Warm).unwrap();
+                // Windows of functions, where the accesses go; tables of the ITS and its queue, in RAM.
+                for (at, value) in [
+                    (HIGH_ECAM + (1 << 15) + 0x10, 0x1001),
+                    (HIGH_ECAM + (1 << 15) + 0x14, pcie::MMIO.0),
+                    (HIGH_ECAM + (1 << 15) + 0x20, pcie::MMIO.0 + 0x1_0000),
+                    (HIGH_ECAM + (1 << 15) + 4, 7),
+                    (HIGH_ECAM + (3 << 15) + 0x10, pcie::MMIO.0 + 0x2_0000),
+                    (HIGH_ECAM + (3 << 15) + 4, 7),
+                    (pcie::ITS + 0x80, RAM),
+                    (pcie::ITS + 0x84, 1 << 31),
+                    (pcie::ITS + 0x100, RAM + 0x4000),
+                    (pcie::ITS + 0x104, 1 << 31),
+                    (pcie::ITS + 0x108, RAM + 0x8000),
+                    (pcie::ITS + 0x10c, 1 << 31),
+                    (pcie::ITS, 1),
+                    (GICV3_REDIST + 0x70, RAM + 0xf),
+                    (GICV3_REDIST + 0x78, RAM),
+                    (GICV3_REDIST, 1),
+                ] {
+                    let _ = m.bus.view().store(Gpa(at), 4, value & 0xffff_ffff);
+                }
+            }
+            let width = 1 << (random() % 4) as u8;
+            let value = if random() % 4 == 0 { random() & 0xf } else { random() };
+            let (base, mask) = places[random() as usize % places.len()];
+            let at = Gpa(base + (random() & mask & !(u64::from(width) - 1)));
+            // What nobody answers, or not in this width, is an error and nothing more.
+            if random() % 2 == 0 {
+                let _ = m.bus.view().store(at, width, value & (u64::MAX >> (64 - 8 * u32::from(width))));
+            } else {
+                let _ = m.bus.view().load(at, width);
+            }
+            if n % 100 == 0 {
+                m.timers.clock().advance_to(vm::VmTime(n * 1_000_000));
+                m.timers.expire();
+            }
+            let _ = m.power.take();
+        }
+        let saved = m.save();
+        m.load(&saved).unwrap();
+    }
+}
