@@ -108,6 +108,10 @@ impl Acpi {
         let at = self.tables.len().next_multiple_of(16);
         self.tables.resize(at, 0);
         self.tables.extend(table);
+        // Some firmware takes what is there into the sum.
+        if let Some(checksum) = self.tables.get_mut(at + CHECKSUM) {
+            *checksum = 0;
+        }
         self.checked.push(at..self.tables.len());
         at
     }
@@ -160,7 +164,9 @@ impl Acpi {
         loader.add_pointer(RSDP_FILE, RSDP_XSDT, 8);
         loader.add_checksum(RSDP_FILE, 8, 0..RSDP_V1_LEN);
         loader.add_checksum(RSDP_FILE, 32, 0..RSDP_LEN);
-        [(TABLES_FILE, self.tables.clone()), (RSDP_FILE, self.rsdp(0)), (LOADER_FILE, loader.commands)]
+        let mut rsdp = self.rsdp(0);
+        (rsdp[8], rsdp[32]) = (0, 0);
+        [(TABLES_FILE, self.tables.clone()), (RSDP_FILE, rsdp), (LOADER_FILE, loader.commands)]
     }
 }
 
@@ -387,7 +393,7 @@ mod tests {
                 }
                 3 => {
                     let [at, start, len] = [60, 64, 68].map(|at| u32_at(command, at) as usize);
-                    file[at] = 0;
+                    assert_eq!(file[at], 0, "as edk2 expects it");
                     file[at] = checksum(&file[start..start + len]);
                 }
                 other => panic!("command {other}"),

@@ -158,7 +158,8 @@ impl Gicv3 {
         let by_affinity = (0..).zip(&cpus).map(|(n, cpu)| (cpu.affinity, n)).collect();
         let spi_blocks = (spis.div_ceil(BLOCK) as usize).min(MAX_SPI_BLOCKS);
         let highest = vec![None; cpus.len()];
-        let mut gic = Self { regs: Gicv3Regs::default(), cpus, by_affinity, spi_blocks, highest, lpis: None, awake: false };
+        let mut gic =
+            Self { regs: Gicv3Regs::default(), cpus, by_affinity, spi_blocks, highest, lpis: None, awake: false };
         gic.fit();
         gic
     }

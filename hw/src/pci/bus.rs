@@ -49,6 +49,7 @@ impl IrqSink for Wires {
 pub struct PciBus {
     memory: Arc<AddressSpace>,
     ports: Arc<AddressSpace>,
+    ports_at_0: bool,
     wires: Arc<Wires>,
     msi: Option<MsiSink>,
     functions: RwLock<BTreeMap<u8, Arc<dyn PciPort>>>,
@@ -58,18 +59,28 @@ impl PciBus {
     /// An empty bus whose pins are wired as [`pirq`] says. Windows of its functions appear in `memory` and `ports`; their
     /// messages go to `msi`.
     pub fn new(memory: Arc<AddressSpace>, ports: Arc<AddressSpace>, msi: Option<MsiSink>) -> Arc<Self> {
-        Self::with_swizzle(memory, ports, msi, pirq)
+        Self::made(memory, ports, msi, pirq, false)
     }
 
-    /// As [`new`](PciBus::new), with pins wired as `swizzle` says.
+    /// As [`new`](PciBus::new), with pins wired as `swizzle` says, and I/O ports that are the functions' from 0 on.
     pub fn with_swizzle(
         memory: Arc<AddressSpace>,
         ports: Arc<AddressSpace>,
         msi: Option<MsiSink>,
         swizzle: Swizzle,
     ) -> Arc<Self> {
+        Self::made(memory, ports, msi, swizzle, true)
+    }
+
+    fn made(
+        memory: Arc<AddressSpace>,
+        ports: Arc<AddressSpace>,
+        msi: Option<MsiSink>,
+        swizzle: Swizzle,
+        ports_at_0: bool,
+    ) -> Arc<Self> {
         let wires = Arc::new(Wires { swizzle, asserted: Mutex::default(), lines: OnceLock::new() });
-        Arc::new(Self { memory, ports, wires, msi, functions: RwLock::default() })
+        Arc::new(Self { memory, ports, ports_at_0, wires, msi, functions: RwLock::default() })
     }
 
     /// Wires the four lines, once: on a PC they are PIRQA to PIRQD, to [`super::piix3::pirqs`].
@@ -85,6 +96,7 @@ impl PciBus {
             devfn,
             memory: self.memory.clone(),
             ports: self.ports.clone(),
+            ports_at_0: self.ports_at_0,
             intx: [line(0), line(1), line(2), line(3)],
             msi: self.msi.clone(),
         }

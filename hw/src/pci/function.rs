@@ -29,6 +29,8 @@ pub struct PciSlot {
     pub memory: Arc<AddressSpace>,
     /// I/O ports.
     pub ports: Arc<AddressSpace>,
+    /// Functions may have their ports at 0.
+    pub ports_at_0: bool,
     /// Its four interrupt pins.
     pub intx: [IrqLine; 4],
     /// Where messages go, if the machine has an interrupt controller that takes them.
@@ -154,7 +156,8 @@ impl Function {
 
     fn update_bar(&mut self, regs: &PciRegs, n: usize) {
         let (Some(bar), Some(mapped)) = (self.layout.bars().get(n), self.mapped.get_mut(n)) else { return };
-        let at = bar.address(regs);
+        let from_0 = self.slot.ports_at_0 && bar.space == Space::Io;
+        let at = if from_0 { bar.decoded(regs) } else { bar.address(regs) };
         if mapped.at == at {
             return;
         }

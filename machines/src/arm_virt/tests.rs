@@ -154,6 +154,9 @@ fn everything_answers_where_the_map_says() {
         let ids = [0, 1, 2, 3, 4].map(|device| load(HIGH_ECAM + (device << 15)).unwrap());
         assert_eq!(ids, [0x0008_1b36, 0x1001_1af4, 0x1000_1af4, 0x100e_8086, 0xffff_ffff]);
         assert_eq!(load(pcie::PORTS.0), Ok(0xffff_ffff));
+        // Firmware puts the first function's ports at 0; the first is the disk's features.
+        machine.bus.view().store(Gpa(HIGH_ECAM + (1 << 15) + 4), 2, 1).unwrap();
+        assert_eq!(machine.bus.view().load(Gpa(pcie::PORTS.0 + 0x14), 4), Ok(1), "sectors");
         let sre = wiring.sysregs.find(icc::ICC_SRE_EL1).is_some();
         assert_eq!(
             (load(GICV2_CPU).is_ok(), load(GICV3_REDIST).is_ok(), sre),
