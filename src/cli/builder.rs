@@ -171,7 +171,7 @@ impl Builder {
                 }
                 (false, _) if self.system == System::Aarch64 => {}
                 (false, DeviceKind::E1000 { .. } | DeviceKind::VirtioNet { .. }) => {
-                    let reason = format!("the machine {machine} has no PCI bus");
+                    let reason = format!("network cards are not implemented yet on the machine {machine}");
                     return Err(CliError::new(object, reason, "use -M pc"));
                 }
                 (false, _) if driver.ends_with("-pci") => {
