@@ -422,7 +422,9 @@ fn iasl_reads_the_tables() {
     std::fs::create_dir_all(&dir).unwrap();
     for gic in [GicVersion::V2, GicVersion::V3] {
         let acpi = crate::acpi::Acpi::arm(&firmware::described(&Config { cpus: 2, ..config(gic) }));
-        let tables = &acpi.files()[0].1;
+        // With the pointer that systems look for before them.
+        let placed = acpi.placed(RAM);
+        let tables = &placed[64..];
         let mut names = Vec::new();
         let mut at = 0;
         while let Some(len) = tables.get(at + 4..at + 8).map(|len| u32::from_le_bytes(len.try_into().unwrap())) {
