@@ -12,7 +12,7 @@ use host::console::Console;
 use host::disk::Disk;
 use host::entropy::{FileEntropy, HostEntropy};
 use host::terminal::{Keys, Terminal};
-use machines::arm_virt::{self, Files, GicVersion, Virtio, VirtioKind};
+use machines::arm_virt::{self, Files, GicVersion, VirtioKind};
 use machines::boot::File;
 use machines::devices::ScsiKind;
 use machines::error::Role;
@@ -238,42 +238,43 @@ fn entropy(config: &Config) -> Result<Arc<dyn Entropy>> {
     })
 }
 
-/// The virtio devices in the order of the command line; drives of their own come first, as they do under QEMU.
-fn virtio(config: &Config) -> Result<Vec<Virtio>> {
-    let mut all = Vec::new();
-    let mut macs = Macs::default();
-    let mut drives: Vec<_> = config.drives.iter().filter(|drive| drive.interface == Interface::Virtio).collect();
-    drives.sort_by_key(|drive| drive.index);
-    for drive in drives {
-        all.push(Virtio { kind: VirtioKind::Blk { drive: drive.id.clone(), serial: String::new() }, pci: true });
-    }
-    for device in &config.devices {
+/// What of the devices of an ARM board is on virtio-mmio, and the configuration with the others.
+fn split_virtio(config: &Config, macs: &mut Macs) -> (Vec<VirtioKind>, Config) {
+    let mut rest = config.clone();
+    let mut kinds = Vec::new();
+    // Whether the buses of virtio consoles so far are on virtio-mmio, by id.
+    let mut buses: Vec<(Option<&str>, bool)> = Vec::new();
+    let mut mmio = config.devices.iter().map(|device| {
+        let named = device.driver.ends_with("-device");
         let kind = match &device.kind {
             DeviceKind::VirtioBlk { drive, serial } => {
                 VirtioKind::Blk { drive: drive.clone(), serial: serial.clone().unwrap_or_default() }
             }
             DeviceKind::VirtioRng { .. } => VirtioKind::Rng,
-            DeviceKind::VirtioSerial => continue,
-            DeviceKind::Virtconsole { chardev, .. } => VirtioKind::Console { chardev: chardev.clone() },
-            DeviceKind::VirtioNet { mac, netdev: Some(netdev) } => {
+            DeviceKind::VirtioSerial => {
+                buses.push((device.id.as_deref(), named));
+                return false;
+            }
+            DeviceKind::Virtconsole { chardev, bus } => {
+                let bus = buses.iter().rev().find(|(id, _)| bus.is_none() || *id == bus.as_deref());
+                let on_mmio = bus.is_some_and(|(_, on_mmio)| *on_mmio);
+                kinds.extend(on_mmio.then(|| VirtioKind::Console { chardev: chardev.clone() }));
+                return on_mmio;
+            }
+            DeviceKind::VirtioNet { mac, netdev: Some(netdev) } if named => {
                 VirtioKind::Net { netdev: netdev.clone(), mac: macs.next(*mac) }
             }
             DeviceKind::VirtioScsi { units } => VirtioKind::Scsi { units: units.iter().map(scsi_unit).collect() },
             DeviceKind::Virtio9p { fsdev, tag } => VirtioKind::Ninep { folder: fsdev.clone(), tag: tag.clone() },
             DeviceKind::VirtioBalloon => VirtioKind::Balloon,
-            // On its host; the others are refused by the command line.
-            DeviceKind::Scsi { .. }
-            | DeviceKind::Nvme { .. }
-            | DeviceKind::VirtioNet { .. }
-            | DeviceKind::E1000 { .. }
-            | DeviceKind::Ide { .. }
-            | DeviceKind::Debugcon { .. }
-            | DeviceKind::DebugExit { .. }
-            | DeviceKind::Pvpanic { .. } => continue,
+            _ => return false,
         };
-        all.push(Virtio { kind, pci: false });
-    }
-    Ok(all)
+        kinds.extend(named.then_some(kind));
+        named
+    });
+    rest.devices.retain(|_| mmio.next() != Some(true));
+    drop(mmio);
+    (kinds, rest)
 }
 
 /// A unit as the boards have it.
@@ -351,6 +352,8 @@ fn arm_machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
             None => bail!("-drive if=pflash,unit={}: this machine has banks 0 and 1; choose one", drive.index),
         }
     }
+    let mut macs = Macs::default();
+    let (virtio, rest) = split_virtio(config, &mut macs);
     let board_config = arm_virt::Config {
         cpu: cpu.to_owned(),
         pa_bits: model.pa_bits,
@@ -363,7 +366,12 @@ fn arm_machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
         },
         serial: config.serials.first().cloned().flatten(),
         flash,
-        virtio: virtio(config)?,
+        acpi: config.machine.virt.acpi,
+        its: config.machine.virt.its,
+        highmem_ecam: config.machine.virt.highmem_ecam,
+        highmem_mmio: config.machine.virt.highmem_mmio,
+        virtio,
+        pci: x86::devices(&rest, &mut macs)?.0,
         ..arm_virt::Config::default()
     };
     let limit = config.ram_bytes;
@@ -371,7 +379,7 @@ fn arm_machine(config: &Config, cpu: &str) -> Result<(Board, Boot)> {
         kernel: read(Role::Kernel, config.kernel.as_deref(), limit)?,
         initrd: read(Role::Initrd, config.initrd.as_deref(), limit)?,
         dtb: read(Role::Dtb, config.dtb.as_deref(), limit)?,
-        firmware: None,
+        firmware: firmware::arm(config, arm_virt::FLASH_LEN + 1)?,
         cmdline: config.append.clone().unwrap_or_default(),
     };
     if let Some(path) = &config.machine.dump_dtb {

@@ -1,12 +1,14 @@
-//! ACPI tables of a PC: what they say, and how they get to where the guest's system looks for them. Advanced
+//! ACPI tables: what they say, and how they get to where the guest's system looks for them. Advanced
 //! Configuration and Power Interface Specification, release 6.5; section titles are its.
 //!
 //! - here: the tables with fixed fields, and their places;
-//! - [`dsdt`]: what is described in byte code.
+//! - [`dsdt`]: what is described in byte code;
+//! - [`arm`]: all tables of the Arm board.
 //!
 //! With firmware the tables go through fw_cfg with a list of what to do with them, since the firmware decides where they
 //! lie (SeaBIOS, `romfile_loader.h`; QEMU's documentation, "Table loader"). Without it the board has them in ROM.
 
+pub mod arm;
 pub mod dsdt;
 
 use crate::pc::ChipSet;
@@ -119,6 +121,10 @@ impl Acpi {
         let at = self.tables.len().next_multiple_of(16);
         self.tables.resize(at, 0);
         self.tables.extend(table);
+        // Some firmware takes what is there into the sum.
+        if let Some(checksum) = self.tables.get_mut(at + CHECKSUM) {
+            *checksum = 0;
+        }
         self.checked.push(at..self.tables.len());
         at
     }
@@ -422,7 +428,7 @@ mod tests {
                 }
                 3 => {
                     let [at, start, len] = [60, 64, 68].map(|at| u32_at(command, at) as usize);
-                    assert_eq!(file[at], 0);
+                    assert_eq!(file[at], 0, "as edk2 expects it");
                     file[at] = checksum(&file[start..start + len]);
                 }
                 other => panic!("command {other}"),

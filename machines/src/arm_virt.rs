@@ -6,17 +6,30 @@
 //! | `0x0000_0000` | two flash banks of 64 MiB                                |               |
 //! | `0x0800_0000` | GIC distributor                                          |               |
 //! | `0x0801_0000` | GICv2 CPU interface                                      |               |
+//! | `0x0802_0000` | GICv2m                                                   | SPI 48 to 111 |
+//! | `0x0808_0000` | GICv3 ITS                                                | LPIs          |
 //! | `0x080a_0000` | GICv3 redistributors                                     |               |
 //! | `0x0900_0000` | PL011                                                    | SPI 1         |
 //! | `0x0901_0000` | PL031                                                    | SPI 2         |
 //! | `0x0902_0000` | fw_cfg                                                   |               |
 //! | `0x0903_0000` | PL061; the power button is pin 3                         | SPI 7         |
 //! | `0x0a00_0000` | 32 virtio-mmio transports of 512 bytes                   | SPI 16 + slot |
+//! | `0x1000_0000` | memory of PCI functions                                  |               |
+//! | `0x3eff_0000` | I/O ports of PCI functions                               | SPI 3 to 6    |
+//! | `0x3f00_0000` | PCI configuration space, if not above RAM                |               |
 //! | `0x4000_0000` | RAM                                                      |               |
+//! | 256 GiB, or above RAM | PCI configuration space at 256 MiB into it, then 512 GiB for memory of PCI functions | |
 //!
 //! Linux names disks in order of slot. `-device virtio-*-device` fills slots from the last one downwards, as under QEMU,
-//! where the disk given last is therefore `vda`. Devices that are on PCI there (`-drive if=virtio`, `-device
-//! virtio-*-pci`) fill slots from the first one upwards, so that the disk given first is `vda`, as on PCI.
+//! where the disk given last is therefore `vda`. `-drive if=virtio` and `-device virtio-*-pci` are on PCI, where the disk
+//! given first is `vda`.
+//!
+//! - here: what is asked for, the parts, the device tree;
+//! - [`firmware`]: what firmware is told of it beside;
+//! - [`pcie`]: PCI Express and messages.
+
+pub mod firmware;
+pub mod pcie;
 
 use crate::board::{Board, CpuDesc, Pin};
 use crate::boot::{Blob, File, arm64, kernel::Kernel};
@@ -24,13 +37,13 @@ use crate::builder::{Boot, Made, Wires};
 use crate::devices::{self, Reach, ScsiUnit};
 use crate::error::{Error, Role};
 use crate::fdt::{Fdt, Node};
+use crate::pc::PciDevice;
 use arm::wiring;
+use firmware::Told;
 use hw::block::cfi_flash::CfiFlash;
 use hw::char::pl011::Pl011;
 use hw::gpio::pl061::Pl061;
-use hw::intc::gicv2::Gicv2;
-use hw::intc::gicv3::{Gicv3, Processor, icc};
-use hw::intc::wiring::{CpuLines, Gic, ppi_pins, spi_pins};
+use hw::intc::wiring::CpuLines;
 use hw::misc::fw_cfg::{FwCfg, key};
 use hw::rtc::pl031::Pl031;
 use hw::virtio::balloon::VirtioBalloon;
@@ -42,6 +55,7 @@ use hw::virtio::ninep::Virtio9p;
 use hw::virtio::rng::VirtioRng;
 use hw::virtio::scsi::VirtioScsi;
 use hw::virtio::{NoDevice, VirtioDevice};
+use pcie::Shared;
 use std::sync::Arc;
 use vm::chardev::CharPort;
 use vm::{DeviceCell, Gpa, Ram};
@@ -49,7 +63,8 @@ use vm::{DeviceCell, Gpa, Ram};
 const NAME: &str = "virt";
 /// Where RAM begins.
 pub const RAM: u64 = 0x4000_0000;
-const FLASH_LEN: u64 = 64 << 20;
+/// Bytes of a flash bank.
+pub const FLASH_LEN: u64 = 64 << 20;
 const GIC_DIST: u64 = 0x0800_0000;
 const GICV2_CPU: u64 = 0x0801_0000;
 const GICV3_REDIST: u64 = 0x080a_0000;
@@ -65,6 +80,8 @@ const VIRTIO_SLOTS: usize = 32;
 const SPIS: u32 = 256;
 const SPI_UART: u32 = 1;
 const SPI_RTC: u32 = 2;
+/// First of four, one for each line of the PCI bus.
+const SPI_PCIE: u32 = 3;
 const SPI_GPIO: u32 = 7;
 const SPI_VIRTIO: u32 = 16;
 const POWER_KEY_PIN: u32 = 3;
@@ -96,7 +113,7 @@ pub enum GicVersion {
     V3,
 }
 
-/// What is behind a virtio transport.
+/// What is behind a virtio-mmio transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VirtioKind {
     /// The disk `drive`; `serial` is what GET_ID gives.
@@ -113,15 +130,6 @@ pub enum VirtioKind {
     Ninep { folder: String, tag: String },
     /// A memory balloon.
     Balloon,
-}
-
-/// A virtio device that the user asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Virtio {
-    /// What it is.
-    pub kind: VirtioKind,
-    /// It is on PCI under QEMU: takes slots from the first one upwards.
-    pub pci: bool,
 }
 
 /// The machine as asked for.
@@ -143,8 +151,18 @@ pub struct Config {
     pub serial: Option<String>,
     /// Disks in the flash banks.
     pub flash: [Option<String>; 2],
-    /// Devices in the order they were asked for.
-    pub virtio: Vec<Virtio>,
+    /// Firmware gets ACPI tables.
+    pub acpi: bool,
+    /// With GICv3: there is an ITS.
+    pub its: bool,
+    /// PCI configuration space may be above RAM.
+    pub highmem_ecam: bool,
+    /// There may be memory of PCI functions above RAM.
+    pub highmem_mmio: bool,
+    /// Devices on virtio-mmio in the order they were asked for.
+    pub virtio: Vec<VirtioKind>,
+    /// Functions on PCI in the order they were asked for.
+    pub pci: Vec<PciDevice>,
     /// virtio-mmio version 1 (`-global virtio-mmio.force-legacy=true`, QEMU's default).
     pub legacy_virtio: bool,
     /// Disk requests run inside the guest's notification, so that runs can be repeated.
@@ -162,7 +180,12 @@ impl Default for Config {
             gic: GicVersion::V2,
             serial: None,
             flash: [None, None],
+            acpi: true,
+            its: true,
+            highmem_ecam: true,
+            highmem_mmio: true,
             virtio: Vec::new(),
+            pci: Vec::new(),
             legacy_virtio: false,
             synchronous: false,
         }
@@ -190,22 +213,16 @@ pub struct Files {
 /// What cannot be: too much RAM or too many CPUs or devices, or a file that does not boot.
 pub fn machine(config: &Config, files: Files) -> Result<(Board, Boot), Error> {
     let firmware = files.firmware.is_some() || config.flash[0].is_some();
-    let for_firmware = firmware.then(|| {
-        let bytes = |file: &Option<File>| file.as_ref().map(|file| file.bytes.clone()).unwrap_or_default();
-        (bytes(&files.kernel), bytes(&files.initrd), files.cmdline.clone())
-    });
-    let board = board(config, for_firmware)?;
+    let board = board(config, firmware.then(|| Told::new(config, &files)))?;
     let boot = boot(config, &board, files, firmware)?;
     Ok((board, boot))
 }
-
-type ForFirmware = Option<(Vec<u8>, Vec<u8>, String)>;
 
 fn spi(n: u32) -> Pin {
     Pin::new("gic", "spi", n)
 }
 
-fn board(config: &Config, for_firmware: ForFirmware) -> Result<Board, Error> {
+fn board(config: &Config, told: Option<Told>) -> Result<Board, Error> {
     check(config)?;
     let cpus = config.cpus;
     let mut b = Board::new(NAME);
@@ -222,17 +239,18 @@ fn board(config: &Config, for_firmware: ForFirmware) -> Result<Board, Error> {
             part.drive(drive);
         }
     }
-    let gic = match config.gic {
-        GicVersion::V2 => b.add::<Gicv2>("gic", move |w| gicv2(w, cpus)).at(GIC_DIST).at(GICV2_CPU),
-        GicVersion::V3 => {
-            b.add::<Gicv3>("gic", move |w| gicv3(w, cpus)).at(GIC_DIST).at_len(GICV3_REDIST, GICV3_REDIST_LEN)
-        }
+    let shared = Arc::new(Shared::default());
+    let gic = pcie::gic(&mut b, config, &shared).at(GIC_DIST);
+    match config.gic {
+        GicVersion::V2 => gic.at(GICV2_CPU),
+        GicVersion::V3 => gic.at_len(GICV3_REDIST, GICV3_REDIST_LEN),
     };
-    gic.inputs("spi", SPIS).fdt(gic_node(config.gic));
+    gic.inputs("spi", SPIS).fdt(gic_node(config));
     for n in 0..cpus {
         gic.inputs(format!("ppi{n}_"), 16);
         gic.irqs([wiring::PIN_IRQ, wiring::PIN_FIQ].map(|pin| Pin::new(format!("cpu{n}"), "pin", pin)));
     }
+    pcie::messages(&mut b, config, &shared);
     let uart = b.add::<Pl011>("uart0", |w| {
         let port = if w.has_chardev() { w.chardev()? } else { Arc::new(CharPort::null()) };
         Ok(Made::cell(Pl011::cell(w.irq(0), port)))
@@ -246,7 +264,7 @@ fn board(config: &Config, for_firmware: ForFirmware) -> Result<Board, Error> {
         .irq(spi(SPI_RTC))
         .fdt(primecell("pl031", &["apb_pclk"]));
     let ram = config.ram;
-    b.add::<FwCfg>("fw_cfg", move |w| Ok(fw_cfg(w, ram, cpus, for_firmware)))
+    b.add::<FwCfg>("fw_cfg", move |w| fw_cfg(w, ram, cpus, told))
         .at(FW_CFG)
         .fdt(Node::new("fw-cfg").string("compatible", "qemu,fw-cfg-mmio").flag("dma-coherent"));
     b.add::<Pl061>("gpio", |w| {
@@ -311,6 +329,7 @@ fn board(config: &Config, for_firmware: ForFirmware) -> Result<Board, Error> {
             .irq(spi(SPI_VIRTIO + slot as u32).edge())
             .fdt(Node::new("virtio_mmio").string("compatible", "virtio,mmio").flag("dma-coherent"));
     }
+    pcie::add(&mut b, config, &shared)?;
     Ok(b)
 }
 
@@ -336,18 +355,14 @@ fn check(config: &Config) -> Result<(), Error> {
 }
 
 /// What is in each slot.
-fn slots(devices: &[Virtio]) -> Result<Vec<Option<VirtioKind>>, Error> {
+fn slots(devices: &[VirtioKind]) -> Result<Vec<Option<VirtioKind>>, Error> {
     let asked = devices.len();
     if asked > VIRTIO_SLOTS {
         return Err(Error::TooManyVirtio { machine: NAME, slots: VIRTIO_SLOTS, asked });
     }
     let mut slots = vec![None; VIRTIO_SLOTS];
-    let (up, down): (Vec<_>, Vec<_>) = devices.iter().partition(|device| device.pci);
-    for (slot, device) in slots.iter_mut().zip(up) {
-        *slot = Some(device.kind.clone());
-    }
-    for (slot, device) in slots.iter_mut().rev().zip(down) {
-        *slot = Some(device.kind.clone());
+    for (slot, device) in slots.iter_mut().rev().zip(devices) {
+        *slot = Some(device.clone());
     }
     Ok(slots)
 }
@@ -390,39 +405,24 @@ fn lines(w: &mut Wires<'_>, cpu: u32) -> CpuLines {
     CpuLines { irq: w.irq(first), fiq: w.irq(first + 1) }
 }
 
-fn gic_made<G: Gic + vm::Mmio>(cell: Arc<DeviceCell<G>>, cpus: u32) -> Made {
-    let mut inputs = vec![("spi".to_string(), spi_pins(&cell))];
-    inputs.extend((0..cpus).map(|n| (format!("ppi{n}_"), ppi_pins(&cell, n))));
-    Made { inputs, ..Made::cell(cell) }
-}
-
-fn gicv2(w: &mut Wires<'_>, cpus: u32) -> Result<Made, Error> {
-    let lines = (0..cpus).map(|n| lines(w, n)).collect();
-    Ok(gic_made(Arc::new(DeviceCell::new(Gicv2::new(SPIS, lines))), cpus))
-}
-
-fn gicv3(w: &mut Wires<'_>, cpus: u32) -> Result<Made, Error> {
-    let cpu = |n| Processor { affinity: affinity(n), lines: lines(w, n) };
-    let cell = Arc::new(DeviceCell::new(Gicv3::new(SPIS, (0..cpus).map(cpu).collect())));
-    w.sysregs().map(&icc::registers(), icc::port(&cell));
-    Ok(gic_made(cell, cpus))
-}
-
 /// Aff3 to Aff0 of CPU `n`, as in its MPIDR_EL1: clusters of 8.
 fn affinity(n: u32) -> u32 {
     ((n / 8) << 8) | (n % 8)
 }
 
-fn fw_cfg(w: &Wires<'_>, ram: u64, cpus: u32, for_firmware: ForFirmware) -> Made {
+fn fw_cfg(w: &Wires<'_>, ram: u64, cpus: u32, told: Option<Told>) -> Result<Made, Error> {
     let mut device = FwCfg::new(w.bus().clone());
     device.add_item(key::RAM_SIZE, ram.to_le_bytes());
     for item in [key::NB_CPUS, key::MAX_CPUS] {
         device.add_item(item, (cpus as u16).to_le_bytes());
     }
-    if let Some((kernel, initrd, cmdline)) = for_firmware {
+    if let Some(Told { kernel, initrd, cmdline, files }) = told {
         device.add_kernel(kernel, initrd, &cmdline);
+        for (name, contents) in files {
+            device.add_file(name, contents).map_err(|e| w.fail(e))?;
+        }
     }
-    Made::cell(Arc::new(DeviceCell::new(device)))
+    Ok(Made::cell(Arc::new(DeviceCell::new(device))))
 }
 
 // The device tree. Bindings are those of Linux, Documentation/devicetree/bindings.
@@ -434,12 +434,13 @@ fn primecell(name: &str, clocks: &[&str]) -> Node {
         .strings("clock-names", clocks)
 }
 
-fn gic_node(version: GicVersion) -> Node {
+fn gic_node(config: &Config) -> Node {
     let node = Node::new("intc");
-    let node = match version {
+    let mut node = match config.gic {
         GicVersion::V2 => node.string("compatible", "arm,cortex-a15-gic"),
         GicVersion::V3 => node.string("compatible", "arm,gic-v3").cells("#redistributor-regions", &[1]),
     };
+    node.children.extend(pcie::messages_node(config));
     node.cells("#interrupt-cells", &[3])
         .flag("interrupt-controller")
         .cells("#address-cells", &[2])
@@ -524,6 +525,7 @@ pub fn fdt(config: &Config, board: &Board) -> Fdt {
     let flash = Node::new("flash@0").string("compatible", "cfi-flash").reg("reg", &banks).cells("bank-width", &[4]);
     root = root.child(clock).child(flash);
     root.children.extend(board.parts.iter().filter_map(|part| part.node()));
+    root.children.push(pcie::node(config));
     root.children.push(Node::new("gpio-keys").string("compatible", "gpio-keys").child(key));
     Fdt { root, ..Fdt::default() }
 }

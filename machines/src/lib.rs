@@ -21,6 +21,7 @@ pub mod microvm;
 mod mp_table;
 pub mod pc;
 pub mod power_key;
+pub mod smbios;
 #[cfg(test)]
 mod testing;
 

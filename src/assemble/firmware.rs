@@ -1,4 +1,4 @@
-//! Where the firmware of PCs is: SeaBIOS and the BIOS of the VGA as distributions install them.
+//! Where firmware is as distributions install it: SeaBIOS and the BIOS of the VGA for PCs, edk2 for the ARM board.
 
 use crate::cli::config::Config;
 use anyhow::{Result, anyhow};
@@ -7,6 +7,14 @@ use machines::error::Role;
 use machines::pc::{FIRMWARE_MAX, OPTION_ROM_MAX};
 use std::path::{Path, PathBuf};
 
+/// Directories of the ARM board's firmware: Debian; Fedora; Arch; what was built by hand.
+const ARM_DIRS: [&str; 5] = [
+    "/usr/share/qemu-efi-aarch64",
+    "/usr/share/AAVMF",
+    "/usr/share/edk2/aarch64",
+    "/usr/share/edk2-armvirt/aarch64",
+    "/usr/local/share/qemu",
+];
 /// Directories: Debian and Fedora; Debian's links, Arch, SUSE; what was built by hand.
 const DIRS: [&str; 4] = ["/usr/share/seabios", "/usr/share/qemu", "/usr/local/share/qemu", "/usr/share/qemu-kvm"];
 /// SeaBIOS for a machine that makes RAM of its ROM; the small one for a machine that cannot.
@@ -17,6 +25,18 @@ fn find(config: &Config, names: &[&Path]) -> Option<PathBuf> {
     let dirs = config.firmware_dirs.iter().cloned().chain(DIRS.map(PathBuf::from));
     let mut candidates = dirs.flat_map(|dir| names.iter().map(move |name| dir.join(name)));
     candidates.find(|path| path.is_file())
+}
+
+/// The firmware that `-bios` names for the ARM board: a file, or a name in one of the directories.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn arm(config: &Config, limit: u64) -> Result<Option<File>> {
+    let Some(given) = &config.bios else { return Ok(None) };
+    let mut dirs = config.firmware_dirs.iter().cloned().chain(ARM_DIRS.map(PathBuf::from));
+    let found = if given.exists() { None } else { dirs.find(|dir| dir.join(given).is_file()) };
+    let path = found.map_or_else(|| given.clone(), |dir| dir.join(given));
+    Ok(Some(File::read(Role::Firmware, &path, limit)?))
 }
 
 fn dirs(config: &Config) -> String {

@@ -69,7 +69,7 @@ fn pc_config(config: &Config, cpu: &str, model: &Model) -> Result<pc::Config> {
         name if System::is_q35(name) => ChipSet::Q35,
         _ => ChipSet::I440fx,
     };
-    let (devices, ports, mut first) = devices(config)?;
+    let (devices, ports, mut first) = devices(config, &mut Macs::default())?;
     let defaults = !config.nodefaults;
     let ide = ide(config, &mut first)?;
     first.sort_by_key(|(index, _)| *index);
@@ -203,15 +203,14 @@ fn boot_order(letters: &str) -> Result<[BootDevice; 3]> {
 }
 
 /// Functions on PCI, drives of their own first, as under QEMU, devices at ports, and where firmware is to look first.
-type Devices = (Vec<PciDevice>, Vec<PortDevice>, Vec<(u32, BootPlace)>);
+pub type Devices = (Vec<PciDevice>, Vec<PortDevice>, Vec<(u32, BootPlace)>);
 
-fn devices(config: &Config) -> Result<Devices> {
+pub fn devices(config: &Config, macs: &mut Macs) -> Result<Devices> {
     let (mut pci, mut ports, mut first) = (Vec::new(), Vec::new(), Vec::new());
     for drive in drives(config, Interface::Virtio) {
         let serial = drive.serial.clone().unwrap_or_default();
         pci.push(PciDevice::VirtioBlk { drive: drive.id.clone(), serial });
     }
-    let mut macs = Macs::default();
     let port = |port, kind| PortDevice { port, kind };
     for device in &config.devices {
         let before = pci.len();

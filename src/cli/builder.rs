@@ -24,6 +24,7 @@ pub struct Builder {
     pub system: System,
     pub machine: Option<String>,
     pub gic: Option<Gic>,
+    pub virt: Virt,
     pub dump_dtb: Option<PathBuf>,
     pub cpu: Option<Cpu>,
     pub cpus: Option<u32>,
@@ -81,7 +82,11 @@ impl Builder {
             drive::add(&mut self.drives, self.system.ide_places(&machine), &option, &text)?;
         }
         self.networks.finish(&mut self.warnings)?;
-        let usual = if is_pc { "e1000" } else { "virtio-net-device" };
+        let usual = match self.system {
+            System::Aarch64 => "virtio-net-pci",
+            _ if is_pc => "e1000",
+            _ => "virtio-net-device",
+        };
         let cards = std::mem::take(&mut self.networks.cards).into_iter();
         self.devices.extend(cards.map(|card| card.device(usual)));
         scsi::attach(&mut self.devices)?;
@@ -112,7 +117,7 @@ impl Builder {
         }
         Ok(Config {
             system: self.system,
-            machine: Machine { name: machine, gic: self.gic, dump_dtb: self.dump_dtb },
+            machine: Machine { name: machine, gic: self.gic, virt: self.virt, dump_dtb: self.dump_dtb },
             cpu: self.cpu.unwrap_or(Cpu { model: self.system.default_cpu().to_string(), features: Vec::new() }),
             ram_bytes: self.ram_bytes.unwrap_or(DEFAULT_RAM),
             cpus: self.cpus.unwrap_or(1),
@@ -165,28 +170,29 @@ impl Builder {
                     return Err(CliError::new(object, reason, format!("use {base}-pci")));
                 }
                 (true, _) => {}
-                (false, DeviceKind::VirtioNet { .. } | DeviceKind::E1000 { .. }) if machine == "microvm" => {
+                (false, DeviceKind::VirtioNet { netdev: None, .. }) if driver.ends_with("-device") => {
+                    let reason = "this machine has no such card without a network";
+                    return Err(CliError::new(object, reason, "add -netdev user,id=net0 and netdev=net0"));
+                }
+                (false, DeviceKind::Debugcon { .. } | DeviceKind::DebugExit { .. } | DeviceKind::Pvpanic { .. }) => {
+                    let reason = format!("the machine {machine} has no ISA bus");
+                    return Err(CliError::new(object, reason, "use system-x86_64 -M pc"));
+                }
+                (false, DeviceKind::Ide { .. }) => {
+                    let reason = format!("the machine {machine} has no IDE or Serial ATA controller");
+                    return Err(CliError::new(object, reason, "use system-x86_64 -M pc, or virtio-blk or nvme"));
+                }
+                (false, _) if self.system == System::Aarch64 => {}
+                (false, DeviceKind::Nvme { .. }) => {
+                    let reason = format!("the machine {machine} has no PCI bus");
+                    return Err(CliError::new(object, reason, "use -M pc"));
+                }
+                (false, DeviceKind::E1000 { .. } | DeviceKind::VirtioNet { .. }) => {
                     let reason = format!("network cards are not implemented yet on the machine {machine}");
                     return Err(CliError::new(object, reason, "use -M pc"));
                 }
-                (false, DeviceKind::VirtioNet { netdev: None, .. }) => {
-                    let reason = "this machine has no card without a network";
-                    return Err(CliError::new(object, reason, "add -netdev user,id=net0 and netdev=net0"));
-                }
-                (
-                    false,
-                    DeviceKind::E1000 { .. }
-                    | DeviceKind::Nvme { .. }
-                    | DeviceKind::Ide { .. }
-                    | DeviceKind::Debugcon { .. }
-                    | DeviceKind::DebugExit { .. }
-                    | DeviceKind::Pvpanic { .. },
-                ) => {
-                    let reason = format!("the machine {machine} has neither PCI nor an ISA bus");
-                    return Err(CliError::new(object, reason, "use system-x86_64 -M pc"));
-                }
                 (false, _) if driver.ends_with("-pci") => {
-                    let reason = format!("PCI is not implemented yet on the machine {machine}");
+                    let reason = format!("the machine {machine} has no PCI bus");
                     return Err(CliError::new(object, reason, format!("use {base}-device")));
                 }
                 (false, _) => {}
@@ -197,7 +203,8 @@ impl Builder {
 
     /// Refuses what only firmware or a VGA would heed.
     fn check_firmware(&self, is_pc: bool, machine: &str) -> Result<(), CliError> {
-        let asked = [("bios", self.bios.is_some()), ("boot", self.boot != Boot::default())];
+        let bios = self.bios.is_some() && self.system != System::Aarch64;
+        let asked = [("bios", bios), ("boot", self.boot != Boot::default())];
         if let Some((option, _)) = asked.iter().find(|(_, asked)| *asked && !is_pc) {
             let reason = format!("firmware is not implemented yet on the machine {machine}");
             return Err(CliError::new(&format!("-{option}"), reason, "leave it out"));

@@ -173,8 +173,28 @@ pub struct Machine {
     /// As typed; the boards know whether it exists.
     pub name: String,
     pub gic: Option<Gic>,
+    pub virt: Virt,
     /// Write the device tree here and end.
     pub dump_dtb: Option<PathBuf>,
+}
+
+/// What can be switched off on an ARM board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Virt {
+    /// The GICv3's translation service for messages.
+    pub its: bool,
+    /// Firmware gets ACPI tables.
+    pub acpi: bool,
+    /// PCI configuration space is above RAM, if the CPU reaches it there.
+    pub highmem_ecam: bool,
+    /// There is memory of PCI functions above RAM, if the CPU reaches it there.
+    pub highmem_mmio: bool,
+}
+
+impl Default for Virt {
+    fn default() -> Self {
+        Self { its: true, acpi: true, highmem_ecam: true, highmem_mmio: true }
+    }
 }
 
 /// The interrupt controller of an ARM board.

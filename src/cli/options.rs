@@ -25,7 +25,7 @@ macro_rules! options {
 }
 
 options! {
-    ["machine" "M"] Some("NAME[,gic-version=2|3|max]"), "the board: `help` lists them", machine;
+    ["machine" "M"] Some("NAME[,gic-version=2|3|max][,acpi=off]"), "the board: `help` lists them", machine;
     ["cpu"] Some("MODEL[,FEATURE=on|off]"), "the CPU: `help` lists them", cpu;
     ["smp"] Some("N"), "number of CPUs; default 1", smp;
     ["m"] Some("SIZE"), "guest RAM: a number of MiB, or with suffix K, M, G or T; default 128M", memory;
@@ -33,7 +33,7 @@ options! {
     ["kernel"] Some("FILE"), "kernel to start: for ARM Image, compressed Image, EFI zboot or ELF, for a PC bzImage", |b, v| path(&mut b.kernel, "kernel", v);
     ["initrd"] Some("FILE"), "initial RAM disk for the kernel", |b, v| path(&mut b.initrd, "initrd", v);
     ["append"] Some("TEXT"), "the kernel's command line", |b, v| set(&mut b.append, v.to_string());
-    ["bios"] Some("FILE"), "firmware of a PC, or its name in one of the directories; default SeaBIOS", |b, v| path(&mut b.bios, "bios", v);
+    ["bios"] Some("FILE"), "firmware, or its name in one of the directories; default on a PC SeaBIOS", |b, v| path(&mut b.bios, "bios", v);
     ["L"] Some("DIR"), "look for firmware in DIR first", firmware_dir;
     ["boot"] Some("[order=]LETTERS[,menu=on][,splash-time=MS][,reboot-timeout=MS]"), "where firmware looks for a system: a floppy, c disk, d CD-ROM, n network; default cad", boot;
     ["dtb"] Some("FILE"), "device tree in place of the generated one", |b, v| path(&mut b.dtb, "dtb", v);
@@ -182,21 +182,28 @@ fn machine(b: &mut Builder, text: &str) -> Result<(), CliError> {
         accel_names(b, &format!("-{typed} {text}"), &names)?;
     }
     b.dump_dtb = fields.take("dumpdtb").map(Into::into).or(b.dump_dtb.take());
-    for (key, what) in [
-        ("virtualization", "EL2"),
-        ("secure", "EL3"),
-        ("mte", "memory tagging"),
-        ("its", "the GIC's ITS"),
-        ("usb", "USB"),
-        ("ras", "RAS events"),
-    ] {
+    for (key, what) in
+        [("virtualization", "EL2"), ("secure", "EL3"), ("mte", "memory tagging"), ("usb", "USB"), ("ras", "RAS events")]
+    {
         if fields.switch(key)? == Some(true) {
             return Err(fields.error(format!("{what} is not implemented yet"), format!("use {key}=off")));
         }
     }
     fields.choice("iommu", &[("none", ())])?;
+    let virt = &mut b.virt;
+    if let Some(on) = fields.switch("highmem")? {
+        (virt.highmem_ecam, virt.highmem_mmio) = (on, on);
+    }
+    for (key, switch) in [
+        ("its", &mut virt.its),
+        ("acpi", &mut virt.acpi),
+        ("highmem-ecam", &mut virt.highmem_ecam),
+        ("highmem-mmio", &mut virt.highmem_mmio),
+    ] {
+        *switch = fields.switch(key)?.unwrap_or(*switch);
+    }
     // What they choose does not exist here, so both answers are right.
-    for key in ["acpi", "highmem", "highmem-mmio", "highmem-ecam", "highmem-redists", "compact-highmem"] {
+    for key in ["highmem-redists", "compact-highmem"] {
         fields.switch(key)?;
     }
     for key in ["dump-guest-core", "mem-merge", "graphics", "default-bus-bypass-iommu"] {

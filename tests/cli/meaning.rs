@@ -69,7 +69,7 @@ fn defaults() {
     let config = system("");
     let want = Config {
         system: System::Aarch64,
-        machine: Machine { name: "virt".into(), gic: None, dump_dtb: None },
+        machine: Machine { name: "virt".into(), gic: None, virt: Virt::default(), dump_dtb: None },
         cpu: Cpu { model: "max".into(), features: vec![] },
         ram_bytes: 128 << 20,
         cpus: 1,
@@ -90,6 +90,7 @@ fn defaults() {
         serials: vec![Some("serial0".into())],
         monitors: vec!["serial0".into()],
         netdevs: Vec::new(),
+        fsdevs: vec![],
         rngs: vec![],
         rtc: RtcBase::Utc,
         perf_map: false,
@@ -115,7 +116,10 @@ fn one_dash_or_two_and_every_simple_option() {
          -dtb board.dtb -no-reboot -no-shutdown -S -d in_asm,op_opt,guest_errors,int,int -D log.txt -name guest=me,process=p \
          -rtc base=2000-03-01 -echr 0x14 -pidfile pid -nodefaults -no-user-config -vga none -nic none -net none",
     );
-    assert_eq!(config.machine, Machine { name: "virt".into(), gic: Some(Gic::V3), dump_dtb: None });
+    let machine = Machine { name: "virt".into(), gic: Some(Gic::V3), virt: Virt::default(), dump_dtb: None };
+    assert_eq!(config.machine, machine);
+    let virt = system("-M virt,highmem=off,highmem-mmio=on,its=off,acpi=off").machine.virt;
+    assert_eq!(virt, Virt { its: false, acpi: false, highmem_ecam: false, highmem_mmio: true });
     let features = [("crc32", true), ("sve", false), ("pmu", false)].map(|(name, on)| (name.to_string(), on));
     assert_eq!(config.cpu, Cpu { model: "cortex-a57".into(), features: features.to_vec() });
     assert_eq!((config.ram_bytes, config.cpus), (3 << 29, 1));

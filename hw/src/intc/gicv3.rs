@@ -2,19 +2,23 @@
 //! interfaces. Arm IHI 0069; registers are cited by name, since editions number its sections differently.
 //!
 //! One Security state (GICD_CTLR.DS is 1), affinity routing only (ARE is 1), system-register CPU interfaces only (SRE is
-//! 1; see [`icc`]). No LPIs yet: they would be one more source of candidates in [`Device::update`].
+//! 1; see [`icc`]). With [`Gicv3::with_lpis`] there are LPIs ([`lpi`]), which an ITS sends
+//! ([`gicv3_its`](super::gicv3_its)).
 
 pub mod icc;
+pub mod lpi;
 
 use super::cpu_interface::{Candidate, CpuInterface, Group};
 use super::intid_block::{BLOCK, BlockRegister, FIRST_SPECIAL, IntidBlock, Row, bits, existing};
 use super::lanes::Lanes;
 use super::wiring::{CpuLines, Gic};
+use lpi::{LpiRegs, Lpis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use vm::snapshot::BadState;
-use vm::{Access, BusError, Device, Mmio, Regs, ResetKind, Window};
+use vm::{Access, AddressSpace, BusError, Device, Mmio, Regs, ResetKind, Window};
 
 /// Blocks of 32 SPIs that INTIDs 32 to 1019 take.
 const MAX_SPI_BLOCKS: usize = 31;
@@ -45,6 +49,10 @@ const GICR_WAKER: u64 = 0x0014;
 const ARE_DS: u32 = 1 << 4 | 1 << 6;
 /// GICD_TYPER: 16 bits of INTID, affinity level 3 is used, no 1-of-N distribution.
 const TYPER_FIXED: u32 = 15 << 19 | 1 << 24 | 1 << 25;
+/// GICD_TYPER: there are LPIs.
+const TYPER_LPIS: u32 = 1 << 17;
+/// GICR_TYPER: there are physical LPIs.
+const TYPER_PLPIS: u32 = 1 << 0;
 /// GICD_IIDR and GICR_IIDR: Arm, product and revision 0 as in the GIC-500.
 const IIDR: u32 = 0x0000_043b;
 /// GICR_WAKER: ProcessorSleep and ChildrenAsleep.
@@ -61,6 +69,10 @@ pub struct Gicv3 {
     spi_blocks: usize,
     /// The interrupt that comes next at each processor, before priority mask and preemption: follows from `regs`.
     highest: Vec<Option<Candidate>>,
+    /// What of LPIs follows from `regs` and memory.
+    lpis: Option<Lpis>,
+    /// Processors are awake from reset on.
+    awake: bool,
 }
 
 /// A processor that a [`Gicv3`] serves.
@@ -78,11 +90,14 @@ struct CpuRegs {
     /// GICR_WAKER: nothing is forwarded.
     asleep: bool,
     interface: CpuInterface,
+    #[serde(default)]
+    lpi: LpiRegs,
 }
 
 impl Default for CpuRegs {
     fn default() -> Self {
-        Self { private: IntidBlock::private(), asleep: true, interface: CpuInterface::default() }
+        let (private, interface) = (IntidBlock::private(), CpuInterface::default());
+        Self { private, asleep: true, interface, lpi: LpiRegs::default() }
     }
 }
 
@@ -116,6 +131,7 @@ impl Regs for Gicv3Regs {
             if !sgis || !cpu.private.is_possible(!0) || !cpu.interface.is_possible() {
                 return Err(BadState(format!("impossible private interrupts or interface of CPU {n}")));
             }
+            cpu.lpi.validate()?;
         }
         for (n, block) in (1..).zip(&self.spis) {
             if !block.irqs.is_possible(existing(n)) || block.routes.iter().any(|route| route & !ROUTE != 0) {
@@ -142,14 +158,32 @@ impl Gicv3 {
         let by_affinity = (0..).zip(&cpus).map(|(n, cpu)| (cpu.affinity, n)).collect();
         let spi_blocks = (spis.div_ceil(BLOCK) as usize).min(MAX_SPI_BLOCKS);
         let highest = vec![None; cpus.len()];
-        let mut gic = Self { regs: Gicv3Regs::default(), cpus, by_affinity, spi_blocks, highest };
+        let mut gic =
+            Self { regs: Gicv3Regs::default(), cpus, by_affinity, spi_blocks, highest, lpis: None, awake: false };
         gic.fit();
         gic
     }
 
+    /// With LPIs, whose tables are in `memory`.
+    #[must_use]
+    pub fn with_lpis(self, memory: Arc<AddressSpace>) -> Self {
+        Self { lpis: Some(Lpis::new(memory, self.cpus.len())), ..self }
+    }
+
+    /// With redistributors that no software has to wake (GICR_WAKER), as a secure monitor leaves them: firmware that runs
+    /// after one, such as edk2, does not.
+    #[must_use]
+    pub fn awake(mut self) -> Self {
+        self.awake = true;
+        self.regs = Gicv3Regs::default();
+        self.fit();
+        self
+    }
+
     /// Gives the lists of registers the machine's lengths.
     fn fit(&mut self) {
-        self.regs.cpus.resize_with(self.cpus.len(), CpuRegs::default);
+        let asleep = !self.awake;
+        self.regs.cpus.resize_with(self.cpus.len(), || CpuRegs { asleep, ..CpuRegs::default() });
         self.regs.spis.resize_with(self.spi_blocks, SpiBlock::default);
     }
 
@@ -163,7 +197,7 @@ impl Gicv3 {
 
     /// Finds the next interrupt of every processor. Words without a ready interrupt cost a few operations.
     fn find_highest(&mut self) {
-        let Self { regs, by_affinity, highest, .. } = self;
+        let Self { regs, by_affinity, highest, lpis, .. } = self;
         highest.clear();
         highest.extend(regs.cpus.iter().map(|cpu| {
             let mut best = None;
@@ -176,6 +210,16 @@ impl Gicv3 {
             }
             best
         }));
+        if let Some(lpis) = lpis.as_ref().filter(|_| regs.enabled[Group::G1 as usize]) {
+            for ((best, cpu), candidate) in highest.iter_mut().zip(&regs.cpus).zip(lpis.next()) {
+                if let Some(candidate) = candidate
+                    && !cpu.asleep
+                    && cpu.interface.enabled[Group::G1 as usize]
+                {
+                    candidate.offer_to(best);
+                }
+            }
+        }
         for (first, block) in (BLOCK..).step_by(BLOCK as usize).zip(&regs.spis) {
             for bit in bits(block.irqs.ready(regs.enabled)) {
                 let (priority, group) = (block.irqs.priority_of(bit), block.irqs.group_of(bit));
@@ -224,7 +268,10 @@ impl Gicv3 {
         }
         Ok(match offset {
             GICD_CTLR => u32::from(self.regs.enabled[0]) | u32::from(self.regs.enabled[1]) << 1 | ARE_DS,
-            GICD_TYPER => TYPER_FIXED | self.spi_blocks as u32,
+            GICD_TYPER => {
+                let lpis = if self.lpis.is_some() { TYPER_LPIS } else { 0 };
+                TYPER_FIXED | lpis | self.spi_blocks as u32
+            }
             GICD_IIDR => IIDR,
             _ => identification(offset, 0x92),
         })
@@ -260,11 +307,17 @@ impl Gicv3 {
         }
         Ok(match register {
             GICR_IIDR => IIDR,
-            // Processor_Number and Last; no LPIs.
-            GICR_TYPER => (cpu as u32) << 8 | u32::from(cpu + 1 == self.cpus.len()) << 4,
+            // Processor_Number and Last.
+            GICR_TYPER => {
+                let lpis = if self.lpis.is_some() { TYPER_PLPIS } else { 0 };
+                (cpu as u32) << 8 | u32::from(cpu + 1 == self.cpus.len()) << 4 | lpis
+            }
             GICR_TYPER_HIGH => self.cpus.get(cpu).map_or(0, |cpu| cpu.affinity),
             GICR_WAKER if regs.asleep => PROCESSOR_SLEEP | CHILDREN_ASLEEP,
-            _ => identification(register, 0x93),
+            _ => match regs.lpi.read(register).filter(|_| self.lpis.is_some()) {
+                Some(value) => value,
+                None => identification(register, 0x93),
+            },
         })
     }
 
@@ -280,6 +333,8 @@ impl Gicv3 {
             }
         } else if register == GICR_WAKER && lanes.mask & PROCESSOR_SLEEP != 0 {
             regs.asleep = value & PROCESSOR_SLEEP != 0;
+        } else if let Some(lpis) = &mut self.lpis {
+            lpis.write(&mut regs.lpi, cpu, lanes, value);
         }
         Ok(())
     }
@@ -301,6 +356,10 @@ impl Device for Gicv3 {
         &self.regs
     }
     fn regs_mut(&mut self) -> &mut Gicv3Regs {
+        // Whoever calls this loads others, and memory with them.
+        if let Some(lpis) = &mut self.lpis {
+            lpis.forget();
+        }
         &mut self.regs
     }
 
@@ -308,6 +367,9 @@ impl Device for Gicv3 {
         // The levels of the pins belong to the devices that drive them.
         let old = std::mem::take(&mut self.regs);
         self.fit();
+        if let Some(lpis) = &mut self.lpis {
+            lpis.forget();
+        }
         for (new, old) in self.regs.cpus.iter_mut().zip(&old.cpus) {
             new.private.pins = old.private.pins;
         }
@@ -318,6 +380,9 @@ impl Device for Gicv3 {
 
     fn update(&mut self) {
         self.fit();
+        if let Some(lpis) = &mut self.lpis {
+            lpis.refresh(self.regs.cpus.iter().map(|cpu| &cpu.lpi));
+        }
         self.find_highest();
         for (n, cpu) in self.cpus.iter().enumerate() {
             // "Interrupt grouping": with one Security state Group 0 is signalled by FIQ, Group 1 by IRQ.

@@ -52,6 +52,7 @@ impl IrqSink for Wires {
 pub struct PciBus {
     memory: Arc<AddressSpace>,
     ports: Arc<AddressSpace>,
+    ports_at_0: bool,
     wires: Arc<Wires>,
     msi: Option<MsiSink>,
     functions: RwLock<BTreeMap<u8, Arc<dyn PciPort>>>,
@@ -71,11 +72,31 @@ impl PciBus {
         msi: Option<MsiSink>,
         route: Route,
     ) -> Arc<Self> {
-        let wires = Arc::new(Wires { route, asserted: Mutex::default(), lines: OnceLock::new() });
-        Arc::new(Self { memory, ports, wires, msi, functions: RwLock::default() })
+        Self::made(memory, ports, msi, route, false)
     }
 
-    /// Wires the lines PIRQA to PIRQD, and E to H if the chip set has them, once: to [`super::piix3::pirqs`] or
+    /// The same on a machine without other ports: those of functions may be anywhere from 0 on.
+    pub fn with_ports_at_0(
+        memory: Arc<AddressSpace>,
+        ports: Arc<AddressSpace>,
+        msi: Option<MsiSink>,
+        route: Route,
+    ) -> Arc<Self> {
+        Self::made(memory, ports, msi, route, true)
+    }
+
+    fn made(
+        memory: Arc<AddressSpace>,
+        ports: Arc<AddressSpace>,
+        msi: Option<MsiSink>,
+        route: Route,
+        ports_at_0: bool,
+    ) -> Arc<Self> {
+        let wires = Arc::new(Wires { route, asserted: Mutex::default(), lines: OnceLock::new() });
+        Arc::new(Self { memory, ports, ports_at_0, wires, msi, functions: RwLock::default() })
+    }
+
+    /// Wires the lines, once: on a PC they are PIRQA to PIRQD, and E to H if the chip set has them, to [`super::piix3::pirqs`] or
     /// [`super::ich9_lpc::pirqs`].
     pub fn wire<const N: usize>(&self, pirqs: [IrqLine; N]) {
         let _ = self.wires.lines.set(pirqs.into());
@@ -89,6 +110,7 @@ impl PciBus {
             devfn,
             memory: self.memory.clone(),
             ports: self.ports.clone(),
+            ports_at_0: self.ports_at_0,
             intx: [line(0), line(1), line(2), line(3)],
             msi: self.msi.clone(),
         }

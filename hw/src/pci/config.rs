@@ -159,8 +159,14 @@ impl Bar {
         }
     }
 
-    /// The address that the registers hold, if the command register and the register itself let it be decoded.
+    /// The address that the registers hold, if the command register and the register itself let it be decoded. Address 0
+    /// is that of a register that was never set, except on buses whose windows begin there.
     pub fn address(&self, regs: &PciRegs) -> Option<u64> {
+        self.decoded(regs).filter(|base| *base != 0)
+    }
+
+    /// As [`address`](Bar::address), and 0 is an address like others.
+    pub fn decoded(&self, regs: &PciRegs) -> Option<u64> {
         let enable = if self.space == Space::Io { COMMAND_IO } else { COMMAND_MEMORY };
         let low = u64::from(regs.dword(self.register));
         if regs.command() & enable == 0 || self.register == ROM && low & 1 == 0 {
@@ -172,8 +178,7 @@ impl Bar {
             Space::Memory64 => (u64::from(regs.dword(self.register.wrapping_add(4))) << 32, u64::MAX),
         };
         let base = (high | low) & !(self.len - 1);
-        // Address 0 is that of a register that was never set.
-        (base != 0 && base.checked_add(self.len - 1)? <= last).then_some(base)
+        (base.checked_add(self.len - 1)? <= last).then_some(base)
     }
 }
 
@@ -392,6 +397,7 @@ mod tests {
         write(&layout, &mut regs, 0x18, 0x1f);
         write(&layout, &mut regs, COMMAND, 1);
         assert_eq!((memory.address(&regs), ports.address(&regs)), (None, None), "0 is nowhere");
+        assert_eq!((memory.decoded(&regs), ports.decoded(&regs)), (None, Some(0)), "or it is");
     }
 
     #[test]

@@ -6,8 +6,19 @@ use super::config::{Space, Window};
 use std::sync::{Arc, Weak};
 use vm::{AddressSpace, Backing, Device, DeviceCell, Gpa, IrqLine, Mapping, MappingId, MmioPort};
 
-/// Delivers a message: what a write of `data` to `address` is.
-pub type MsiSink = Arc<dyn Fn(u64, u32) + Send + Sync>;
+/// An interrupt as a message: a write to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who sends it: bus number in bits 15:8, device and function number in 7:0.
+    pub requester: u16,
+    /// Where it is written.
+    pub address: u64,
+    /// What is written, 32 bits.
+    pub data: u32,
+}
+
+/// Delivers a message.
+pub type MsiSink = Arc<dyn Fn(Message) + Send + Sync>;
 
 /// Where a function is plugged, and what it reaches from there.
 #[derive(Clone)]
@@ -18,6 +29,8 @@ pub struct PciSlot {
     pub memory: Arc<AddressSpace>,
     /// I/O ports.
     pub ports: Arc<AddressSpace>,
+    /// Functions may have their ports at 0.
+    pub ports_at_0: bool,
     /// Its four interrupt pins.
     pub intx: [IrqLine; 4],
     /// Where messages go, if the machine has an interrupt controller that takes them.
@@ -106,7 +119,7 @@ impl Function {
     /// Delivers a message, if the function may write memory at all.
     pub fn send_msi(&self, regs: &PciRegs, address: u64, data: u32) {
         if let Some(msi) = self.slot.msi.as_ref().filter(|_| self.is_master(regs)) {
-            msi(address, data);
+            msi(Message { requester: self.slot.devfn.into(), address, data });
         }
     }
 
@@ -150,7 +163,9 @@ impl Function {
 
     fn update_bar(&mut self, regs: &PciRegs, n: usize) {
         let (Some(bar), Some(mapped)) = (self.layout.bars().get(n), self.mapped.get_mut(n)) else { return };
-        let at = bar.address(regs).map(|at| (at, bar.len));
+        let from_0 = self.slot.ports_at_0 && bar.space == Space::Io;
+        let at = if from_0 { bar.decoded(regs) } else { bar.address(regs) };
+        let at = at.map(|at| (at, bar.len));
         if mapped.at == at {
             return;
         }

@@ -4,6 +4,7 @@
 //! - [`function`]: what every function has beside them: its windows in the address spaces, its interrupt;
 //! - [`msi`]: interrupts as messages;
 //! - [`bus`]: which function is where, and how their interrupt pins reach the four lines of a bus;
+//! - [`ecam`]: configuration space in memory, and the host bridge of machines that have nothing but that;
 //! - one file per chip of a PC's chip sets, and for what they share: [`host_bridge`], `acpi_pm`, `smbus`.
 //!
 //! A chip with a PCI interface keeps a [`config::PciRegs`] among its registers and a [`function::Function`] beside them,
@@ -15,6 +16,7 @@
 mod acpi_pm;
 pub mod bus;
 pub mod config;
+pub mod ecam;
 pub mod function;
 pub mod host_bridge;
 pub mod i440fx;

@@ -28,7 +28,7 @@ impl Default for Machine {
         let messages = Messages::default();
         let to = messages.clone();
         let lines = [0, 1, 2, 3].map(|n| IrqLine::to(pirqs.clone(), n));
-        let msi: MsiSink = Arc::new(move |address, data| to.lock().unwrap().push((address, data)));
+        let msi: MsiSink = Arc::new(move |message| to.lock().unwrap().push((message.address, message.data)));
         let bus = PciBus::new(memory.clone(), ports.clone(), Some(msi));
         bus.wire(lines);
         Self { memory, ports, pirqs, messages, bus }

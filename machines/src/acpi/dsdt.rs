@@ -79,7 +79,7 @@ pub fn dsdt(pc: &Pc) -> Sdt {
     table
 }
 
-fn path(text: &str) -> Path {
+pub(super) fn path(text: &str) -> Path {
     Path::new(text)
 }
 
@@ -90,7 +90,7 @@ fn device(code: &mut Vec<u8>, name: &str, hid: &str, uid: u8, resources: &[&dyn 
 }
 
 /// Code that is there already.
-struct Bytes(Vec<u8>);
+pub(super) struct Bytes(pub Vec<u8>);
 
 impl Aml for Bytes {
     fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
@@ -232,7 +232,7 @@ impl Aml for Scoped {
     }
 }
 
-fn encode(what: &dyn Aml) -> Vec<u8> {
+pub(super) fn encode(what: &dyn Aml) -> Vec<u8> {
     let mut code = Vec::new();
     what.to_aml_bytes(&mut code);
     code

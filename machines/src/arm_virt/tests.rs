@@ -2,6 +2,7 @@ use super::*;
 use crate::builder::{Host, build};
 use crate::machine::Machine;
 use crate::testing::{IdleAccel, host};
+use hw::intc::gicv3::icc;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use vm::vcpu::Wiring;
@@ -19,7 +20,7 @@ fn golden(name: &str, text: &str) {
 }
 
 fn config(gic: GicVersion) -> Config {
-    let virtio = |kind, pci| Virtio { kind, pci };
+    let mac = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
     let blk = |drive: &str| VirtioKind::Blk { drive: drive.into(), serial: String::new() };
     Config {
         cpu: "cortex-a57".into(),
@@ -27,7 +28,12 @@ fn config(gic: GicVersion) -> Config {
         ram: 512 << 20,
         gic,
         serial: Some("serial0".into()),
-        virtio: vec![virtio(blk("hd0"), false), virtio(VirtioKind::Rng, false), virtio(blk("hd1"), true)],
+        virtio: vec![blk("hd0"), VirtioKind::Rng],
+        pci: vec![
+            PciDevice::VirtioBlk { drive: "hd1".into(), serial: String::new() },
+            PciDevice::VirtioNet { netdev: None, mac },
+            PciDevice::E1000 { netdev: None, mac },
+        ],
         synchronous: true,
         ..Config::default()
     }
@@ -142,8 +148,15 @@ fn everything_answers_where_the_map_says() {
         assert_eq!(load(GPIO + 0xfe0), Ok(0x61));
         assert_eq!(load(FLASH_LEN), Ok(0));
         assert_eq!(load(VIRTIO), Ok(0x7472_6976));
-        // 4.2.2: device IDs; the disk given as PCI first, the others from the top.
-        assert_eq!([0, 1, 30, 31].map(|slot| load(VIRTIO + VIRTIO_LEN * slot + 8).unwrap()), [2, 0, 4, 2]);
+        // 4.2.2: device IDs, from the top.
+        assert_eq!([0, 1, 30, 31].map(|slot| load(VIRTIO + VIRTIO_LEN * slot + 8).unwrap()), [0, 0, 4, 2]);
+        // Functions: the host bridge, then the others in order.
+        let ids = [0, 1, 2, 3, 4].map(|device| load(HIGH_ECAM + (device << 15)).unwrap());
+        assert_eq!(ids, [0x0008_1b36, 0x1001_1af4, 0x1000_1af4, 0x100e_8086, 0xffff_ffff]);
+        assert_eq!(load(pcie::PORTS.0), Ok(0xffff_ffff));
+        // Firmware puts the first function's ports at 0; the first is the disk's features.
+        machine.bus.view().store(Gpa(HIGH_ECAM + (1 << 15) + 4), 2, 1).unwrap();
+        assert_eq!(machine.bus.view().load(Gpa(pcie::PORTS.0 + 0x14), 4), Ok(1), "sectors");
         let sre = wiring.sysregs.find(icc::ICC_SRE_EL1).is_some();
         assert_eq!(
             (load(GICV2_CPU).is_ok(), load(GICV3_REDIST).is_ok(), sre),
@@ -245,11 +258,15 @@ fn what_cannot_be() {
         files(),
         "machine `virt` cannot have 124 CPUs with GICv3; use -smp 123 or less",
     );
-    let rng = Virtio { kind: VirtioKind::Rng, pci: false };
     fails(
-        Config { virtio: vec![rng; 33], ..base() },
+        Config { virtio: vec![VirtioKind::Rng; 33], ..base() },
         files(),
         "machine `virt` has 32 virtio slots and 33 devices want one; remove some -device or -drive",
+    );
+    fails(
+        Config { pci: vec![PciDevice::VirtioRng; 32], ..base() },
+        files(),
+        "machine `virt` has 31 free PCI slots and 32 devices want one; remove some -device or -drive",
     );
     let none = Files::default;
     fails(base(), none(), "nothing to boot; give a kernel with -kernel FILE");
@@ -284,19 +301,19 @@ fn what_cannot_be_built() {
     );
     fails(
         &|_, host| drop(host.drives.remove("hd1")),
-        "`virtio0` needs the drive `hd1`, which does not exist; known: hd0",
+        "`virtio-blk-1` needs the drive `hd1`, which does not exist; known: hd0",
     );
     fails(&|board, _| board.ram[0].1 = Gpa(UART + 0x10), "`ram` at 0x9000010 overlaps `uart0`; move one of them");
-    fails(&|board, _| board.parts[4].path = "gic".into(), "the board has two parts called `gic`; rename one");
+    fails(&|board, _| board.parts[5].path = "gic".into(), "the board has two parts called `gic`; rename one");
     fails(
-        &|board, _| board.parts[3].irqs[0].number = 999,
+        &|board, _| board.parts[4].irqs[0].number = 999,
         "`uart0` drives `gic.spi999`, which does not exist; `gic` has spi0 to spi255, ppi0_0 to ppi0_15",
     );
     fails(
         &|board, _| board.power_button = Some(Pin::new("button", "pin", 0)),
         "`power-button` drives `button.pin0`, which does not exist; there is no `button`",
     );
-    fails(&|board, _| board.parts[3].at.clear(), "`uart0` places 0 windows of its 1; give each an address");
+    fails(&|board, _| board.parts[4].at.clear(), "`uart0` places 0 windows of its 1; give each an address");
     fails(
         &|board, _| board.parts[2].irqs[0] = Pin::new("gpio", "pin", 0),
         "`gic` drives an input of a part that waits for it; break the circle",
@@ -352,14 +369,201 @@ fn scsi_folders_and_a_balloon() {
         vec![unit(0, ScsiKind::Disk { drive: "hd0".into() }), unit(1, ScsiKind::Cdrom { drive: Some("hd1".into()) })];
     let kinds =
         [VirtioKind::Scsi { units }, VirtioKind::Ninep { folder: "f".into(), tag: "t".into() }, VirtioKind::Balloon];
-    let virtio = kinds.map(|kind| Virtio { kind, pci: true }).to_vec();
-    let config = Config { virtio, ..config(GicVersion::V2) };
+    let config = Config { virtio: kinds.to_vec(), ..config(GicVersion::V2) };
     let (board, boot) = machine(&config, files()).unwrap();
     let m = build(board, boot, &host(), &IdleAccel::default()).unwrap();
-    let ids = [0, 1, 2].map(|slot| m.bus.view().load(Gpa(VIRTIO + VIRTIO_LEN * slot + 8), 4));
+    let ids = [31, 30, 29].map(|slot| m.bus.view().load(Gpa(VIRTIO + VIRTIO_LEN * slot + 8), 4));
     assert_eq!(ids, [Ok(8), Ok(9), Ok(5)]);
     assert_eq!(
         (m.media.keys().map(String::as_str).collect::<Vec<_>>(), m.balloon.is_some()),
-        (vec!["scsi0-cd1.0"], true)
+        (vec!["scsi1f-cd1.0"], true)
     );
+}
+
+const HIGH_ECAM: u64 = 0x40_1000_0000;
+
+#[test]
+fn windows_of_pci_are_above_ram_if_the_cpu_reaches_them() {
+    let gib = 1_u64 << 30;
+    let low = (0x3f00_0000, 0x0100_0000);
+    let high = (HIGH_ECAM, 256 << 20);
+    for (pa_bits, ram, on, ecam, mmio) in [
+        (44, gib, true, high, Some(512 * gib)),
+        (40, gib, true, high, Some(512 * gib)),
+        (39, gib, true, high, None),
+        (36, gib, true, low, None),
+        (44, gib, false, low, None),
+        (44, 300 * gib, true, (301 * gib + (256 << 20), 256 << 20), Some(512 * gib)),
+        (44, 600 * gib, true, (601 * gib + (256 << 20), 256 << 20), Some(1024 * gib)),
+    ] {
+        let config = Config { pa_bits, ram, highmem_ecam: on, highmem_mmio: on, ..config(GicVersion::V3) };
+        let windows = pcie::Windows::new(&config);
+        assert_eq!((windows.ecam, windows.high_mmio.map(|window| window.0)), (ecam, mmio), "{pa_bits} {ram}");
+    }
+}
+
+/// A function's interrupt, by its pin and by messages, reaches the vCPU.
+#[test]
+fn interrupts_of_functions_lead_to_the_vcpu() {
+    for gic in [GicVersion::V2, GicVersion::V3] {
+        let (machine, wiring) = built(gic);
+        let view = machine.bus.view();
+        let function = HIGH_ECAM + (3 << 15); // the 82540EM
+        view.store(Gpa(function + 0x10), 4, pcie::MMIO.0).unwrap();
+        view.store(Gpa(function + 4), 2, 6).unwrap();
+        let view = machine.bus.view();
+        // INTC of a machine whose first device is on INTB: SPI 6.
+        let spi = u64::from(32 + SPI_PCIE + 3);
+        let store = |gpa: u64, value: u32| view.store(Gpa(gpa), 4, value.into()).unwrap();
+        store(GIC_DIST, 3);
+        match gic {
+            GicVersion::V2 => {
+                store(GICV2_CPU, 1);
+                store(GICV2_CPU + 4, 0xf0);
+            }
+            GicVersion::V3 => store(GIC_DIST + 0x84, !0),
+        }
+        store(GIC_DIST + 0x104, 1 << (spi - 32));
+        let pending = || view.load(Gpa(GIC_DIST + 0x204), 4).unwrap() >> (spi - 32) & 1;
+        assert_eq!(pending(), 0);
+        // Interrupt mask set, interrupt cause set.
+        store(pcie::MMIO.0 + 0xd0, 1);
+        store(pcie::MMIO.0 + 0xc8, 1);
+        assert_eq!(pending(), 1, "{gic:?}");
+        assert_eq!(wiring.pins.levels() & 1, u32::from(gic == GicVersion::V2));
+    }
+}
+
+/// `iasl` takes the tables apart and finds nothing wrong; skipped where it is not installed.
+#[test]
+fn iasl_reads_the_tables() {
+    let dir = std::env::temp_dir().join(format!("mimic-arm-acpi-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    for gic in [GicVersion::V2, GicVersion::V3] {
+        let acpi = crate::acpi::Acpi::arm(&firmware::described(&Config { cpus: 2, ..config(gic) }));
+        // With the pointer that systems look for before them.
+        let placed = acpi.placed(RAM);
+        let tables = &placed[64..];
+        let mut names = Vec::new();
+        let mut at = 0;
+        while let Some(len) = tables.get(at + 4..at + 8).map(|len| u32::from_le_bytes(len.try_into().unwrap())) {
+            if len == 0 {
+                break;
+            }
+            let table = &tables[at..at + len as usize];
+            let name = String::from_utf8(table[..4].to_vec()).unwrap();
+            std::fs::write(dir.join(format!("{name}.aml")), table).unwrap();
+            names.push(name);
+            at = (at + len as usize).next_multiple_of(16);
+        }
+        let mut expect = vec!["DSDT", "FACP", "APIC", "GTDT", "MCFG", "SPCR", "DBG2"];
+        expect.extend((gic == GicVersion::V3).then_some("IORT"));
+        expect.extend(["RSDT", "XSDT"]);
+        assert_eq!(names, expect);
+        for name in names {
+            let Ok(output) = Command::new("iasl").args(["-d", &format!("{name}.aml")]).current_dir(&dir).output()
+            else {
+                eprintln!("iasl is not installed: skipped");
+                return;
+            };
+            let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+            let source = std::fs::read_to_string(dir.join(format!("{name}.dsl"))).unwrap();
+            let bad = ["Error", "External", "Invalid", "**** "].iter().find(|bad| text.contains(**bad));
+            assert!(output.status.success() && bad.is_none(), "{name} {bad:?}: {text}{source}");
+            let bad = ["Invalid", "Unknown", "**** "].iter().find(|bad| source.contains(**bad));
+            assert!(bad.is_none(), "{name} {bad:?}: {source}");
+            if name == "DSDT" {
+                for part in
+                    ["Device (PCI0)", "Device (VR31)", "GpioInt (Edge, ActiveHigh", "_PRT", "Notify (PWRB, 0x80)"]
+                {
+                    assert!(source.contains(part), "{part}: {source}");
+                }
+                let output = Command::new("iasl").args(["-p", "again", "DSDT.dsl"]).current_dir(&dir).output().unwrap();
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert!(output.status.success() && text.contains(" 0 Errors"), "{text}{source}");
+            }
+        }
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn firmware_is_told_of_the_machine() {
+    let files = Files { cmdline: "quiet".into(), ..files() };
+    let named =
+        |config: &Config| -> Vec<&str> { Told::new(config, &files).files.iter().map(|(name, _)| *name).collect() };
+    let smbios = ["etc/smbios/smbios-tables", "etc/smbios/smbios-anchor"];
+    let acpi = ["etc/acpi/tables", "etc/acpi/rsdp", "etc/table-loader"];
+    assert_eq!(named(&config(GicVersion::V3)), [&acpi[..], &smbios[..]].concat());
+    assert_eq!(named(&Config { acpi: false, ..config(GicVersion::V3) }), smbios);
+    assert_eq!(Told::new(&config(GicVersion::V2), &files).kernel, image());
+}
+
+/// Random accesses to every device window and function, in every state that they lead to: no panic, no deadlock.
+#[test]
+fn no_accesses_break_the_board() {
+    for (gic, mut state) in [(GicVersion::V2, 1_u64), (GicVersion::V3, 2)] {
+        let (mut m, _) = built(gic);
+        let mut random = || {
+            // Knuth's MMIX generator; its high bits are good.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 24
+        };
+        // Where devices are, and where the random bits are let in.
+        let places = [
+            (GIC_DIST, 0x1_ffff),
+            (pcie::V2M, 0xfff),
+            (pcie::ITS, 0x1fff),
+            (GICV3_REDIST, 0xfff),
+            (UART, 0x3_ffff),
+            (VIRTIO + 30 * VIRTIO_LEN, 0x3ff),
+            (HIGH_ECAM, 0x2_7fff),
+            (pcie::MMIO.0, 0x7_ffff),
+            (pcie::PORTS.0 + 0x1000, 0xfff),
+            (RAM, 0xffff),
+        ];
+        for n in 0..60_000 {
+            if n % 5_000 == 0 {
+                m.reset(ResetKind::Warm).unwrap();
+                // Windows of functions, where the accesses go; tables of the ITS and its queue, in RAM.
+                for (at, value) in [
+                    (HIGH_ECAM + (1 << 15) + 0x10, 0x1001),
+                    (HIGH_ECAM + (1 << 15) + 0x14, pcie::MMIO.0),
+                    (HIGH_ECAM + (1 << 15) + 0x20, pcie::MMIO.0 + 0x1_0000),
+                    (HIGH_ECAM + (1 << 15) + 4, 7),
+                    (HIGH_ECAM + (3 << 15) + 0x10, pcie::MMIO.0 + 0x2_0000),
+                    (HIGH_ECAM + (3 << 15) + 4, 7),
+                    (pcie::ITS + 0x80, RAM),
+                    (pcie::ITS + 0x84, 1 << 31),
+                    (pcie::ITS + 0x100, RAM + 0x4000),
+                    (pcie::ITS + 0x104, 1 << 31),
+                    (pcie::ITS + 0x108, RAM + 0x8000),
+                    (pcie::ITS + 0x10c, 1 << 31),
+                    (pcie::ITS, 1),
+                    (GICV3_REDIST + 0x70, RAM + 0xf),
+                    (GICV3_REDIST + 0x78, RAM),
+                    (GICV3_REDIST, 1),
+                ] {
+                    let _ = m.bus.view().store(Gpa(at), 4, value & 0xffff_ffff);
+                }
+            }
+            let width = 1 << (random() % 4) as u8;
+            let value = if random() % 4 == 0 { random() & 0xf } else { random() };
+            let (base, mask) = places[random() as usize % places.len()];
+            let at = Gpa(base + (random() & mask & !(u64::from(width) - 1)));
+            // What nobody answers, or not in this width, is an error and nothing more.
+            if random() % 2 == 0 {
+                let _ = m.bus.view().store(at, width, value & (u64::MAX >> (64 - 8 * u32::from(width))));
+            } else {
+                let _ = m.bus.view().load(at, width);
+            }
+            if n % 100 == 0 {
+                m.timers.clock().advance_to(vm::VmTime(n * 1_000_000));
+                m.timers.expire();
+            }
+            let _ = m.power.take();
+        }
+        let saved = m.save();
+        m.load(&saved).unwrap();
+    }
 }

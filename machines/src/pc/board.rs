@@ -20,7 +20,7 @@ use hw::misc::gates::{OrGate, ResetPin};
 use hw::misc::port92::Port92;
 use hw::misc::rom::Rom;
 use hw::pci::bus::PciBus;
-use hw::pci::function::MsiSink;
+use hw::pci::function::{Message, MsiSink};
 use hw::pci::host_bridge::{self, Chip, HostBridge, LowMemory};
 use hw::pci::i440fx::Pmc;
 use hw::pci::ich9_ahci::{self, Ich9Ahci};
@@ -75,7 +75,7 @@ impl Shared {
     pub fn bus(&self, w: &Wires<'_>) -> Result<&Arc<PciBus>, Error> {
         let apics = made(&self.interrupts.bus, w)?.clone();
         Ok(self.bus.get_or_init(|| {
-            let msi: MsiSink = Arc::new(move |address, data| {
+            let msi: MsiSink = Arc::new(move |Message { address, data, .. }| {
                 if !apics.msi(address, data) {
                     vm::log!(GuestError, "pci: message {data:#x} to {address:#x}, where no interrupt is");
                 }

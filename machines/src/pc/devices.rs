@@ -12,6 +12,7 @@ use hw::misc::debug_exit::DebugExit;
 use hw::misc::debugcon::Debugcon;
 use hw::misc::pvpanic::{PANICKED, Pvpanic};
 use hw::net::e1000::E1000;
+use hw::pci::bus::PciBus;
 use hw::pci::function::{PciFunction, PciSlot};
 use hw::virtio::VirtioDevice;
 use hw::virtio::balloon::VirtioBalloon;
@@ -83,10 +84,30 @@ fn network(w: &Wires<'_>) -> Result<Arc<dyn NetDev>, Error> {
     if w.has_netdev() { w.netdev() } else { Ok(Arc::new(Unplugged)) }
 }
 
+/// A board with a PCI bus, as parts of it know it.
+pub trait PciBoard: 'static {
+    /// The part that must be made before functions are plugged.
+    const HOST: &'static str;
+
+    /// The bus.
+    ///
+    /// # Errors
+    /// When it cannot be made yet.
+    fn bus(&self, w: &Wires<'_>) -> Result<&Arc<PciBus>, Error>;
+}
+
+impl PciBoard for Shared {
+    const HOST: &'static str = "pic";
+
+    fn bus(&self, w: &Wires<'_>) -> Result<&Arc<PciBus>, Error> {
+        Shared::bus(self, w)
+    }
+}
+
 /// Adds the part `path` for a function of model `T`.
 fn function<'a, T: PciFunction + Mmio>(
     b: &'a mut Board,
-    shared: &Arc<Shared>,
+    shared: &Arc<impl PciBoard>,
     (path, n): (String, u8),
     make: impl FnOnce(&mut Wires<'_>, PciSlot) -> Result<Arc<DeviceCell<T>>, Error> + 'static,
     drain: Option<fn(&mut T)>,
@@ -104,12 +125,16 @@ fn function<'a, T: PciFunction + Mmio>(
         Ok(made)
     })
     .by_guest(T::WINDOWS.len())
-    .after("pic")
+    .after(host(shared))
+}
+
+fn host<S: PciBoard>(_: &Arc<S>) -> &'static str {
+    S::HOST
 }
 
 fn virtio<'a, D: VirtioDevice>(
     b: &'a mut Board,
-    shared: &Arc<Shared>,
+    shared: &Arc<impl PciBoard>,
     at: (String, u8),
     make: impl FnOnce(&mut Wires<'_>) -> Result<D, Error> + 'static,
 ) -> &'a mut PartDesc {
@@ -119,7 +144,7 @@ fn virtio<'a, D: VirtioDevice>(
 /// The same with further things that the machine knows the device by.
 fn virtio_with<'a, D: VirtioDevice>(
     b: &'a mut Board,
-    shared: &Arc<Shared>,
+    shared: &Arc<impl PciBoard>,
     at: (String, u8),
     make: impl FnOnce(&mut Wires<'_>) -> Result<D, Error> + 'static,
     finish: impl FnOnce(Reach<D>, &mut Made) + 'static,
@@ -132,7 +157,8 @@ fn virtio_with<'a, D: VirtioDevice>(
     function::<VirtioPci<D>>(b, shared, at, make, Some(VirtioPci::drain), finish)
 }
 
-fn pci(b: &mut Board, shared: &Arc<Shared>, device: &PciDevice, n: u8, synchronous: bool) {
+/// Adds the function `device`, device number `n` of the bus of any board.
+pub fn pci(b: &mut Board, shared: &Arc<impl PciBoard>, device: &PciDevice, n: u8, synchronous: bool) {
     let at = |name: &str| (format!("{name}-{n:x}"), n);
     match device.clone() {
         PciDevice::VirtioBlk { drive, serial } => virtio(b, shared, at("virtio-blk"), move |w| {

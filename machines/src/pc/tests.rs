@@ -443,7 +443,7 @@ pub fn scsi_units() -> Vec<ScsiUnit> {
 
 #[test]
 fn storage_folders_and_a_balloon() {
-    let mut config = Config { ide: [None, None, None, None], ..config(true) };
+    let mut config = Config { ide: [const { None }; 6], ..config(ChipSet::I440fx) };
     config.devices = vec![
         PciDevice::Nvme { drive: "hd1".into(), serial: "S1".into() },
         PciDevice::VirtioScsi { units: scsi_units() },
@@ -456,7 +456,7 @@ fn storage_folders_and_a_balloon() {
     assert_eq!(ids, [0x0010_1b36, 0x1004_1af4, 0x1009_1af4, 0x1002_1af4]);
     let drives: Vec<&str> = m.media.keys().map(String::as_str).collect();
     assert_eq!(drives, ["floppy0", "floppy1", "scsi4-cd2.0"]);
-    m.media["scsi4-cd2.0"](Some(std::sync::Arc::new(crate::testing::Disk)));
+    m.media["scsi4-cd2.0"](Some(std::sync::Arc::new(crate::testing::Disk(1 << 20))));
     assert_eq!(m.balloon.as_ref().map(|balloon| (balloon(Some(7)), balloon(None))), Some((0, 0)));
     let saved = m.save();
     let mut m = m;

@@ -293,6 +293,29 @@ fn installer(case: Case) -> Case {
 /// A guest with a disk never shows these either.
 pub const DAMAGE: &[&str] = &[r"EXT4-fs error", r"I/O error", r"\[FAILED\]"];
 
+/// Looks for the disk's interrupt and for all functions.
+macro_rules! pci_steps {
+    ($interrupt:literal) => {
+        &[
+            (PROMPT, "dd if=/dev/vda bs=64k of=/dev/null; cat /proc/interrupts; echo $(ls /sys/bus/pci/devices)\r"),
+            (concat!($interrupt, r"[\s\S]*0000:00:00.0 0000:00:01.0 0000:00:02.0\r[\s\S]*# "), "poweroff -f\r"),
+        ]
+    };
+}
+
+/// edk2 from Debian's package, and a function on PCI.
+const UEFI: &[&str] = &["-bios", "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd", "-device", "virtio-rng-pci"];
+
+/// Looks for how the kernel learned of the machine, and for the function's interrupt.
+macro_rules! uefi_steps {
+    ($described:literal) => {
+        &[
+            (PROMPT, concat!("dmesg | grep '", $described, "'; grep virtio0-input /proc/interrupts\r")),
+            (concat!(r"\] ", $described, r"[\s\S]*MSI[\s\S]*# "), "poweroff -f\r"),
+        ]
+    };
+}
+
 /// The ARM board `virt`.
 fn arm() -> Vec<Case> {
     const KERNELS: &[&str] = &["debian-12", "debian-13"];
@@ -348,6 +371,41 @@ fn arm() -> Vec<Case> {
         ..shell(shell_steps!("aarch64"), poweroff("debian-12", "cortex-a57", "2"))
     });
     cases.push(Case { name: "ctrl-a x leaves debian-12".into(), ..ctrl_a_x(poweroff("debian-12", "cortex-a57", "2")) });
+    // With GICv3 an ITS, with GICv2 a GICv2m; without either the pins.
+    for (kernel, gic, steps) in [
+        ("debian-12", "2", pci_steps!(r"MSI \d+ Edge +virtio\d-req") as &[_]),
+        ("debian-13", "3", pci_steps!(r"ITS-PCI-MSIX-0000:00:0\d.0 +1 Edge +virtio\d-req")),
+        ("debian-13", "3,its=off,highmem=off", pci_steps!(r"GICv3 +\d+ Level +virtio\d")),
+    ] {
+        let base = poweroff(kernel, "max", gic);
+        cases.push(Case {
+            name: format!("pci {kernel} gicv{gic}"),
+            quick: gic == "3",
+            software: Software::Kernel { name: kernel, initrd: Initrd::Modules, gzip: false },
+            disk: Disk::Blank,
+            arguments: &["-device", "virtio-rng-pci"],
+            append: "mimic.test=shell".into(),
+            steps,
+            ..base
+        });
+    }
+    for (kernel, cpu, gic, steps) in [
+        ("debian-12", "cortex-a57", "2", uefi_steps!("ACPI: Using GIC for interrupt routing") as &[_]),
+        ("debian-13", "max", "3", uefi_steps!("ACPI: Using GIC for interrupt routing")),
+        ("debian-12", "max", "3,acpi=off", uefi_steps!("Machine model: linux,dummy-virt")),
+    ] {
+        let base = poweroff(kernel, cpu, gic);
+        cases.push(Case {
+            name: format!("uefi {kernel} {cpu} gicv{gic}"),
+            quick: gic == "3",
+            software: Software::Kernel { name: kernel, initrd: Initrd::Modules, gzip: false },
+            arguments: UEFI,
+            append: "mimic.test=shell".into(),
+            expect: &[r"UEFI firmware", r"efi: EFI v2", r"reboot: Power down"],
+            steps,
+            ..base
+        });
+    }
     for kernel in KERNELS {
         let login = systemd_login(kernel, poweroff(kernel, "max", "3"));
         cases.push(Case { name: format!("systemd login {kernel}"), ..login });

@@ -2,6 +2,7 @@
 //!
 //! With five priority bits only ICC_AP0R0_EL1 and ICC_AP1R0_EL1 of the Active Priorities Registers exist.
 
+use super::lpi::FIRST_LPI;
 use super::{Candidate, Gicv3, Group};
 use crate::intc::cpu_interface::PRIORITY_BITS;
 use crate::intc::intid_block::{BLOCK, FIRST_SPECIAL};
@@ -104,7 +105,10 @@ impl Gicv3 {
         if let Some(regs) = self.regs.cpus.get_mut(cpu) {
             regs.interface.activate(candidate);
         }
-        if let Some(block) = self.block_mut(cpu, (intid / BLOCK) as usize) {
+        if intid >= FIRST_LPI {
+            // An LPI is never active: it is pending, or it is not.
+            self.clear_lpi(cpu, intid);
+        } else if let Some(block) = self.block_mut(cpu, (intid / BLOCK) as usize) {
             block.acknowledge(intid);
         }
         intid.into()
@@ -123,7 +127,8 @@ impl Gicv3 {
     /// there is none.
     fn end(&mut self, cpu: usize, value: u64, group: Group) {
         let Some(regs) = self.regs.cpus.get_mut(cpu) else { return };
-        if value & 0xff_ffff >= FIRST_SPECIAL.into() || regs.interface.running_group() != Some(group) {
+        let special = u64::from(FIRST_SPECIAL)..u64::from(FIRST_LPI);
+        if special.contains(&(value & 0xff_ffff)) || regs.interface.running_group() != Some(group) {
             return;
         }
         regs.interface.drop_priority();

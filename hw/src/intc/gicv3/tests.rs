@@ -157,6 +157,32 @@ fn reset_values() {
     assert_eq!(m.gic.read(Access { window: 0, offset: 0x6102, width: 4 }), Err(BusError::BadOffset));
 }
 
+/// With `awake` an interrupt comes although nobody has written GICR_WAKER, after a reset too.
+#[test]
+fn redistributors_that_are_awake() {
+    for awake in [false, true] {
+        let pins = Pins::new();
+        let mut gic = Gicv3::new(32, vec![Processor { affinity: 0, lines: CpuLines::to(pins.clone()) }]);
+        if awake {
+            gic = gic.awake();
+        }
+        let gic = Arc::new(DeviceCell::new(gic));
+        let (ppis, icc) = (ppi_pins(&gic, 0), port(&gic));
+        for _ in 0..2 {
+            gic.reset(vm::ResetKind::Warm);
+            for (window, offset, value) in [(0, GICD_CTLR, 2), (1, SGI + 0x080, !0), (1, SGI + 0x100, !0)] {
+                gic.write(Access { window, offset, width: 4 }, value & 0xffff_ffff).unwrap();
+            }
+            icc.write(0, ICC_PMR_EL1, 0xff);
+            icc.write(0, ICC_IGRPEN1_EL1, 1);
+            ppis.set_pin(11, true);
+            assert_eq!(pins.levels() == IRQ, awake);
+            let waker = gic.read(Access { window: 1, offset: GICR_WAKER, width: 4 });
+            assert_eq!(waker, Ok(if awake { 0 } else { 6 }));
+        }
+    }
+}
+
 #[test]
 fn register_numbers_are_those_of_mrs() {
     // op0:op1:CRn:CRm:op2 as in bits [20:5] of the instruction word: `mrs x0, icc_iar1_el1` is d538cc00.
