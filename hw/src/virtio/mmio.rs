@@ -244,7 +244,12 @@ impl<D: VirtioDevice> Mmio for VirtioMmio<D> {
             QUEUE_NUM => self.virtio.set_queue_size(&mut self.regs.virtio, self.regs.queue_sel, value),
             // The rings are looked at on the way out.
             QUEUE_NOTIFY => {}
-            INTERRUPT_ACK => self.regs.virtio.isr &= !(value as u8),
+            INTERRUPT_ACK => {
+                self.regs.virtio.isr &= !(value as u8);
+                // On the way out the rings are looked at and may give a new cause at once. The line falls first even then:
+                // machines wire it to edge-triggered inputs, where a level that stays high never interrupts again.
+                self.irq.set(false);
+            }
             STATUS => self.virtio.write_status(&mut self.regs.virtio, value as u8),
             offset => {
                 let done = if self.virtio.modern() {
@@ -262,7 +267,7 @@ impl<D: VirtioDevice> Mmio for VirtioMmio<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Levels, Poke, check_save_load};
+    use crate::testing::{Edges, Levels, Poke, check_save_load};
     use crate::virtio::queue::{Malformed, Rings};
     use crate::virtio::testing::{DATA, Desc, Driver, INDIRECT, NEXT, RAM, RAM_LEN, WRITE};
     use crate::virtio::{NoDevice, feature};
@@ -577,6 +582,29 @@ mod tests {
         assert_eq!((d.cell.r(0xfc), d.cell.r(0x60), d.irq.get(0)), (1, 2, true));
         d.cell.w(0x64, 2);
         assert!(!d.irq.get(0));
+    }
+
+    #[test]
+    fn a_cause_that_comes_with_the_acknowledgement_makes_a_new_edge() {
+        for legacy in [false, true] {
+            let (mut d, edges) = (Driver::new(Echo::new(), legacy), Edges::new());
+            d.cell = VirtioMmio::cell(Echo::new(), d.space.clone(), IrqLine::to(edges.clone(), 0), legacy);
+            d.start(u64::MAX);
+            d.chain(0, 0, &[(DATA, 1, 0)]);
+            d.offer(0, 0);
+            d.kick(0);
+            assert_eq!((d.used_index(0), edges.take(0)), (1, 1));
+            // The device finds a chain while the driver acknowledges the one before.
+            d.offer(0, 0);
+            d.cell.w(0x64, 1);
+            assert_eq!((d.used_index(0), d.cell.r(0x60), edges.take(0)), (2, 1, 1));
+            // Another cause comes between the driver's look at InterruptStatus and its acknowledgement of what it saw.
+            d.cell.with(|transport| transport.device().changed = true).unwrap();
+            d.cell.w(0x64, 1);
+            assert_eq!((d.cell.r(0x60), edges.take(0)), (2, 1));
+            d.cell.w(0x64, 2);
+            assert_eq!((d.cell.r(0x60), edges.take(0)), (0, 0));
+        }
     }
 
     #[test]
