@@ -180,7 +180,7 @@ impl Words<'_> {
         self.push("kernel", self.run.image.clone());
         self.add("append", console);
         self.disks("virtio");
-        self.network(system, true);
+        self.network(true);
         Ok(name.into())
     }
 
@@ -211,7 +211,7 @@ impl Words<'_> {
             Medium::Disc if self.run.disks.is_empty() => "disc (--disk FILE adds a disk to install to)".into(),
             Medium::Disc => format!("disc and {bus} disk"),
         });
-        self.network(system, virtio);
+        self.network(virtio);
         Ok(match contents.efi.first().copied().or(contents.root).filter(|_| firmware == Firmware::Uefi) {
             Some(isa) => format!("{}, for {}", contents.summary, isa.name()),
             None => contents.summary.clone(),
@@ -294,7 +294,7 @@ impl Words<'_> {
         }
     }
 
-    fn network(&mut self, system: System, virtio: bool) {
+    fn network(&mut self, virtio: bool) {
         if self.run.no_network {
             self.add("nic", "none");
             return;
@@ -310,8 +310,7 @@ impl Words<'_> {
         }
         self.push("nic", value);
         if virtio {
-            let driver = if system == System::Aarch64 { "virtio-rng-device" } else { "virtio-rng-pci" };
-            self.push("device", driver.into());
+            self.push("device", "virtio-rng-pci".into());
         }
         self.notes.push(format!("{model} network"));
     }

@@ -88,7 +88,7 @@ fn machines_for_images() {
     assert_eq!(
         folder.chosen("Image -append quiet -p 2222:22 -nographic"),
         "mimic system-aarch64 -machine virt -kernel Image \
-         -nic user,model=virtio,hostfwd=tcp:127.0.0.1:2222-:22 -device virtio-rng-device -append quiet -nographic"
+         -nic user,model=virtio,hostfwd=tcp:127.0.0.1:2222-:22 -device virtio-rng-pci -append quiet -nographic"
     );
     // What the person says is not chosen.
     let (good, text) = folder.run("linux.img -m 64 -smp 1 -M isapc -nic none --show-command");
