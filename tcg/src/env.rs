@@ -85,6 +85,8 @@ pub struct Env<F: Frontend> {
     pub(crate) alone: bool,
     /// All other vCPUs are outside of guest code: see `exclusive.rs`.
     pub(crate) exclusive: bool,
+    /// The block of RAM and the page of the last store that changed code.
+    pub(crate) rewritten: Option<(vm::ram::RamId, u64)>,
     /// Where in the block an exception was raised, as distance from its start.
     pub(crate) fault_pc: u32,
     /// The host's floating-point status as compiled code left it, and whether such code runs now: see `float.rs`.

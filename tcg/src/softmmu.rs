@@ -776,6 +776,11 @@ impl<F: Frontend> Env<F> {
             let range = offset..offset + u64::from(bytes);
             if ram.code().touches(&range) {
                 let shared = self.shared.clone();
+                // To ask other vCPUs takes long: who changes a page again is about to change all of it.
+                let page = offset / PAGE_SIZE;
+                let again = self.rewritten.replace((ram.id(), page)) == Some((ram.id(), page));
+                let whole = again && shared.has_several();
+                let range = if whole { page * PAGE_SIZE..(page + 1) * PAGE_SIZE } else { range };
                 let changed = shared.invalidate(ram.id(), range);
                 if changed || self.behind_cache() {
                     self.sync_with_cache();

@@ -32,10 +32,13 @@ impl<F: FnMut(&[u8]) + Send> CharSink for F {
     }
 }
 
+/// Hears what the guest sends.
+pub type Listener = Box<dyn Fn(&[u8]) + Send + Sync>;
+
 /// One serial connection: the device holds one end, a host end the other.
 pub struct CharPort {
     sink: Mutex<Box<dyn CharSink>>,
-    listener: OnceLock<Box<dyn Fn(&[u8]) + Send + Sync>>,
+    listener: OnceLock<Listener>,
     queue: Mutex<VecDeque<CharEvent>>,
     drained: Condvar,
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -67,7 +70,7 @@ impl CharPort {
     }
 
     /// Calls `listener` with all later output before it is sent. The first caller is served.
-    pub fn listen(&self, listener: Box<dyn Fn(&[u8]) + Send + Sync>) {
+    pub fn listen(&self, listener: Listener) {
         let _ = self.listener.set(listener);
     }
 

@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_RDLCK, F_UNLCK, F_WRLCK, SEEK_SET, flock};
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 /// First byte of the ways in which an image is used.
 const USES: i64 = 100;
@@ -68,6 +69,11 @@ fn is_locked(file: &File, byte: i64) -> Result<bool, Errno> {
     Ok(i32::from(answer.l_type) != F_UNLCK)
 }
 
+/// A process that this program has just started holds copies of all its files until it has become another program: a lock
+/// that stands in the way is looked at again, so often and so much later.
+const LOOKS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Locks `file` for a use until it is closed, on top of what it holds already. `WouldBlock`: another program's use or
 /// refusal stands against it; the locks are then as before.
 pub fn take(file: &File, new: Use, held: Use) -> io::Result<()> {
@@ -75,9 +81,15 @@ pub fn take(file: &File, new: Use, held: Use) -> io::Result<()> {
         for byte in new.bytes() {
             set(file, F_RDLCK, byte)?;
         }
-        for byte in new.conflicts() {
-            if is_locked(file, byte)? {
-                return Err(Errno::EWOULDBLOCK);
+        for look in 1.. {
+            let mut free = true;
+            for byte in new.conflicts() {
+                free &= !is_locked(file, byte)?;
+            }
+            match free {
+                true => break,
+                false if look == LOOKS => return Err(Errno::EWOULDBLOCK),
+                false => std::thread::sleep(PAUSE),
             }
         }
         Ok(())
