@@ -163,7 +163,7 @@ fn one_line_with_object_reason_and_next_step() {
         "-M virt -kernal Image",
         "-M virt -frobnicate -kernel Image",
         "-M virt -device virtio-bkl-device -kernel Image",
-        "-M virt -device e1000 -kernel Image",
+        "-M virt -device pvpanic -kernel Image",
         "-M virt -drive if=none,id=a,format=raw,file=missing.img -device virtio-blk-device,drive=a -kernel Image",
         "-M virt -drive if=none,id=a,format=raw,file=folder -device virtio-blk-device,drive=a -kernel Image",
         "-M virt -m 1 -kernel vmlinuz",
