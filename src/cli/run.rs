@@ -35,6 +35,9 @@ pub enum Firmware {
     Uefi,
 }
 
+/// Why a value cannot be followed, and the next step.
+type Refusal = (String, String);
+
 /// An option of `mimic run`.
 pub struct RunOption {
     /// Its names.
@@ -43,7 +46,7 @@ pub struct RunOption {
     pub value: Option<&'static str>,
     /// One line of help.
     pub help: &'static str,
-    apply: fn(&mut Run, &str) -> Result<(), (String, String)>,
+    apply: fn(&mut Run, &str) -> Result<(), Refusal>,
 }
 
 /// The options.
@@ -109,7 +112,7 @@ pub const OPTIONS: &[RunOption] = &[
     },
 ];
 
-fn one_of<T: Copy>(value: &str, all: &[(&str, T)]) -> Result<T, (String, String)> {
+fn one_of<T: Copy>(value: &str, all: &[(&str, T)]) -> Result<T, Refusal> {
     let found = all.iter().find(|(name, _)| *name == value);
     found.map(|(_, what)| *what).ok_or_else(|| {
         let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();

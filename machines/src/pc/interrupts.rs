@@ -3,7 +3,7 @@
 use crate::board::{Board, Pin};
 use crate::builder::{Made, Wires};
 use crate::error::Error;
-use hw::intc::apic_bus::{ApicBus, BROADCAST, Delivery, Message};
+use hw::intc::apic_bus::{ApicBus, Delivery, Message};
 use hw::intc::i8259::{self, I8259};
 use hw::intc::ioapic::{self, IoApic, PcInterrupts};
 use hw::intc::lapic::{self, CpuLines, LocalApics, Processor};
@@ -65,14 +65,18 @@ impl IrqSink for Source {
     }
 }
 
-/// The line SMI#, which is wired to all processors: a rise is a message to them.
+/// The line SMI#: a rise is a message to the processor that has just written to the chip set.
+///
+/// Deviation: chip sets tell all processors. SeaBIOS calls its own 32-bit code by SMIs long after it has placed a handler for
+/// the first processor alone; another would execute whatever lies at the reset value of its SMBASE.
 pub struct SmiPin(pub Arc<ApicBus>);
 
 impl IrqSink for SmiPin {
     fn set_pin(&self, _pin: u32, high: bool) {
         if high {
             let delivery = Delivery::Smi;
-            self.0.deliver(Message { destination: BROADCAST, logical: false, delivery, vector: 0, level: false });
+            let destination = vm::vcpu::current();
+            self.0.deliver(Message { destination, logical: false, delivery, vector: 0, level: false });
         }
     }
 }

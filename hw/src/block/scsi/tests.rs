@@ -54,7 +54,8 @@ fn what_units_say_of_themselves() {
 #[test]
 fn blocks_of_commands_of_every_length() {
     let unit = disk(0x1000);
-    let rows: [(&[u8], Result<(u64, u64), Sense>); 12] = [
+    type Row = (&'static [u8], Result<(u64, u64), Sense>);
+    let rows: [Row; 12] = [
         (&[0x08, 0x00, 0x01, 0x02, 3, 0], Ok((0x102 * 512, 3 * 512))),
         (&[0x08, 0xe0, 0, 0, 0, 0], Ok((0, 256 * 512))),
         (&[0x28, 0, 0, 0, 0x0f, 0xff, 0, 0, 1, 0], Ok((0xfff * 512, 512))),
