@@ -44,6 +44,7 @@ pub fn run(options: Options) -> Result<()> {
         }
         host::ensure(host::SEABIOS).unwrap_or_else(|error| println!("no BIOS for PCs: {error:#}"));
         host::ensure(host::PFLASH).unwrap_or_else(|error| println!("no UEFI for PCs: {error:#}"));
+        host::ensure(host::AAVMF).unwrap_or_else(|error| println!("no UEFI for ARM: {error:#}"));
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = options.jobs.unwrap_or(cores.min(4));
