@@ -21,8 +21,8 @@ const DIRS: [&str; 4] = ["/usr/share/seabios", "/usr/share/qemu", "/usr/local/sh
 const SYSTEM: [&str; 2] = ["bios-256k.bin", "bios.bin"];
 const VGA: &str = "vgabios-stdvga.bin";
 
-fn find(config: &Config, names: &[&Path]) -> Option<PathBuf> {
-    let dirs = config.firmware_dirs.iter().cloned().chain(DIRS.map(PathBuf::from));
+fn find(config: &Config, dirs: &[&str], names: &[&Path]) -> Option<PathBuf> {
+    let dirs = config.firmware_dirs.iter().cloned().chain(dirs.iter().map(PathBuf::from));
     let mut candidates = dirs.flat_map(|dir| names.iter().map(move |name| dir.join(name)));
     candidates.find(|path| path.is_file())
 }
@@ -33,10 +33,13 @@ fn find(config: &Config, names: &[&Path]) -> Option<PathBuf> {
 /// When it cannot be read.
 pub fn arm(config: &Config, limit: u64) -> Result<Option<File>> {
     let Some(given) = &config.bios else { return Ok(None) };
-    let mut dirs = config.firmware_dirs.iter().cloned().chain(ARM_DIRS.map(PathBuf::from));
-    let found = if given.exists() { None } else { dirs.find(|dir| dir.join(given).is_file()) };
-    let path = found.map_or_else(|| given.clone(), |dir| dir.join(given));
-    Ok(Some(File::read(Role::Firmware, &path, limit)?))
+    Ok(Some(File::read(Role::Firmware, &named(config, &ARM_DIRS, given), limit)?))
+}
+
+/// What `-bios` names: a file, or a name in one of the directories.
+fn named(config: &Config, dirs: &[&str], given: &Path) -> PathBuf {
+    let found = if given.exists() { None } else { find(config, dirs, &[given]) };
+    found.unwrap_or_else(|| given.into())
 }
 
 fn dirs(config: &Config) -> String {
@@ -50,14 +53,13 @@ fn dirs(config: &Config) -> String {
 /// Where it was looked for, and which package has it.
 pub fn system(config: &Config, pci: bool) -> Result<File> {
     if let Some(given) = &config.bios {
-        let path = if given.exists() { given.clone() } else { find(config, &[given]).unwrap_or_else(|| given.clone()) };
-        return Ok(File::read(Role::Firmware, &path, FIRMWARE_MAX)?);
+        return Ok(File::read(Role::Firmware, &named(config, &DIRS, given), FIRMWARE_MAX)?);
     }
     let mut names = SYSTEM.map(Path::new);
     if !pci {
         names.reverse();
     }
-    let path = find(config, &names).ok_or_else(|| {
+    let path = find(config, &DIRS, &names).ok_or_else(|| {
         anyhow!(
             "no firmware: there is no {} in {}; install the package `seabios`, or name the image with -bios FILE or its \
              directory with -L DIR",
@@ -70,7 +72,7 @@ pub fn system(config: &Config, pci: bool) -> Result<File> {
 
 /// The BIOS of the VGA; the machine starts without it too, and then shows nothing until a system programs the VGA itself.
 pub fn vga(config: &Config) -> Option<File> {
-    let found = find(config, &[Path::new(VGA)]);
+    let found = find(config, &DIRS, &[Path::new(VGA)]);
     let read = found.ok_or_else(|| anyhow!("there is no {VGA} in {}", dirs(config)));
     let read = read.and_then(|path| Ok(File::read(Role::Firmware, &path, OPTION_ROM_MAX)?));
     read.inspect_err(|why| {

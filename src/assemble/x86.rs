@@ -202,9 +202,10 @@ fn boot_order(letters: &str) -> Result<[BootDevice; 3]> {
     Ok(order)
 }
 
-/// Functions on PCI, drives of their own first, as under QEMU, devices at ports, and where firmware is to look first.
+/// Functions on PCI, devices at ports, and where firmware is to look first.
 pub type Devices = (Vec<PciDevice>, Vec<PortDevice>, Vec<(u32, BootPlace)>);
 
+/// The devices of `config`; drives of their own come first, as under QEMU.
 pub fn devices(config: &Config, macs: &mut Macs) -> Result<Devices> {
     let (mut pci, mut ports, mut first) = (Vec::new(), Vec::new(), Vec::new());
     for drive in drives(config, Interface::Virtio) {
